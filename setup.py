@@ -1,0 +1,42 @@
+"""Packaging of rcan_plugin. BasicSR itself is installed beside it, not by it: see README.md."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+VERSION = re.search(r'__version__ = "(.+?)"', (ROOT / "rcan_plugin/__init__.py").read_text()).group(1)
+
+setup(
+    name="rcan_plugin",
+    version=VERSION,
+    description="RCAN and degradation-aware paired data for an unmodified BasicSR",
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    # `find_packages()` alone would follow the link `basicsr` at the root.
+    packages=find_packages(include=["rcan_plugin", "rcan_plugin.*"]),
+    python_requires=">=3.10",
+    # What BasicSR 1.4.2 really needs. BasicSR itself is missing on purpose: it asks for `tb-nightly`, which has
+    # only pre-releases and none for some platforms, so pip is told to install it with `--no-deps`.
+    install_requires=[
+        "addict",
+        "future",
+        "lmdb",
+        "numpy",
+        "opencv-python",
+        "Pillow",
+        "pyyaml",
+        "requests",
+        "scikit-image",
+        "scipy",
+        "tensorboard",
+        "torch>=2.5",  # the first that calls the entry point below
+        "torchvision",
+        "tqdm",
+        "yapf",
+    ],
+    extras_require={"dev": ["mypy", "pytest", "pytest-xdist", "ruff", "types-PyYAML", "types-requests", "types-tqdm"]},
+    entry_points={"torch.backends": ["rcan_plugin = rcan_plugin.autoload:load"]},
+)
