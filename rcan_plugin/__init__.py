@@ -1,6 +1,21 @@
 """RCAN and degradation-aware paired data for an unmodified BasicSR.
 
-Importing this package imports neither torch nor BasicSR: `import torch` imports it (see `autoload`).
+Importing this package imports neither torch nor BasicSR, because `import torch` imports it (see `autoload`).
 """
 
 __version__ = "0.1.0"
+
+
+def register() -> None:
+    """Enter everything of ours in BasicSR's registries now, importing BasicSR.
+
+    Needed only where the plugin does not load itself: with `RCAN_PLUGIN_AUTOLOAD=0`, with
+    `TORCH_DEVICE_BACKEND_AUTOLOAD=0`, or from a source tree that is not installed. Calling it twice does no harm.
+
+    Raises:
+        ImportError: BasicSR, or something it needs, is not installed.
+    """
+    from . import autoload
+
+    autoload.supply_functional_tensor()
+    autoload.connect()

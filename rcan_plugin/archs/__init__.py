@@ -1,0 +1,1 @@
+"""Networks: one file each, pure torch modules, usable without BasicSR."""

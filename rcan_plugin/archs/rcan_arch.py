@@ -1,0 +1,278 @@
+"""RCAN: Zhang et al., "Image Super-Resolution Using Very Deep Residual Channel Attention Networks", ECCV 2018."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+DIV2K_MEAN = (0.4488, 0.4371, 0.4040)
+"""Mean of the DIV2K training images, RGB, range 0 to 1 (official code, `model/rcan.py`)."""
+
+
+class ChannelAttention(nn.Module):
+    """Weights between 0 and 1 for each channel, from the channel's mean over the image (paper, section 3.3)."""
+
+    def __init__(self, num_feat: int, squeeze_factor: int) -> None:
+        super().__init__()
+        squeezed = num_feat // squeeze_factor
+        self.attention = nn.Sequential(
+            nn.AdaptiveAvgPool2d(1),
+            nn.Conv2d(num_feat, squeezed, 1),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(squeezed, num_feat, 1),
+            nn.Sigmoid(),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.attention(x)
+
+
+class RCAB(nn.Module):
+    """Residual channel attention block: two convolutions, attention, skip (paper, equation 10)."""
+
+    def __init__(self, num_feat: int, squeeze_factor: int, res_scale: float) -> None:
+        super().__init__()
+        self.res_scale = res_scale
+        self.rcab = nn.Sequential(
+            nn.Conv2d(num_feat, num_feat, 3, padding=1),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(num_feat, num_feat, 3, padding=1),
+            ChannelAttention(num_feat, squeeze_factor),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        conv1, relu, conv2, attention = self.rcab
+        res = conv2(relu(conv1(x)))
+        weight = attention(res)
+        if self.res_scale != 1:
+            weight = weight * self.res_scale  # one value a channel, instead of one a pixel
+        return torch.addcmul(x, res, weight)
+
+
+class ResidualGroup(nn.Module):
+    """Blocks, one convolution, short skip connection (paper, equation 5)."""
+
+    def __init__(self, num_feat: int, num_block: int, squeeze_factor: int, res_scale: float) -> None:
+        super().__init__()
+        self.residual_group = nn.Sequential(*(RCAB(num_feat, squeeze_factor, res_scale) for _ in range(num_block)))
+        self.conv = nn.Conv2d(num_feat, num_feat, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(self.residual_group(x)) + x
+
+
+def upsampler(scale: int, num_feat: int) -> nn.Sequential:
+    """Sub-pixel convolution (ESPCN, CVPR 2016): one of 3, or one of 2 for each power of two."""
+    steps = [3] if scale == 3 else [2] * (scale.bit_length() - 1)
+    layers: list[nn.Module] = []
+    for step in steps:
+        layers += [nn.Conv2d(num_feat, num_feat * step**2, 3, padding=1), nn.PixelShuffle(step)]
+    return nn.Sequential(*layers)
+
+
+class RCANArch(nn.Module):
+    """RCAN with the arguments, the state-dict keys and the output of BasicSR's `RCAN`, and the paper's defaults.
+
+    Input: float tensor, N x num_in_ch x H x W, range 0 to 1 (RGB); output: N x num_out_ch x H*upscale x W*upscale, same
+    range, not clipped. Channels-last input gives channels-last output.
+
+    Args:
+        num_in_ch: channels of the input.
+        num_out_ch: channels of the output.
+        num_feat: channels in between.
+        num_group: residual groups.
+        num_block: blocks in a group.
+        squeeze_factor: how many times fewer channels the attention has inside.
+        upscale: 3 or a power of two.
+        res_scale: factor on the residual of each block; the paper's is 1.
+        img_range: what a pixel of value 1 is inside the network; the official weights want 255.
+        rgb_mean: mean of each input channel, range 0 to 1, taken off before and put back after. Left out: DIV2K's
+            for three channels, the average of those for any other number. Where input and output differ in channels
+            the average of the mean is put back.
+        use_checkpoint: in training, keep the input of each residual group alone and compute the rest again in the
+            backward pass: a tenth of the memory or so, about a third more time, the same gradients.
+
+    Raises:
+        ValueError: an argument that no network can be built from; the text says what to pass instead.
+    """
+
+    rgb_mean: Tensor
+    out_mean: Tensor
+
+    def __init__(
+        self,
+        num_in_ch: int = 3,
+        num_out_ch: int = 3,
+        num_feat: int = 64,
+        num_group: int = 10,
+        num_block: int = 20,
+        squeeze_factor: int = 16,
+        upscale: int = 4,
+        res_scale: float = 1.0,
+        img_range: float = 255.0,
+        rgb_mean: Sequence[float] | None = None,
+        use_checkpoint: bool = False,
+    ) -> None:
+        super().__init__()
+        counts = {
+            "num_in_ch": num_in_ch,
+            "num_out_ch": num_out_ch,
+            "num_feat": num_feat,
+            "num_group": num_group,
+            "num_block": num_block,
+            "squeeze_factor": squeeze_factor,
+            "upscale": upscale,
+        }
+        for name, count in counts.items():
+            if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+                raise ValueError(f"RCANArch: {name}={count!r}: expected a whole number of 1 or more.")
+        if upscale != 3 and upscale & (upscale - 1):
+            raise ValueError(f"RCANArch: upscale={upscale}: expected 3 or a power of two (1, 2, 4, 8).")
+        if num_feat < squeeze_factor:
+            raise ValueError(
+                f"RCANArch: num_feat={num_feat} is below squeeze_factor={squeeze_factor}, which leaves the attention "
+                f"no channel: raise num_feat to {squeeze_factor} or more, or set squeeze_factor to {num_feat} or less."
+            )
+        if not img_range > 0:
+            raise ValueError(
+                f"RCANArch: img_range={img_range!r}: expected a positive number, 255 as in the paper or 1."
+            )
+        mean = torch.tensor(_mean_for(num_in_ch) if rgb_mean is None else tuple(rgb_mean), dtype=torch.float32)
+        if mean.shape != (num_in_ch,):
+            raise ValueError(
+                f"RCANArch: rgb_mean={rgb_mean!r} has {mean.numel()} values and num_in_ch is {num_in_ch}: "
+                f"give one value for each input channel, or leave rgb_mean out."
+            )
+        self.img_range = float(img_range)
+        self.use_checkpoint = use_checkpoint
+        # Not in the state dict: BasicSR's RCAN has no such keys.
+        self.register_buffer("rgb_mean", mean.view(1, -1, 1, 1), persistent=False)
+        out_mean = mean if num_out_ch == num_in_ch else mean.mean().expand(num_out_ch).clone()
+        self.register_buffer("out_mean", out_mean.view(1, -1, 1, 1), persistent=False)
+
+        # DistributedDataParallel would broadcast them at every forward, and hang where BasicSR validates on one process.
+        self._ddp_params_and_buffers_to_ignore = ["rgb_mean", "out_mean"]
+
+        self.conv_first = nn.Conv2d(num_in_ch, num_feat, 3, padding=1)
+        self.body = nn.Sequential(
+            *(ResidualGroup(num_feat, num_block, squeeze_factor, res_scale) for _ in range(num_group))
+        )
+        self.conv_after_body = nn.Conv2d(num_feat, num_feat, 3, padding=1)
+        self.upsample = upsampler(upscale, num_feat)
+        self.conv_last = nn.Conv2d(num_feat, num_out_ch, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = (x - self.rgb_mean) * self.img_range
+        shallow = self.conv_first(x)
+        deep = shallow
+        for group in self.body:
+            if self.use_checkpoint and self.training and torch.is_grad_enabled():
+                deep = checkpoint(group, deep, use_reentrant=False)
+            else:
+                deep = group(deep)
+        deep = self.conv_after_body(deep) + shallow
+        out = self.conv_last(self.upsample(deep))
+        return out / self.img_range + self.out_mean
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """Load weights in BasicSR's layout or the official one, with or without `module.` before each key.
+
+        With `strict=False` every tensor whose name and shape fit is taken, as the official code does to start x3 and
+        x4 from x2 (for x4 the first up-sampling convolution fits too), and the log (`basicsr`) says what was not.
+
+        Raises:
+            ValueError: nothing fits, or the official file was made with another mean or range than this network has.
+            RuntimeError: from torch, with `strict=True`, where keys or shapes differ.
+        """
+        # BasicSR's `load_network` marks tensors of another shape with this ending when it is not strict.
+        given = {key.removeprefix("module.").removesuffix(".ignore"): value for key, value in state_dict.items()}
+        if any(key.startswith("head.0.") for key in given):
+            self._check_official_mean(given)
+            given = from_official_keys(given)
+        if strict:
+            return super().load_state_dict(given, strict=True, assign=assign)
+
+        own = self.state_dict()
+        fitting = {key: value for key, value in given.items() if key in own and own[key].shape == value.shape}
+        if not fitting:
+            raise ValueError(
+                "RCANArch: no tensor of this file fits the network. "
+                f"The network begins with {_first(own)}; the file begins with {_first(state_dict)}. "
+                "Pass a file of RCAN weights with the same num_feat; if the file holds them under a key such as "
+                "'params' or 'params_ema', name that key in param_key_g."
+            )
+        other_shape = sorted(
+            f"{key} {tuple(given[key].shape)} -> {tuple(own[key].shape)}"
+            for key in given.keys() & own.keys() - fitting.keys()
+        )
+        log = logging.getLogger("basicsr")
+        log.info("RCANArch: %d of %d tensors taken from the file.", len(fitting), len(own))
+        for what, keys in (
+            ("left as initialised, of another shape in the file", other_shape),
+            ("left as initialised, not in the file", sorted(own.keys() - given.keys())),
+            ("in the file alone, not taken", sorted(given.keys() - own.keys())),
+        ):
+            if keys:
+                log.warning("RCANArch: %s: %s", what, ", ".join(keys))
+        return super().load_state_dict(fitting, strict=False, assign=assign)
+
+    def _check_official_mean(self, given: Mapping[str, Tensor]) -> None:
+        """The official file carries its mean times its range: other ones here would give wrong colours in silence."""
+        bias = given.get("sub_mean.bias")
+        if bias is None:
+            return
+        ours = -self.rgb_mean.flatten() * self.img_range
+        if bias.shape != ours.shape or not torch.allclose(bias.to(ours), ours, rtol=0, atol=1e-3 * self.img_range):
+            raise ValueError(
+                f"RCANArch: the file was trained with mean times range {[-round(v, 4) for v in bias.tolist()]}, this "
+                f"network has {[-round(v, 4) for v in ours.tolist()]}: set img_range and rgb_mean as in the file "
+                f"(official weights: img_range 255, rgb_mean {list(DIV2K_MEAN)})."
+            )
+
+
+def from_official_keys(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of an official RCAN file under the keys of `RCANArch`.
+
+    The official layout (`model/rcan.py`, `model/common.py` of the authors' training code), G groups of B blocks:
+    `head.0`; `body.g.body.b.body.0`, `.2` and `.3.conv_du.0`, `.2`; `body.g.body.B`; `body.G`; `tail.0.i`; `tail.1`;
+    and `sub_mean`, `add_mean`, which are constants and are left out.
+
+    >>> sorted(from_official_keys({"head.0.bias": 0, "body.0.body.1.body.3.conv_du.2.bias": 1, "body.1.bias": 2}))
+    ['body.0.residual_group.1.rcab.3.attention.3.bias', 'conv_after_body.bias', 'conv_first.bias']
+    """
+    rules = [
+        (r"head\.0\.", r"conv_first."),
+        (r"body\.(\d+)\.body\.(\d+)\.body\.3\.conv_du\.0\.", r"body.\1.residual_group.\2.rcab.3.attention.1."),
+        (r"body\.(\d+)\.body\.(\d+)\.body\.3\.conv_du\.2\.", r"body.\1.residual_group.\2.rcab.3.attention.3."),
+        (r"body\.(\d+)\.body\.(\d+)\.body\.", r"body.\1.residual_group.\2.rcab."),
+        (r"body\.(\d+)\.body\.\d+\.(?=weight|bias)", r"body.\1.conv."),
+        (r"body\.\d+\.(?=weight|bias)", r"conv_after_body."),
+        (r"tail\.0\.", r"upsample."),
+        (r"tail\.1\.", r"conv_last."),
+    ]
+    renamed = {}
+    for key, value in state_dict.items():
+        if key.startswith(("sub_mean.", "add_mean.")):
+            continue
+        for pattern, replacement in rules:
+            new, found = re.subn("^" + pattern, replacement, key)
+            if found:
+                break
+        else:
+            new = key
+        renamed[new] = value
+    return renamed
+
+
+def _mean_for(channels: int) -> tuple[float, ...]:
+    return DIV2K_MEAN if channels == 3 else (sum(DIV2K_MEAN) / 3,) * channels
+
+
+def _first(keys: Mapping[str, Any], count: int = 3) -> str:
+    return ", ".join(list(keys)[:count]) or "nothing"

@@ -1,0 +1,1 @@
+"""Images from disk to tensors: the image store and the paired data set over it."""

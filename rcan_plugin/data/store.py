@@ -1,0 +1,168 @@
+"""Where images lie: a folder of files or an LMDB of encoded images, read the same way."""
+
+from __future__ import annotations
+
+import functools
+import io
+import os
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import lmdb
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+SUFFIXES = frozenset([".bmp", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"])
+"""Endings, in lower case, of what counts as an image in a folder; anything else there is passed over."""
+
+# MATLAB's `rgb2ycbcr` (ITU-R BT.601, 16 to 235 of 255), in OpenCV's order B, G, R.
+Y_WEIGHTS = np.array([24.966, 128.553, 65.481])
+Y_OFFSET = 16.0
+
+
+@dataclass(frozen=True)
+class Header:
+    """What an image file says of itself before its pixels: height and width in pixels, and whether it has alpha."""
+
+    height: int
+    width: int
+    alpha: bool
+
+
+class ImageStore:
+    """Images of one folder or LMDB, by name: the path below the folder, or the key in the LMDB.
+
+    Holds no open file, so that it can be sent to a worker process.
+
+    Args:
+        root: a folder with image files, or an LMDB as BasicSR makes it (a folder `*.lmdb` with `meta_info.txt`).
+
+    Raises:
+        FileNotFoundError: the folder, or what makes it an LMDB, is missing.
+        ValueError: it holds no image.
+    """
+
+    def __init__(self, root: str | os.PathLike[str]) -> None:
+        self.root = Path(root).expanduser()
+        if not self.root.is_dir():
+            found = "is a file" if self.root.exists() else "does not exist"
+            raise FileNotFoundError(f"folder {self.root} {found} (looked for from {Path.cwd()}).")
+        self.is_lmdb = self.root.suffix == ".lmdb"
+        if self.is_lmdb:
+            for name in ("data.mdb", "meta_info.txt"):
+                if not (self.root / name).is_file():
+                    raise FileNotFoundError(
+                        f"LMDB {self.root} has no {name}: it was not made to its end, make it anew."
+                    )
+            lines = (self.root / "meta_info.txt").read_text().splitlines()
+            # BasicSR writes `name.png (height,width,channels) compression` and cuts the key at the first dot.
+            self.names = sorted(line.split(".")[0] for line in lines if line.strip())
+        else:
+            self.names = sorted(
+                entry.name
+                for entry in os.scandir(self.root)
+                if entry.is_file() and not entry.name.startswith(".") and Path(entry.name).suffix.lower() in SUFFIXES
+            )
+        if not self.names:
+            raise ValueError(f"{self.root} holds no image (looked for {', '.join(sorted(SUFFIXES))}).")
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def path(self, name: str) -> str:
+        """What BasicSR calls the image's path: the file's, or in an LMDB the key."""
+        return name if self.is_lmdb else str(self.root / name)
+
+    def describe(self, name: str) -> str:
+        """The image's place for an error message."""
+        return f"image {name} of LMDB {self.root}" if self.is_lmdb else f"image {self.root / name}"
+
+    def read_bytes(self, name: str) -> bytes:
+        """The encoded image.
+
+        Raises:
+            FileNotFoundError: there is no such image.
+            ValueError: it is empty.
+        """
+        if self.is_lmdb:
+            with _environment(str(self.root.resolve()), os.getpid()).begin() as transaction:
+                content = transaction.get(name.encode())
+            if content is None:
+                raise FileNotFoundError(f"{self.describe(name)} is named in meta_info.txt and not in the data.")
+        else:
+            content = (self.root / name).read_bytes()
+        if not content:
+            raise ValueError(f"{self.describe(name)} is empty (0 bytes): fetch or make it again.")
+        return content
+
+    def header(self, name: str) -> Header:
+        """Size and alpha without decoding the pixels where possible.
+
+        Raises:
+            FileNotFoundError: there is no such image.
+            ValueError: it is empty or cannot be read as an image.
+        """
+        content = self.read_bytes(name)
+        try:
+            with warnings.catch_warnings(), Image.open(io.BytesIO(content)) as image:
+                warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+                # 0x0112 is EXIF's orientation, which `decode` follows as BasicSR does: 5 to 8 lie on their side.
+                turned = image.format == "JPEG" and image.getexif().get(0x0112, 1) >= 5
+                width, height = reversed(image.size) if turned else image.size
+                return Header(height, width, image.has_transparency_data)
+        except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError):
+            height, width = self._decode(name, content, cv2.IMREAD_COLOR).shape[:2]
+            return Header(height, width, alpha=False)
+
+    def read(self, name: str, *, keep_depth: bool = False, channels: int = 3) -> np.ndarray:
+        """Decode one image; alpha is dropped.
+
+        Args:
+            name: one of `names`.
+            keep_depth: keep 16 bits a value; otherwise they are cut to 8, as BasicSR does.
+            channels: 3 for colour (gray becomes three equal channels, as BasicSR does), 1 for gray as it is and colour
+                turned into Y (MATLAB's `rgb2ycbcr`: 16 to 235 of 255, rounded to the image's own type).
+
+        Returns:
+            H x W x channels, uint8 or uint16, B, G, R as OpenCV has it.
+
+        Raises:
+            FileNotFoundError: there is no such image.
+            ValueError: it is empty or cannot be read as an image.
+        """
+        flags = cv2.IMREAD_COLOR if channels == 3 else cv2.IMREAD_ANYCOLOR
+        image = self._decode(name, self.read_bytes(name), flags | (cv2.IMREAD_ANYDEPTH if keep_depth else 0))
+        if channels == 1:
+            return to_y(image) if image.ndim == 3 else image[..., None]
+        return image
+
+    def _decode(self, name: str, content: bytes, flags: int) -> np.ndarray:
+        image = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
+        if image is None:
+            raise ValueError(
+                f"{self.describe(name)} ({len(content)} bytes) cannot be read as an image: it is damaged or cut short, "
+                "fetch or make it again."
+            )
+        return image
+
+
+def to_y(image: np.ndarray) -> np.ndarray:
+    """Luma of a B, G, R image, as MATLAB's `rgb2ycbcr` gives it.
+
+    Args:
+        image: H x W x 3, uint8 or uint16.
+
+    Returns:
+        H x W x 1 of the same type; black is 16 and white 235 of 255.
+    """
+    peak = np.iinfo(image.dtype).max
+    luma = (image @ (Y_WEIGHTS / 255)) + Y_OFFSET * peak / 255
+    return np.floor(luma + 0.5).astype(image.dtype)[..., None]
+
+
+@functools.cache
+def _environment(root: str, pid: int) -> lmdb.Environment:
+    # One handle a process: lmdb refuses to open an environment twice, and a handle must not cross a fork.
+    return lmdb.open(root, readonly=True, lock=False, readahead=False, meminit=False)

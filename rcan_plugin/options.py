@@ -1,0 +1,96 @@
+"""What is looked at in an option file before BasicSR builds or moves anything."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import logging
+import sys
+from argparse import Namespace
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from .archs.rcan_arch import RCANArch
+from .data.paired_dataset import DegradationPairedDataset
+
+Parse = Callable[..., tuple[dict[str, Any], Namespace]]
+
+
+def checked(parse_options: Parse, only_ours: bool = True) -> Parse:
+    """BasicSR's `parse_options`, followed by `check`; what is wrong ends the program with one clear message.
+
+    Args:
+        parse_options: BasicSR's function, or what this function made of it.
+        only_ours: leave options alone in which neither a data set nor the network is ours.
+    """
+    parse_options = inspect.unwrap(parse_options)
+
+    @functools.wraps(parse_options)
+    def parse(*args: Any, **kwargs: Any) -> tuple[dict[str, Any], Namespace]:
+        opt, namespace = parse_options(*args, **kwargs)
+        if only_ours and not _has_ours(opt):
+            return opt, namespace
+        try:
+            check(opt)
+        except (FileNotFoundError, ValueError) as error:
+            sys.exit(f"\n{namespace.opt}: {error}\nNothing was built, moved or written.")
+        return opt, namespace
+
+    return parse
+
+
+def check(opt: dict[str, Any]) -> None:
+    """Look for the data and the weights that the options name, and make a resumed run load its weights strictly.
+
+    Args:
+        opt: what BasicSR's `parse_options` returns. Changed only in `strict_load_g`, and only when resuming.
+
+    Raises:
+        FileNotFoundError: a folder, an image or a file of weights is missing.
+        ValueError: a data set of ours cannot be used as described.
+    """
+    with _quiet():  # BasicSR builds the data sets again, and then they say what they have to say
+        for data in opt["datasets"].values():
+            if data.get("type") == DegradationPairedDataset.__name__:
+                DegradationPairedDataset(data)
+                continue
+            for key, value in data.items():
+                if key.startswith("dataroot") and value and not Path(value).is_dir():
+                    raise FileNotFoundError(f"data set {data.get('name', '?')}: {key}: folder {value} {_missing()}.")
+    for key, value in opt["path"].items():
+        if value and (key.startswith("pretrain_network") or key == "resume_state") and not Path(value).is_file():
+            raise FileNotFoundError(f"path: {key}: {value} {_missing()}: mend it, or set it to ~ to start without.")
+    if resumed_state(opt) is not None:
+        # Weights that fit in part start another scale; a run that goes on must find all of its own.
+        opt["path"]["strict_load_g"] = True
+
+
+def resumed_state(opt: Mapping[str, Any]) -> Path | None:
+    """The training state that a run with these options goes on from, by BasicSR's rules (`load_resume_state`)."""
+    if not opt.get("auto_resume"):
+        state = opt.get("path", {}).get("resume_state")
+        return Path(state) if state else None
+    states = Path("experiments", opt["name"], "training_states").glob("*.state")
+    return max(states, key=lambda state: float(state.stem), default=None)
+
+
+def _has_ours(opt: Mapping[str, Any]) -> bool:
+    data_types = {data.get("type") for data in opt["datasets"].values()}
+    return DegradationPairedDataset.__name__ in data_types or opt["network_g"]["type"] == RCANArch.__name__
+
+
+def _missing() -> str:
+    return f"does not exist (looked for from {Path.cwd()})"
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    log = logging.getLogger("basicsr")
+    level = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        log.setLevel(level)

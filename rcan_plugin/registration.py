@@ -1,0 +1,19 @@
+"""The one place where our classes enter BasicSR's registries.
+
+`import basicsr` comes first: its import calls us back (see `autoload`) and must find this module begun and empty, not
+one of the modules with the classes half made. For the same reason no module imported below imports BasicSR on its top
+level; a package that must (a subclass of a BasicSR class) does so in its `__init__`, before its modules begin.
+"""
+
+import basicsr  # noqa: F401
+from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY
+
+from rcan_plugin.archs.rcan_arch import RCANArch
+from rcan_plugin.data.paired_dataset import DegradationPairedDataset
+
+REGISTERED = {ARCH_REGISTRY: [RCANArch], DATASET_REGISTRY: [DegradationPairedDataset]}
+
+for registry, classes in REGISTERED.items():
+    for cls in classes:
+        if cls.__name__ not in registry:
+            registry.register(cls)
