@@ -10,12 +10,15 @@ from typing import Any
 
 import numpy as np
 
+from .fast import apply
 from .gaussian import OFFICIAL_SIGMA, gaussian_taps, official_kernel_size
 from .resize import bicubic_taps
-from .separable import Image, Taps, apply, check_border, check_image, round_half_up
+from .separable import Image, Taps, check_border, check_image, round_half_up
 
 KINDS = ("BI", "BD", "DN")
 OFFICIAL_NOISE = 30.0  # of the DN images in "Residual Dense Network for Image Super-Resolution" (CVPR 2018)
+
+_NOISE_VALUES = 1 << 18  # drawn at a time: as float64 they are eight times the size of an 8-bit image
 
 Region = tuple[int, int, int, int]
 
@@ -123,7 +126,9 @@ class Degradation:
         assert self.noise is not None  # __post_init__ filled it in
         sigma = self.noise * {"u1": 1, "u2": 257}.get(lr.dtype.str[1:], 1 / 255)
         out = np.empty_like(lr)
-        for line, noisy in zip(lr, out, strict=True):  # by rows: float64 noise is eight times an 8-bit image
+        strip = max(1, _NOISE_VALUES // lr[0].size)
+        for top in range(0, len(lr), strip):
+            line, noisy = lr[top : top + strip], out[top : top + strip]
             noise = sigma * rng.standard_normal(line.shape)
             if lr.dtype.kind == "f":
                 noisy[...] = line + noise

@@ -7,7 +7,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from .separable import Floats, Image, Taps, apply, check_border, check_image
+from .fast import apply
+from .separable import Floats, Image, Taps, check_border, check_image
 
 
 def imresize(image: Image, factor: float, *, border: str = "replicate") -> Image:
