@@ -16,8 +16,8 @@ from .separable import Image, Indices, Taps, inside
 
 _BICUBIC_STEPS = (2, 3, 4, 8)  # for which the reasoning at `apply` holds
 _OUTPUTS = 4  # rows that one product makes: more waste work on the zeros of the matrix, fewer repeat more of the calls
-_BAND = 64  # rows of the result made at a time, so that what lies between the passes stays in cache
-_MANY = 0.02  # share of doubtful values from which on it is quicker to sum all of a band again
+_TILE_ROWS, _TILE_COLUMNS = 64, 2048  # rows of the result and columns of the image: a tile stays in cache
+_MANY = 0.02  # share of doubtful values from which on it is quicker to sum all of a tile again
 _CENTRE = np.float32(128)  # taken from the pixels before the sums, given back after: one bit more for the fraction
 
 Block = npt.NDArray[np.float32]
@@ -38,23 +38,27 @@ def apply(image: Image, rows: Taps, cols: Taps, border: str, *, round_between: b
 
 
 def _apply_fast(image: Image, rows: Taps, cols: Taps, border: str, round_between: bool) -> Image:
-    gray = image.ndim == 2
-    image = image[..., None] if gray else image
+    if image.ndim == 2:
+        return _apply_fast(image[..., None], rows, cols, border, round_between)[..., 0]
     out = np.empty((len(rows.first), len(cols.first), image.shape[2]), np.uint8)
+    width = max(1, _TILE_COLUMNS // cols.step)
+    for top in range(0, out.shape[0], _TILE_ROWS):
+        part = rows.window(top, min(_TILE_ROWS, out.shape[0] - top))
+        for left in range(0, out.shape[1], width):
+            tile = out[top : top + _TILE_ROWS, left : left + width]
+            tile[...] = _tile(image, part, cols.window(left, tile.shape[1]), border, round_between)
+    return out
+
+
+def _tile(image: Image, rows: Taps, cols: Taps, border: str, round_between: bool) -> Image:
     columns = inside(_reach(cols), image.shape[1], border)
     left, right = int(columns.min()), int(columns.max()) + 1
-    for top in range(0, len(out), _BAND):
-        part = rows.window(top, min(_BAND, len(out) - top))
-        source = _lines(image, _reach(part), border)[:, left:right]
-        middle = _sum(_centred(source), part)
-        if round_between:
-            values = _sum(_centred(_transposed(_rounded(middle))[columns - left]), cols)
-            turned = _rounded(values)
-        else:
-            values = _sum(_transposed(middle)[columns - left], cols)
-            turned = _settled(values, image, part, cols, border)
-        out[top : top + _BAND] = _transposed(turned)
-    return out[..., 0] if gray else out
+    middle = _sum(_centred(_lines(image, _reach(rows), border)[:, left:right]), rows)
+    if round_between:
+        turned = _centred(_transposed(_rounded(middle))[columns - left])
+        return _transposed(_rounded(_sum(turned, cols)))
+    turned = _transposed(middle)[columns - left]
+    return _transposed(_settled(_sum(turned, cols), image, rows, cols, border))
 
 
 def _lines(image: Image, positions: Indices, border: str) -> Image:
