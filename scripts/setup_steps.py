@@ -103,6 +103,12 @@ def read_stamp(venv: Path) -> dict[str, str] | None:
     return stamp if isinstance(stamp, dict) else None
 
 
+def write_stamp(root: Path) -> None:
+    partial = root / ".venv/.complete.part"
+    partial.write_text(json.dumps(wanted_stamp(root), indent=1), encoding="utf-8")
+    partial.replace(root / ".venv/.complete")
+
+
 def judge(root: Path) -> tuple[str, str]:
     """Return what to do about `.venv` ("nothing", "create", "complete" or "rebuild") and why."""
     venv = root / ".venv"
@@ -395,9 +401,8 @@ def set_up(root: Path) -> None:
     verify(root)
 
     shutil.rmtree(venv / "tmp", ignore_errors=True)
-    partial = venv / ".complete.part"
-    partial.write_text(json.dumps(wanted_stamp(root), indent=1), encoding="utf-8")
-    partial.replace(venv / ".complete")
+    (venv / "pip.log").unlink(missing_ok=True)  # 25 MB
+    write_stamp(root)
     say("Done. `source .venv/bin/activate`, then for example: python basicsr/train.py -opt options/train_RCAN_x4.yml")
 
 
