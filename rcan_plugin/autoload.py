@@ -102,8 +102,9 @@ def connect() -> None:
     options = importlib.import_module("rcan_plugin.options")
     importlib.import_module("basicsr.utils.options")
     for name in ("basicsr.utils.options", "basicsr.train", "basicsr.test"):
-        if (module := sys.modules.get(name)) is not None and hasattr(module, "parse_options"):
-            module.parse_options = options.checked(module.parse_options)
+        module = sys.modules.get(name)
+        if module is not None and hasattr(module, "parse_options"):  # basicsr.train may be half imported
+            vars(module)["parse_options"] = options.checked(module.parse_options)
 
 
 def _connect_quietly() -> None:

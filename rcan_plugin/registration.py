@@ -11,9 +11,6 @@ from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY
 from rcan_plugin.archs.rcan_arch import RCANArch
 from rcan_plugin.data.paired_dataset import DegradationPairedDataset
 
-REGISTERED = {ARCH_REGISTRY: [RCANArch], DATASET_REGISTRY: [DegradationPairedDataset]}
-
-for registry, classes in REGISTERED.items():
-    for cls in classes:
-        if cls.__name__ not in registry:
-            registry.register(cls)
+for registry, cls in ((ARCH_REGISTRY, RCANArch), (DATASET_REGISTRY, DegradationPairedDataset)):
+    if cls.__name__ not in registry:
+        registry.register(cls)

@@ -1,8 +1,8 @@
 """`python -m rcan_plugin.train -opt FILE`: BasicSR's own training, from any folder and on any machine.
 
-What differs from `python basicsr/train.py`: output goes under the current folder; `--auto_resume` and `resume_state` work
-without a GPU, and so does `--launcher pytorch` under `torchrun` (gloo); data and weights are looked for before anything
-is built or moved whatever the option file names.
+What differs from `python basicsr/train.py`: output goes under the current folder; `--auto_resume` and `resume_state`
+work without a GPU, and so does `--launcher pytorch` under `torchrun` (gloo); data and weights are looked for before
+anything is built or moved, whatever classes the option file names.
 """
 
 from __future__ import annotations

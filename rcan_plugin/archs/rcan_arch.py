@@ -156,7 +156,7 @@ class RCANArch(nn.Module):
         out_mean = mean if num_out_ch == num_in_ch else mean.mean().expand(num_out_ch).clone()
         self.register_buffer("out_mean", out_mean.view(1, -1, 1, 1), persistent=False)
 
-        # DistributedDataParallel would broadcast them at every forward, and hang where BasicSR validates on one process.
+        # DistributedDataParallel would broadcast them at every forward, and hang when BasicSR validates on one process.
         self._ddp_params_and_buffers_to_ignore = ["rgb_mean", "out_mean"]
 
         self.conv_first = nn.Conv2d(num_in_ch, num_feat, 3, padding=1)

@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from rcan_plugin.degradations import degrade
+from rcan_plugin.degradations import noise_rng
 
 from .pairs import Pair, find_pairs
+from .record import Recipe, Record
 from .store import ImageStore
 
 log = logging.getLogger("basicsr")
@@ -34,11 +35,15 @@ class DegradationPairedDataset(Dataset[dict[str, Any]]):
         phase: `train`, `val` or `test`; scale: set by BasicSR from the option file's top level.
         dataroot_gt: folder or LMDB (`*.lmdb`) of HR images.
         dataroot_lq: the same of LR images; left out, the LR is made on the fly as `degradation` says.
-        degradation: {type: BI}, how the LR is or was made.
+        degradation: {type: BI|BD|DN, border, sigma, kernel_size, noise, seed}, how the LR is made, or was made: it
+            is compared with the `degradation.json` of prepared data, or else with the first pairs. DN's noise is
+            fresh at every draw in training, and depends on seed and file name alone in validation.
         meta_info_file: text file whose lines begin with the HR names to take.
         gt_filename_tmpl, filename_tmpl: how HR and LR names are made from the name both share, `{}_HR_x4`.
         gt_size: side of the HR crop in pixels; use_hflip, use_rot: as in BasicSR (training only).
-        color: `y` for luma alone; mean, std: as in BasicSR.
+        keep_depth: true keeps 16 bits (range 0 to 1 of 65,535) where BasicSR cuts to 8.
+        channels: 1 keeps gray images gray and turns colour into Y before anything else; 3 by default.
+        color: `y` for luma alone, of HR and LR each; mean, std: as in BasicSR.
 
     Raises:
         FileNotFoundError: a folder, LMDB or listed image is missing.
@@ -51,7 +56,8 @@ class DegradationPairedDataset(Dataset[dict[str, Any]]):
         self.scale = _option(opt, "scale")
         self.gt = _store(opt, "dataroot_gt")
         self.lq = None if opt.get("dataroot_lq") is None else _store(opt, "dataroot_lq")
-        self.degradation = _degradation(opt, needed=self.lq is None)
+        self.recipe = _recipe(opt, needed=self.lq is None)
+        self.reading = _reading(opt)
         self.pairs = find_pairs(
             self.gt,
             self.lq,
@@ -61,41 +67,49 @@ class DegradationPairedDataset(Dataset[dict[str, Any]]):
         )
         if self.train:
             _check_training(opt, len(self.pairs))
-        for pair in self.pairs:
-            self._check_sizes(pair)
+        self._check_images()
+        if self.lq is not None:
+            self._check_degradation(self.lq)
 
     def __len__(self) -> int:
         return len(self.pairs)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         pair = self.pairs[index]
-        gt = self.gt.read(pair.gt)
-        lq = None if pair.lq is None or self.lq is None else self.lq.read(pair.lq)
-        gt, lq = self._training_crop(gt, lq) if self.train else self._whole(gt, lq)
-        gt_path = self.gt.path(pair.gt)
+        gt, lq = self._training_crop(pair) if self.train else self._whole(pair)
         return {
             "lq": self._tensor(lq),
             "gt": self._tensor(gt),
-            # Without an LR file, BasicSR names results after the HR.
-            "lq_path": gt_path if pair.lq is None or self.lq is None else self.lq.path(pair.lq),
-            "gt_path": gt_path,
+            # BasicSR names results after the LR; without an LR file, after the HR.
+            "lq_path": (self.lq or self.gt).path(pair.lq),
+            "gt_path": self.gt.path(pair.gt),
         }
 
-    def _whole(self, gt: np.ndarray, lq: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-        if lq is None:
-            lq = degrade(gt, self.scale, **self.degradation)
+    def _whole(self, pair: Pair) -> tuple[np.ndarray, np.ndarray]:
+        gt = self.gt.read(pair.gt, **self.reading)
+        if self.lq is not None:
+            lq = self.lq.read(pair.lq, **self.reading)
+        else:
+            lq = self._degrade(gt, noise_rng(self.recipe.seed if self.recipe else 0, self.gt.stem(pair.gt)))
         # HR images that are no multiple of the scale lose the rest, as in the papers.
         return gt[: lq.shape[0] * self.scale, : lq.shape[1] * self.scale], lq
 
-    def _training_crop(self, gt: np.ndarray, lq: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    def _degrade(
+        self, gt: np.ndarray, rng: np.random.Generator, region: tuple[int, int, int, int] | None = None
+    ) -> np.ndarray:
+        assert self.recipe is not None  # __init__ saw to it
+        return self.recipe.degradation.apply(gt, self.scale, rng=rng, region=region)
+
+    def _training_crop(self, pair: Pair) -> tuple[np.ndarray, np.ndarray]:
         random = np.random.default_rng(int(torch.randint(2**63 - 1, ())))
+        gt = self.gt.read(pair.gt, **self.reading)
         scale, size = self.scale, self.opt["gt_size"] // self.scale
         top = int(random.integers(gt.shape[0] // scale - size + 1))
         left = int(random.integers(gt.shape[1] // scale - size + 1))
-        if lq is None:
-            lq = degrade(gt, scale, region=(top, left, size, size), **self.degradation)
+        if self.lq is not None:
+            lq = self.lq.read(pair.lq, **self.reading)[top : top + size, left : left + size]
         else:
-            lq = lq[top : top + size, left : left + size]
+            lq = self._degrade(gt, random, (top, left, size, size))
         gt = gt[top * scale : (top + size) * scale, left * scale : (left + size) * scale]
 
         hflip, vflip, transpose = random.random(3) < 0.5
@@ -121,24 +135,51 @@ class DegradationPairedDataset(Dataset[dict[str, Any]]):
             normalize(tensor, self.opt["mean"], self.opt["std"], inplace=True)
         return tensor
 
-    def _check_sizes(self, pair: Pair) -> None:
-        gt = self.gt.header(pair.gt)
-        height, width = gt.height // self.scale, gt.width // self.scale
-        if self.lq is not None and pair.lq is not None:
+    def _check_images(self) -> None:
+        """By their headers, so that the whole set is looked at before time is spent."""
+        with_alpha = []
+        for pair in self.pairs:
+            gt = self.gt.header(pair.gt)
+            with_alpha += [self.gt.describe(pair.gt)] * gt.alpha
+            size = self.opt["gt_size"] if self.train else self.scale
+            if min(gt.height, gt.width) < size:
+                raise ValueError(
+                    f"{self.gt.describe(pair.gt)} is {gt.height}x{gt.width}, smaller than "
+                    + (f"gt_size {size}: remove it or lower gt_size." if self.train else f"scale {size}: remove it.")
+                )
+            if self.lq is None:
+                continue
             lq = self.lq.header(pair.lq)
-            if (lq.height, lq.width) != (height, width):
+            with_alpha += [self.lq.describe(pair.lq)] * lq.alpha
+            expected = gt.height // self.scale, gt.width // self.scale
+            if (lq.height, lq.width) != expected:
                 raise ValueError(
                     f"{self.gt.describe(pair.gt)} is {gt.height}x{gt.width} and {self.lq.describe(pair.lq)} is "
-                    f"{lq.height}x{lq.width}: for scale {self.scale} it should be {height}x{width}. Check scale and "
-                    "that the two folders belong together."
+                    f"{lq.height}x{lq.width}: for scale {self.scale} it should be {expected[0]}x{expected[1]}. Check "
+                    "scale, and that the two belong together."
                 )
-        size = self.opt["gt_size"] if self.train else self.scale
-        if min(gt.height, gt.width) < size:
-            raise ValueError(
-                f"{self.gt.describe(pair.gt)} is {gt.height}x{gt.width}, smaller than the "
-                f"{'patch, gt_size' if self.train else 'scale,'} {size}: remove it"
-                f"{' or lower gt_size' if self.train else ''}."
+        if with_alpha:
+            log.warning("%s and %d more: alpha is dropped.", with_alpha[0], len(with_alpha) - 1)
+        if self.reading["keep_depth"]:
+            log.info(
+                "Data set %s keeps 16 bits; BasicSR's metrics and the pictures it saves are of 8 bits all the same.",
+                self.opt.get("name"),
             )
+
+    def _check_degradation(self, lq: ImageStore) -> None:
+        """Does prepared data agree with the options?"""
+        record = Record.read(lq.root)
+        if record is not None:
+            said = record if self.recipe is None else Record(self.recipe, self.scale, record.images)
+            if (record.recipe, record.scale) != (said.recipe, self.scale):
+                raise ValueError(
+                    f"data set {self.opt.get('name')}: {lq.root} was made as x{record.scale} {record.recipe}, and the "
+                    f"options say x{self.scale} {said.recipe}: mend scale and degradation, or name other data."
+                )
+            if record.images != len(lq):
+                raise ValueError(
+                    f"{lq.root} was made of {record.images} images and holds {len(lq)}: make the data anew."
+                )
 
 
 def _option(opt: Mapping[str, Any], name: str) -> Any:
@@ -163,17 +204,33 @@ def _store(opt: Mapping[str, Any], option: str) -> ImageStore:
     return store
 
 
-def _degradation(opt: Mapping[str, Any], needed: bool) -> dict[str, Any]:
-    given = opt.get("degradation")
-    if given is None:
-        if needed:
-            raise ValueError(
-                f"data set {opt.get('name', '?')}: neither dataroot_lq nor degradation is given: name the LR folder, "
-                "or say how to make the LR, degradation: {type: BI}."
-            )
-        return {}
-    settings = dict(given)
-    return {"kind": settings.pop("type", None), **settings}
+def _recipe(opt: Mapping[str, Any], needed: bool) -> Recipe | None:
+    if opt.get("degradation") is not None:
+        try:
+            return Recipe.from_option(opt["degradation"])
+        except ValueError as error:
+            raise ValueError(f"data set {opt.get('name', '?')}: {error}") from None
+    if needed:
+        raise ValueError(
+            f"data set {opt.get('name', '?')}: neither dataroot_lq nor degradation is given: name the LR folder, "
+            "or say how to make the LR, degradation: {type: BI}."
+        )
+    return None
+
+
+def _reading(opt: Mapping[str, Any]) -> dict[str, Any]:
+    keep_depth, channels = opt.get("keep_depth", False), opt.get("channels", 3)
+    name = opt.get("name", "?")
+    if not isinstance(keep_depth, bool):
+        raise ValueError(f"data set {name}: keep_depth is {keep_depth!r}; expected true or false.")
+    if channels not in (1, 3):
+        raise ValueError(f"data set {name}: channels is {channels!r}; expected 1 (gray) or 3 (colour).")
+    if opt.get("color") not in (None, "y") or (opt.get("color") == "y" and channels == 1):
+        raise ValueError(
+            f"data set {name}: color is {opt['color']!r} and channels is {channels}; color is y or left out, and with "
+            "channels: 1 it is left out."
+        )
+    return {"keep_depth": keep_depth, "channels": channels}
 
 
 def _check_training(opt: Mapping[str, Any], images: int) -> None:

@@ -11,10 +11,10 @@ from .store import ImageStore
 
 @dataclass(frozen=True)
 class Pair:
-    """Names of two images in their stores; `lq` is None where the LR is made on the fly."""
+    """Names of two images in their stores; where the LR is made on the fly, `lq` is the HR image's."""
 
     gt: str
-    lq: str | None
+    lq: str
 
 
 def find_pairs(
@@ -44,17 +44,17 @@ def find_pairs(
     names = gt.names if meta_info_file is None else _listed(meta_info_file, gt)
 
     if lq is None:
-        return [Pair(name, None) for name in names]
+        return [Pair(name, name) for name in names]
 
     partners: dict[str, str] = {}
     for name in lq.names:
-        other = partners.setdefault(stem := _stem(name, lq), name)
+        other = partners.setdefault(stem := lq.stem(name), name)
         if other != name:
             raise ValueError(f"{lq.root} holds two images of one name, {other} and {name}: remove or rename one.")
 
     pairs = []
     for name in names:
-        stem = _stem(name, gt)
+        stem = gt.stem(name)
         if not (stem.startswith(prefix) and stem.endswith(suffix) and len(stem) > len(prefix) + len(suffix)):
             raise ValueError(f"{gt.describe(name)} does not fit gt_filename_tmpl {gt_template!r}: mend either.")
         wanted = lq_template.format(stem[len(prefix) : len(stem) - len(suffix)])
@@ -79,10 +79,6 @@ def _split(template: str, option: str) -> tuple[str, str]:
         raise ValueError(f"{option}: {template!r}: expected one '{{}}', which stands for the name, as in '{{}}_x4'.")
     prefix, suffix = template.split("{}")
     return prefix, suffix
-
-
-def _stem(name: str, store: ImageStore) -> str:
-    return name if store.is_lmdb else Path(name).stem
 
 
 def _listed(meta_info_file: str | os.PathLike[str], gt: ImageStore) -> list[str]:

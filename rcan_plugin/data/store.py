@@ -8,6 +8,7 @@ import os
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import cv2
 import lmdb
@@ -75,9 +76,23 @@ class ImageStore:
         """What BasicSR calls the image's path: the file's, or in an LMDB the key."""
         return name if self.is_lmdb else str(self.root / name)
 
+    def stem(self, name: str) -> str:
+        """The image's name without its ending: the same in a folder and in the LMDB made of it."""
+        return name if self.is_lmdb else Path(name).stem
+
     def describe(self, name: str) -> str:
         """The image's place for an error message."""
         return f"image {name} of LMDB {self.root}" if self.is_lmdb else f"image {self.root / name}"
+
+    def _open(self, name: str) -> BinaryIO:
+        if not self.is_lmdb:
+            return (self.root / name).open("rb")
+        with self._begin() as transaction:
+            # A header needs no more, and what is not touched is not read from disk.
+            return io.BytesIO(bytes((transaction.get(name.encode()) or b"")[: 1 << 16]))
+
+    def _begin(self) -> lmdb.Transaction:
+        return _environment(str(self.root.resolve()), os.getpid()).begin(buffers=True)
 
     def read_bytes(self, name: str) -> bytes:
         """The encoded image.
@@ -87,9 +102,10 @@ class ImageStore:
             ValueError: it is empty.
         """
         if self.is_lmdb:
-            with _environment(str(self.root.resolve()), os.getpid()).begin() as transaction:
-                content = transaction.get(name.encode())
-            if content is None:
+            with self._begin() as transaction:
+                found = transaction.get(name.encode())
+                content = b"" if found is None else bytes(found)
+            if found is None:
                 raise FileNotFoundError(f"{self.describe(name)} is named in meta_info.txt and not in the data.")
         else:
             content = (self.root / name).read_bytes()
@@ -98,22 +114,21 @@ class ImageStore:
         return content
 
     def header(self, name: str) -> Header:
-        """Size and alpha without decoding the pixels where possible.
+        """Size and alpha, without decoding the pixels where possible.
 
         Raises:
             FileNotFoundError: there is no such image.
             ValueError: it is empty or cannot be read as an image.
         """
-        content = self.read_bytes(name)
         try:
-            with warnings.catch_warnings(), Image.open(io.BytesIO(content)) as image:
+            with warnings.catch_warnings(), self._open(name) as file, Image.open(file) as image:
                 warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-                # 0x0112 is EXIF's orientation, which `decode` follows as BasicSR does: 5 to 8 lie on their side.
+                # 0x0112 is EXIF's orientation, which `read` follows as BasicSR does: 5 to 8 lie on their side.
                 turned = image.format == "JPEG" and image.getexif().get(0x0112, 1) >= 5
                 width, height = reversed(image.size) if turned else image.size
-                return Header(height, width, image.has_transparency_data)
+                return Header(height, width, "A" in image.getbands() or "transparency" in image.info)
         except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError):
-            height, width = self._decode(name, content, cv2.IMREAD_COLOR).shape[:2]
+            height, width = self._decode(name, self.read_bytes(name), cv2.IMREAD_COLOR).shape[:2]
             return Header(height, width, alpha=False)
 
     def read(self, name: str, *, keep_depth: bool = False, channels: int = 3) -> np.ndarray:
@@ -134,6 +149,8 @@ class ImageStore:
         """
         flags = cv2.IMREAD_COLOR if channels == 3 else cv2.IMREAD_ANYCOLOR
         image = self._decode(name, self.read_bytes(name), flags | (cv2.IMREAD_ANYDEPTH if keep_depth else 0))
+        if image.dtype not in (np.uint8, np.uint16):
+            raise ValueError(f"{self.describe(name)} has {image.dtype} values; expected 8 or 16 bits: convert it.")
         if channels == 1:
             return to_y(image) if image.ndim == 3 else image[..., None]
         return image
