@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parent.parent
 BASICSR = "1.4.2"
 # pip builds BasicSR with the setuptools of `.venv`: its `setup_requires` would otherwise unpack a second torch into a
 # throw-away folder. Capped, because setuptools calls `setup_requires` deprecated.
-TOOLS = ("pip", "setuptools>=64,<85", "wheel")
+TOOLS = ("wheel", "setuptools>=64,<85", "pip")
 
 # Measured with torch 2.15 for CUDA 13 on Linux: `.venv` 6.4 GB; the packages pip holds while it unpacks them, and may
 # keep in its cache as well, 2.7 GB. Elsewhere torch comes without CUDA and is far smaller.
@@ -57,6 +57,10 @@ NO_NETWORK = re.compile(
     r"ConnectionError|ConnectTimeout|ReadTimeout|ProxyError|SSLError|MaxRetryError|IncompleteRead|ProtocolError"
     r"|name resolution|Name or service not known|Connection (refused|reset|aborted|broken)|Network is unreachable"
 )
+NETWORK_VARIABLE = re.compile(
+    r"(https?|all|no)_proxy|PIP_(EXTRA_)?INDEX_URL|PIP_(NO_INDEX|PROXY|CERT|CONFIG_FILE)|SSL_CERT_FILE", re.I
+)
+BROKEN_OFF = "not enough bytes were received"
 NO_SPACE = re.compile(r"No space left on device|Errno 28|Disk quota exceeded|Errno 122")
 
 
@@ -259,8 +263,17 @@ def diagnosis(arguments: tuple[str, ...], errors: str, free: int, log: Path) -> 
             f"the disk is full ({free / 1e9:.1f} GB free in {log.parent}). Free some space (.venv needs {VENV_GB} GB, "
             f"and {PACKAGES_GB} GB more while pip unpacks), or spare pip's cache: PIP_NO_CACHE_DIR=1 make setup" + again
         )
+    if BROKEN_OFF in errors:  # pip 26 says the same, and speaks of the network alone, when its disk is full
+        return (
+            f"a download broke off (see pip's lines above): the connection failed, or the disk was full "
+            f"({free / 1e9:.1f} GB are free in {log.parent} now; {VENV_GB + PACKAGES_GB} GB are needed in all)." + again
+        )
     if NO_NETWORK.search(errors):
-        found = [f"{name}={os.environ[name]}" for name in sorted(os.environ) if NETWORK_VARIABLE.fullmatch(name)]
+        found = [
+            f"{name}={re.sub('//[^/]*@', '//***@', value)}"  # no passwords in logs
+            for name, value in sorted(os.environ.items())
+            if NETWORK_VARIABLE.fullmatch(name)
+        ]
         return (
             "pip could not reach the package index (see its lines above). Check the connection, and the settings it "
             f"goes by: {', '.join(found) or 'no proxy or PIP_ variable is set'}; `python -m pip config list` shows "
@@ -268,11 +281,6 @@ def diagnosis(arguments: tuple[str, ...], errors: str, free: int, log: Path) -> 
         )
     last = "".join("  " + line + "\n" for line in errors.strip().splitlines()[-8:])
     return f"pip failed. The call was:  pip {' '.join(arguments)}\n{last}The whole log: {log}" + again
-
-
-NETWORK_VARIABLE = re.compile(
-    r"(https?|all|no)_proxy|PIP_(EXTRA_)?INDEX_URL|PIP_(NO_INDEX|PROXY|CERT|CONFIG_FILE)|SSL_CERT_FILE", re.I
-)
 
 
 def cache_folder(venv: Path) -> Path | None:
@@ -390,8 +398,8 @@ def set_up(root: Path) -> None:
     check_space(venv, cache_folder(venv))
 
     say("1/4 pip and the tools it builds with")
-    # Few retries: this first and small call is where a missing network shows.
-    pip(venv, "install", "--upgrade", "--retries=2", "--timeout=15", *TOOLS)
+    # Few retries: this first and small call is where a missing network shows (by `wheel`, new to a fresh `.venv`).
+    pip(venv, "install", "--upgrade", "--retries=1", "--timeout=15", *TOOLS)
     say(f"2/4 BasicSR {BASICSR}")
     install_basicsr(venv)
     say(f"3/4 torch, torchvision, the plugin and its tools (the first time up to {PACKAGES_GB} GB to download)")

@@ -293,10 +293,10 @@ def test_space_already_used_by_the_venv_counts(tmp_path: Path, monkeypatch: pyte
 
 
 def test_no_network_is_told_from_other_failures(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
+    monkeypatch.setenv("PIP_INDEX_URL", "http://me:secret@127.0.0.1:9/simple")
     text = setup_steps.diagnosis(("install", "wheel"), NO_NAME, 10**12, root / "pip.log")
     assert text.startswith("pip could not reach the package index")
-    assert "PIP_INDEX_URL=http://127.0.0.1:9/simple" in text
+    assert "PIP_INDEX_URL=http://***@127.0.0.1:9/simple" in text  # without the password
     assert "it goes on where this one stopped" in text
 
     text = setup_steps.diagnosis(("install", "wheel"), "ERROR: No matching distribution\n", 10**12, root / "pip.log")
@@ -308,6 +308,13 @@ def test_a_full_disk_is_told_from_other_failures(root: Path) -> None:
     errors = "ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device\n"
     assert setup_steps.diagnosis(("install",), errors, 10**12, root / "pip.log").startswith("the disk is full")
     assert setup_steps.diagnosis(("install",), "", 10**7, root / "pip.log").startswith("the disk is full (0.0 GB free")
+
+
+def test_a_broken_download_names_both_causes(root: Path) -> None:
+    errors = "x Download failed after 6 attempts because not enough bytes were received (284.4 MB/404.9 MB)\n"
+    text = setup_steps.diagnosis(("install",), errors, 2 * 10**9, root / "pip.log")
+    assert text.startswith("a download broke off")
+    assert f"or the disk was full (2.0 GB are free in {root} now" in text
 
 
 def test_pip_itself_at_a_closed_port(
