@@ -53,7 +53,7 @@ def _apply_fast(image: Image, rows: Taps, cols: Taps, border: str, round_between
 def _tile(image: Image, rows: Taps, cols: Taps, border: str, round_between: bool) -> Image:
     columns = inside(_reach(cols), image.shape[1], border)
     left, right = int(columns.min()), int(columns.max()) + 1
-    middle = _sum(_centred(_lines(image, _reach(rows), border)[:, left:right]), rows)
+    middle = _sum(_centred(_lines(image[:, left:right], _reach(rows), border)), rows)
     if round_between:
         turned = _centred(_transposed(_rounded(middle))[columns - left])
         return _transposed(_rounded(_sum(turned, cols)))

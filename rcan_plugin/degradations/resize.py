@@ -38,6 +38,8 @@ def imresize(image: Image, factor: float, *, border: str = "replicate") -> Image
     """
     check_image(image)
     check_border(border)
+    if not isinstance(factor, (int, float, np.integer, np.floating)):
+        raise TypeError(f"factor is a {type(factor).__name__}; expected a number, such as 0.5 to halve the image")
     if not 0 < factor < math.inf:
         raise ValueError(f"factor is {factor}; expected a positive number, such as 0.5 to halve the image")
     rows, cols = (bicubic_taps(size, float(factor)) for size in image.shape[:2])
