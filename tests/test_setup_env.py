@@ -197,7 +197,7 @@ def test_packages_that_are_not_whole_are_found(tmp_path: Path) -> None:
         info.mkdir()
         (info / "METADATA").write_text(f"Name: {name}\n")
         if record:
-            (info / "RECORD").write_text(f'{name}.py,sha256=x,{size}\n"{info.name}/RECORD",,\n')
+            (info / "RECORD").write_text(f'{name}.py,sha256=x,{size}\n{name}.pyc,sha256=x,9\n"{info.name}/RECORD",,\n')
 
     package("whole", 5)
     package("cut", 6)
