@@ -9,7 +9,6 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import numpy.typing as npt
-from numpy.lib.stride_tricks import as_strided
 
 from . import separable
 from .separable import Image, Indices, Taps, inside
@@ -41,24 +40,23 @@ def _apply_fast(image: Image, rows: Taps, cols: Taps, border: str, round_between
     if image.ndim == 2:
         return _apply_fast(image[..., None], rows, cols, border, round_between)[..., 0]
     out = np.empty((len(rows.first), len(cols.first), image.shape[2]), np.uint8)
+    down, along = _banded(rows), _banded(cols)
     width = max(1, _TILE_COLUMNS // cols.step)
-    for top in range(0, out.shape[0], _TILE_ROWS):
-        part = rows.window(top, min(_TILE_ROWS, out.shape[0] - top))
-        for left in range(0, out.shape[1], width):
-            tile = out[top : top + _TILE_ROWS, left : left + width]
-            tile[...] = _tile(image, part, cols.window(left, tile.shape[1]), border, round_between)
+    for left in range(0, out.shape[1], width):
+        part = cols.window(left, min(width, out.shape[1] - left))
+        columns = inside(_reach(part), image.shape[1], border)
+        start = columns.min()
+        strip = image[:, start : columns.max() + 1]
+        columns -= start
+        for top in range(0, out.shape[0], _TILE_ROWS):
+            lines = rows.window(top, min(_TILE_ROWS, out.shape[0] - top))
+            middle = _sum(_centred(_lines(strip, _reach(lines), border)), lines, down)
+            if round_between:
+                turned = _rounded(_sum(_centred(_transposed(_rounded(middle))[columns]), part, along))
+            else:
+                turned = _settled(_sum(_transposed(middle)[columns], part, along), image, lines, part, border)
+            out[top : top + _TILE_ROWS, left : left + width] = _transposed(turned)
     return out
-
-
-def _tile(image: Image, rows: Taps, cols: Taps, border: str, round_between: bool) -> Image:
-    columns = inside(_reach(cols), image.shape[1], border)
-    left, right = int(columns.min()), int(columns.max()) + 1
-    middle = _sum(_centred(_lines(image[:, left:right], _reach(rows), border)), rows)
-    if round_between:
-        turned = _centred(_transposed(_rounded(middle))[columns - left])
-        return _transposed(_rounded(_sum(turned, cols)))
-    turned = _transposed(middle)[columns - left]
-    return _transposed(_settled(_sum(turned, cols), image, rows, cols, border))
 
 
 def _lines(image: Image, positions: Indices, border: str) -> Image:
@@ -74,25 +72,27 @@ def _reach(taps: Taps) -> Indices:
 
 
 def _centred(source: Image) -> Block:
-    block = source.astype(np.float32, order="C")
-    block -= _CENTRE
-    return block
+    """`source` - 128, by way of 8 bits with a sign, where flipping the highest bit subtracts 128."""
+    return np.bitwise_xor(source, 128, order="C").view(np.int8).astype(np.float32)
 
 
-def _sum(source: Block, taps: Taps) -> Block:
-    """The weighted sums down the rows of `source`, whose rows are those at `_reach(taps)`."""
+def _banded(taps: Taps) -> Block:
+    """The matrix that makes _OUTPUTS rows of a result out of the rows that they read."""
     count = taps.weights.shape[1]
     matrix = np.zeros((_OUTPUTS, (_OUTPUTS - 1) * taps.step + count), np.float32)
     for i, row in enumerate(matrix):
         row[i * taps.step : i * taps.step + count] = taps.weights[0]
+    return matrix
+
+
+def _sum(source: Block, taps: Taps, matrix: Block) -> Block:
+    """The weighted sums down the rows of `source`, whose rows are those at `_reach(taps)`."""
     flat = source.reshape(len(source), -1)
-    products = -(-len(taps.first) // _OUTPUTS)
+    shape = (-(-len(taps.first) // _OUTPUTS), matrix.shape[1], flat.shape[1])
+    strides = (_OUTPUTS * taps.step * flat.strides[0], *flat.strides)
     # The windows of rows overlap: each product reads its own, none is copied.
-    windows = as_strided(
-        flat, (products, matrix.shape[1], flat.shape[1]), (_OUTPUTS * taps.step * flat.strides[0], *flat.strides)
-    )
-    sums = np.matmul(matrix, windows).reshape(-1, *source.shape[1:])
-    return sums[: len(taps.first)]
+    windows: Block = np.ndarray(shape, np.float32, flat, strides=strides)
+    return np.matmul(matrix, windows).reshape(-1, *source.shape[1:])[: len(taps.first)]
 
 
 def _rounded(values: Block) -> Image:
