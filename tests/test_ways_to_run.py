@@ -1,0 +1,166 @@
+"""Installed beside it, BasicSR trains our network in every way it is started: two iterations each, in a subprocess."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import basicsr
+import pytest
+
+from tests.conftest import ROOT, link_basicsr, read_options, shrink, write_options
+
+INSTALLED = Path(basicsr.__file__).parent
+# At the end of the program, whichever way it was started, say which basicsr ran.
+TELL = """
+import atexit, sys
+atexit.register(lambda: "basicsr" in sys.modules and print("ran", sys.modules["basicsr"].__file__))
+"""
+
+
+@pytest.fixture
+def training(tiny):
+    """A folder with an option file `tiny.yml`, and `TELL` in `tell/`."""
+    options = shrink(read_options("train_RCAN_x2"), tiny)
+    write_options(tiny / "tiny.yml", options)
+    (tiny / "tell").mkdir()
+    (tiny / "tell" / "sitecustomize.py").write_text(TELL)
+    return tiny
+
+
+def checkout(folder: Path) -> Path:
+    """What a clone of BasicSR looks like after its set-up wrote `version.py`."""
+    shutil.copytree(INSTALLED, folder / "BasicSR" / "basicsr", ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "BasicSR" / "setup.py").write_text(
+        "from setuptools import find_packages, setup\n"
+        "setup(name='basicsr', version='1.4.2', packages=find_packages(include=['basicsr*']))\n"
+    )
+    return folder / "BasicSR"
+
+
+def trained(done, folder: Path, ran: Path) -> None:
+    assert "Network [RCANArch] is created." in done.stdout + done.stderr
+    assert "Dataset [DegradationPairedDataset] - DIV2K is built." in done.stdout + done.stderr
+    assert len(list(folder.rglob("experiments/RCAN_BI_x2/models/net_g_latest.pth"))) == 1
+    files = {Path(line.removeprefix("ran ")).resolve() for line in done.stdout.splitlines() if line.startswith("ran ")}
+    assert files == {(ran / "__init__.py").resolve()}
+
+
+def test_by_path_through_the_link(training, run):
+    link_basicsr(training)
+    done = run("basicsr/train.py", "-opt", "tiny.yml", env={"PYTHONPATH": "tell"})
+    trained(done, training, INSTALLED)
+
+
+def test_a_checkout_on_pythonpath(training, run):
+    clone = checkout(training)
+    paths = f"{training / 'tell'}:{clone}"
+    done = run(clone / "basicsr/train.py", "-opt", "tiny.yml", env={"PYTHONPATH": paths})
+    trained(done, training, clone / "basicsr")
+
+
+def test_torchrun_with_workers(training, run):
+    """Two processes without a GPU: our launcher's gloo path, and validation on one of them."""
+    options = shrink(read_options("train_RCAN_x2"), training)
+    options["datasets"]["train"]["num_worker_per_gpu"] = 1
+    write_options(training / "tiny.yml", options)
+    done = run(
+        *("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"),
+        *("-m", "rcan_plugin.train", "-opt", "tiny.yml", "--launcher", "pytorch"),
+        env={"PYTHONPATH": "tell"},
+    )
+    trained(done, training, INSTALLED)
+    assert done.stdout.count("ran ") == 2 and "World size (gpu number): 2" in done.stdout + done.stderr
+    assert (done.stdout + done.stderr).count("Validation DIV2K_valid") == 2  # at iteration 2 and at the end
+
+
+def environment(folder: Path, without: tuple[str, ...]) -> Path:
+    """A virtual environment that sees this one's packages, but for those named; its Python."""
+    site = Path(INSTALLED.parent)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
+    links = folder / "links"
+    links.mkdir()
+    for entry in site.iterdir():
+        name = entry.name.lower().removeprefix("__editable__").strip("._")
+        if not name.startswith(without) and entry.name != "__pycache__":
+            (links / entry.name).symlink_to(entry)
+    own = next(folder.glob("lib/python*/site-packages"))
+    # `addsitedir` and not a plain path, for the .pth files among the links.
+    (own / "links.pth").write_text(f"import site; site.addsitedir({str(links)!r})\n")
+    return folder / "bin/python"
+
+
+def test_as_a_module(training, run):
+    # In an environment of links, because BasicSR's output goes beside its package: here, into the test's folder.
+    python = environment(training / "venv", without=("nothing",))
+    done = run("-m", "basicsr.train", "-opt", "tiny.yml", python=python, env={"PYTHONPATH": "tell"})
+    trained(done, training, INSTALLED)
+
+
+def pip(*arguments) -> None:
+    subprocess.run(
+        [sys.executable, "-m", "pip", "-q", "--disable-pip-version-check", *arguments],
+        check=True, capture_output=True, text=True,
+    )  # fmt: skip
+
+
+def test_a_checkout_installed_editable(training, run):
+    clone = checkout(training)
+    python = environment(training / "venv", without=("basicsr",))
+    pip("--python", python, "install", "--no-deps", "--no-build-isolation", "-e", clone)
+    done = run(clone / "basicsr/train.py", "-opt", "tiny.yml", python=python, env={"PYTHONPATH": "tell"})
+    trained(done, training, clone / "basicsr")
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory) -> Path:
+    """Our wheel, built from a copy, so that nothing is written into the project."""
+    folder = tmp_path_factory.mktemp("wheel")
+    source = folder / "source"
+    shutil.copytree(ROOT / "rcan_plugin", source / "rcan_plugin", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("setup.py", "pyproject.toml", "README.md"):
+        shutil.copy(ROOT / name, source / name)
+    (source / "basicsr").symlink_to(INSTALLED, target_is_directory=True)  # as in the project after set-up
+    pip("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", folder, source)
+    return next(folder.glob("*.whl"))
+
+
+def test_our_wheel_holds_our_files_alone(wheel):
+    import zipfile
+
+    expected = {str(file.relative_to(ROOT)) for file in (ROOT / "rcan_plugin").rglob("*.py")}
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    assert {name for name in names if ".dist-info/" not in name} == expected
+
+
+def test_the_plugin_as_a_wheel_and_after_its_removal(wheel, training, run):
+    python = environment(training / "venv", without=("rcan_plugin",))
+    pip("--python", python, "install", "--no-deps", wheel)
+    where = (
+        "import sys, torch; print([f for f in (m.__file__ for m in [*sys.modules.values()] if 'rcan' in m.__name__)])"
+    )
+    assert str(training / "venv") in run("-c", where, python=python).stdout
+    done = run("-m", "basicsr.train", "-opt", "tiny.yml", python=python, env={"PYTHONPATH": "tell"})
+    trained(done, training, INSTALLED)
+
+    pip("--python", python, "uninstall", "-y", "rcan_plugin")
+    assert run("-c", where, python=python).stdout.strip() == "[]"
+    assert not list((training / "venv").rglob("rcan_plugin*"))
+
+
+def test_basicsr_is_as_its_wheel_brought_it():
+    """Every file that the installed BasicSR's own record names has the size and hash that it names."""
+    import base64
+    import hashlib
+    from importlib.metadata import distribution
+
+    files = [file for file in distribution("basicsr").files or [] if file.hash is not None]
+    assert len(files) > 100
+    for file in files:
+        content = Path(str(file.locate())).read_bytes()
+        digest = base64.urlsafe_b64encode(hashlib.new(file.hash.mode, content).digest()).rstrip(b"=").decode()
+        assert (digest, len(content)) == (file.hash.value, file.size), file
+    recorded = {Path(str(file.locate())).resolve() for file in files}
+    there = {file for file in INSTALLED.rglob("*") if file.is_file() and "__pycache__" not in file.parts}
+    assert there == {file for file in recorded if INSTALLED in file.parents}
