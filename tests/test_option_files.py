@@ -1,0 +1,150 @@
+"""The option files: one recipe, full-size networks, and two iterations of each by BasicSR itself."""
+
+import copy
+import re
+import sys
+
+import basicsr.test
+import basicsr.train
+import pytest
+import torch
+import yaml
+from basicsr.archs import build_network
+
+from tests.archs.test_rcan_arch import official_layout
+from tests.conftest import ROOT, read_options, shrink, write_options
+
+FILES = sorted(file.stem for file in (ROOT / "options").glob("*_RCAN_*.yml") if not file.stem.startswith("quickstart"))
+NAME = re.compile(r"(train|test)_RCAN_(?:(BD|DN)_)?x([234])")
+PARAMETERS = {2: 15_444_643, 3: 15_629_283, 4: 15_592_355}  # of the authors' networks
+
+
+def what(file: str) -> tuple[str, str, int]:
+    """Phase, degradation and scale, as the file's name says."""
+    match = NAME.fullmatch(file)
+    assert match, file
+    return match[1], match[2] or "BI", int(match[3])
+
+
+def recipe(file: str) -> dict:
+    """The file's options, with what its name says taken out after it was found to be so."""
+    phase, kind, scale = what(file)
+    opt = copy.deepcopy(read_options(file))
+    assert opt.pop("name") == f"RCAN_{kind}_x{scale}"
+    assert opt.pop("scale") == scale == opt["network_g"].pop("upscale")
+    for dataset in opt["datasets"].values():
+        assert dataset.pop("degradation") == {"type": kind}
+    for metric in opt["val"]["metrics"].values():
+        assert metric.pop("crop_border") == scale
+    if phase == "train":
+        assert opt["datasets"]["train"].pop("gt_size") == 48 * scale
+    else:
+        assert opt["path"].pop("pretrain_network_g") == f"experiments/RCAN_{kind}_x{scale}/models/net_g_latest.pth"
+    return opt
+
+
+def test_the_files_are_all_there():
+    expected = {f"{phase}_RCAN_x{scale}" for phase in ("train", "test") for scale in (2, 3, 4)}
+    assert set(FILES) == expected
+
+
+@pytest.mark.parametrize("phase", ["train", "test"])
+def test_one_recipe_that_differs_only_where_names_say(phase):
+    files = [file for file in FILES if file.startswith(phase)]
+    for file in files:
+        assert recipe(file) == recipe(files[0]), file
+
+
+def test_the_recipe_is_the_papers():
+    """ECCV 2018, section 4.1, and the authors' `option.py`, `TrainRCAN_scripts.sh`."""
+    opt = read_options("train_RCAN_x2")
+    assert (opt["model_type"], opt["num_gpu"]) == ("SRModel", "auto")
+    train = opt["datasets"]["train"]
+    assert (train["batch_size_per_gpu"], train["use_hflip"], train["use_rot"]) == (16, True, True)
+    assert opt["train"]["optim_g"] == {
+        "type": "Adam", "lr": 1e-4, "betas": [0.9, 0.999], "eps": 1e-8, "weight_decay": 0
+    }  # fmt: skip
+    assert opt["train"]["scheduler"] == {
+        "type": "MultiStepLR", "milestones": [200_000, 400_000, 600_000, 800_000], "gamma": 0.5
+    }  # fmt: skip
+    assert (opt["train"]["total_iter"], opt["train"]["pixel_opt"]["type"]) == (1_000_000, "L1Loss")
+    assert all(metric["test_y_channel"] for metric in opt["val"]["metrics"].values())
+
+
+def test_the_test_sets_need_hr_folders_alone():
+    datasets = read_options("test_RCAN_x4")["datasets"].values()
+    assert [data["name"] for data in datasets] == ["Set5", "Set14", "B100", "Urban100", "Manga109"]
+    assert all("dataroot_lq" not in data and data["dataroot_gt"] == f"datasets/{data['name']}/HR" for data in datasets)
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_the_network_is_full_size(file):
+    with torch.device("meta"):
+        net = build_network(read_options(file)["network_g"])
+    assert sum(parameter.numel() for parameter in net.parameters()) == PARAMETERS[what(file)[2]]
+
+
+def pipeline(monkeypatch, module, folder, options):
+    """BasicSR's own pipeline, in this process, as `-opt` would start it, in and into `folder`."""
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "argv", ["program", "-opt", str(write_options(folder / "tiny.yml", options))])
+    {"train": basicsr.train, "test": basicsr.test}[module].__dict__[f"{module}_pipeline"](str(folder))
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_each_runs_two_iterations(file, tiny, monkeypatch, capsys):
+    phase, kind, scale = what(file)
+    name = f"RCAN_{kind}_x{scale}"
+    options = shrink(read_options(file), tiny)
+    if phase == "test":
+        weights = tiny / "weights.pth"
+        torch.save({"params": build_network(options["network_g"]).state_dict()}, weights)
+        options["path"]["pretrain_network_g"] = str(weights)
+    pipeline(monkeypatch, phase, tiny, options)
+    if phase == "train":
+        saved = torch.load(tiny / f"experiments/{name}/models/net_g_2.pth", weights_only=True)
+        assert saved["params"]["conv_last.weight"].isfinite().all()
+        state = torch.load(tiny / f"experiments/{name}/training_states/2.state", weights_only=True)
+        assert state["iter"] == 2
+        assert state["optimizers"][0]["param_groups"][0]["lr"] == 1e-4
+    else:
+        pictures = sorted(path.name for path in (tiny / f"results/{name}/visualization/Manga109").iterdir())
+        assert pictures == [f"{i}_{name}.png" for i in range(3)]
+
+
+def uncommented(file: str) -> dict:
+    """The options with the commented lines of `path` brought in."""
+    text = (ROOT / "options" / f"{file}.yml").read_text()
+    path = text.split("\npath:\n")[1].split("\n\n")[0]
+    return yaml.safe_load(text.replace(path, re.sub(r"# (pretrain_network_g|strict_load_g):", r"\1:", path)))
+
+
+@pytest.mark.parametrize("scale", [3, 4])
+def test_the_lines_that_start_from_x2(scale, tiny, monkeypatch):
+    options = uncommented(f"train_RCAN_x{scale}")
+    assert options["path"]["pretrain_network_g"] == "experiments/RCAN_BI_x2/models/net_g_latest.pth"
+    assert options["path"]["strict_load_g"] is False
+    options = shrink(options, tiny)
+    options["train"]["optim_g"]["lr"] = 0.0
+    x2 = build_network({**options["network_g"], "upscale": 2})
+    weights = tiny / options["path"]["pretrain_network_g"]
+    weights.parent.mkdir(parents=True)
+    torch.save({"params": x2.state_dict()}, weights)
+    pipeline(monkeypatch, "train", tiny, options)
+    trained = torch.load(tiny / f"experiments/RCAN_BI_x{scale}/models/net_g_2.pth", weights_only=True)["params"]
+    same = {key for key, tensor in x2.state_dict().items() if torch.equal(trained[key], tensor)}
+    assert set(trained) - same == {f"upsample.{0 if scale == 3 else 2}.{kind}" for kind in ("weight", "bias")}
+
+
+def test_the_authors_file_loads_through_basicsr(tiny, monkeypatch):
+    options = shrink(read_options("test_RCAN_x2"), tiny)
+    source = build_network(options["network_g"])
+    torch.save(official_layout(source, "module."), tiny / "RCAN_BIX2.pt")
+    options["path"] |= {"pretrain_network_g": str(tiny / "RCAN_BIX2.pt"), "param_key_g": None}
+    loaded = []
+    monkeypatch.setattr(basicsr.test, "build_model", lambda opt: loaded.append(build(opt)) or loaded[0])
+    from basicsr.models import build_model as build
+
+    pipeline(monkeypatch, "test", tiny, options)
+    for key, tensor in source.state_dict().items():
+        assert torch.equal(loaded[0].net_g.state_dict()[key], tensor), key

@@ -1,0 +1,147 @@
+"""The explicit way to train and test, and what is looked for before anything is built or moved."""
+
+import shutil
+
+import pytest
+import torch
+
+from rcan_plugin import options as options_module
+from rcan_plugin.archs.rcan_arch import RCANArch
+from tests.conftest import ROOT, link_basicsr, read_options, shrink, write_options
+
+
+def tree(folder) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def earlier_run(folder, kind="experiments", name="RCAN_BI_x4"):
+    (folder / kind / name / "models").mkdir(parents=True)
+    (folder / kind / name / "models/net_g_latest.pth").write_text("months of work")
+    return tree(folder)
+
+
+def test_the_literal_command_without_data_says_what_is_missing_and_moves_nothing(tmp_path, run):
+    link_basicsr(tmp_path)
+    shutil.copytree(ROOT / "options", tmp_path / "options")
+    before = earlier_run(tmp_path)
+    done = run("basicsr/train.py", "-opt", "options/train_RCAN_x4.yml", code=1)
+    last = done.stderr.strip().splitlines()[-2:]
+    assert last[0].startswith(
+        "options/train_RCAN_x4.yml: data set DIV2K: dataroot_gt: folder datasets/DIV2K/train/HR.lmdb does not exist"
+    )
+    assert "`python scripts/prepare_div2k.py` makes it" in last[0]
+    assert last[1] == "Nothing was built, moved or written."
+    assert tree(tmp_path) == before
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("ours", [True, False])
+def test_our_launcher_looks_first_whatever_the_option_file_names(ours, tiny, run):
+    options = shrink(read_options("train_RCAN_x4"), tiny)
+    if ours:
+        options["path"]["pretrain_network_g"] = "nowhere/net.pth"
+        said = "path: pretrain_network_g: nowhere/net.pth does not exist"
+    else:
+        options["network_g"] = {"type": "MSRResNet", "num_feat": 8, "num_block": 1, "upscale": 4}
+        options["network_g"] |= {"num_in_ch": 3, "num_out_ch": 3}
+        for data in options["datasets"].values():
+            data |= {"type": "PairedImageDataset", "dataroot_lq": "nowhere", "io_backend": {"type": "disk"}}
+        said = "data set DIV2K: dataroot_lq: folder nowhere does not exist"
+    write_options(tiny / "tiny.yml", options)
+    before = earlier_run(tiny)
+    done = run("-m", "rcan_plugin.train", "-opt", "tiny.yml", code=1)
+    assert said in done.stderr and "Traceback" not in done.stderr
+    assert tree(tiny) == before
+
+
+def test_testing_looks_for_weights_before_results_are_moved(tiny, run):
+    options = shrink(read_options("test_RCAN_x4"), tiny)
+    write_options(tiny / "tiny.yml", options)
+    before = earlier_run(tiny, "results")
+    done = run("-m", "rcan_plugin.test", "-opt", "tiny.yml", code=1)
+    assert "path: pretrain_network_g: experiments/RCAN_BI_x4/models/net_g_latest.pth does not exist" in done.stderr
+    assert tree(tiny) == before
+
+
+def test_train_resume_and_test_under_the_current_folder(tiny, run):
+    """The first run ends at 2 iterations; resumed without a GPU it goes on to 4, strictly; then it is tested."""
+    options = shrink(read_options("train_RCAN_x2"), tiny)
+    write_options(tiny / "tiny.yml", options)
+    (tiny / "elsewhere").mkdir()
+    elsewhere = tiny / "elsewhere"
+    run("-m", "rcan_plugin.train", "-opt", "../tiny.yml", cwd=elsewhere)
+    models = elsewhere / "experiments/RCAN_BI_x2/models"
+    assert sorted(path.name for path in models.iterdir()) == ["net_g_2.pth", "net_g_latest.pth"]
+    assert any((elsewhere / "tb_logger/RCAN_BI_x2").iterdir())
+
+    options["train"]["total_iter"] = 4
+    options["path"]["strict_load_g"] = False
+    write_options(tiny / "tiny.yml", options)
+    done = run("-m", "rcan_plugin.train", "-opt", "../tiny.yml", "--auto_resume", cwd=elsewhere)
+    assert "Resuming training from epoch: 0, iter: 2." in done.stderr + done.stdout
+    assert (models / "net_g_4.pth").is_file()
+    assert "strict_load_g: True" in done.stderr + done.stdout
+
+    testing = shrink(read_options("test_RCAN_x2"), tiny)
+    write_options(tiny / "test.yml", testing)
+    done = run("-m", "rcan_plugin.test", "-opt", "../test.yml", cwd=elsewhere)
+    assert "Validation Set5" in done.stderr + done.stdout
+    assert len(list((elsewhere / "results/RCAN_BI_x2/visualization/Set5").iterdir())) == 3
+
+    (models / "net_g_4.pth").unlink()
+    before = tree(elsewhere)
+    done = run("-m", "rcan_plugin.train", "-opt", "../tiny.yml", "--auto_resume", cwd=elsewhere, code=1)
+    assert "4.state belongs to" in done.stderr and "net_g_4.pth, which does not exist" in done.stderr
+    assert tree(elsewhere) == before
+
+
+def options_for(tiny, **path):
+    opt = shrink(read_options("train_RCAN_x2"), tiny)
+    opt["path"] |= {"strict_load_g": False, **path}
+    for phase, data in opt["datasets"].items():
+        data |= {"phase": phase, "scale": opt["scale"]}
+    return opt
+
+
+def test_leniency_ends_when_a_run_is_resumed(tiny, monkeypatch):
+    monkeypatch.chdir(tiny)
+    opt = options_for(tiny, pretrain_network_g=None)
+    options_module.check(opt)
+    assert opt["path"]["strict_load_g"] is False
+    opt["auto_resume"] = True
+    options_module.check(opt)
+    assert opt["path"]["strict_load_g"] is False, "nothing to resume from: a fresh start"
+
+    states = tiny / "experiments/RCAN_BI_x2/training_states"
+    states.mkdir(parents=True)
+    for iteration in (9, 10):
+        (states / f"{iteration}.state").touch()
+    assert options_module.resumed_state(opt).name == "10.state"
+    options_module.check(opt)
+    assert opt["path"]["strict_load_g"] is True
+
+    opt = options_for(tiny, resume_state=str(states / "9.state"))
+    options_module.check(opt)
+    assert opt["path"]["strict_load_g"] is True
+
+
+def test_strict_is_passed_on_by_basicsr(tmp_path):
+    """With `strict_load_g: true`, BasicSR's `load_network` refuses x2's weights for x3."""
+    from basicsr.models.base_model import BaseModel
+
+    small = {"num_feat": 8, "num_group": 1, "num_block": 1, "squeeze_factor": 4}
+    torch.save({"params": RCANArch(upscale=2, **small).state_dict()}, tmp_path / "x2.pth")
+    model = BaseModel({"num_gpu": 0, "is_train": False})
+    with pytest.raises(RuntimeError, match="size mismatch"):
+        model.load_network(RCANArch(upscale=3, **small), tmp_path / "x2.pth", strict=True)
+    model.load_network(RCANArch(upscale=3, **small), tmp_path / "x2.pth", strict=False)
+
+
+def test_option_files_of_others_pass_untouched(tmp_path):
+    opt = {"datasets": {"val": {"type": "PairedImageDataset", "dataroot_gt": "nowhere"}}, "path": {}}
+    opt["network_g"] = {"type": "EDSR"}
+    parse = options_module.checked(lambda: (opt, None))
+    assert parse() == (opt, None)
+    opt["network_g"]["type"] = "RCANArch"
+    with pytest.raises(AttributeError):  # it now looks, and wants the option file's name for its message
+        parse()
