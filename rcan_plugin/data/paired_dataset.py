@@ -130,11 +130,13 @@ class DegradationPairedDataset(Dataset[dict[str, Any]]):
     def _tensor(self, image: np.ndarray) -> torch.Tensor:
         """B, G, R or gray integers, H x W x C, to R, G, B floats from 0 to 1, C x H x W."""
         values = image.astype(np.float32) / np.float32(np.iinfo(image.dtype).max)
-        if self.opt.get("color") == "y" and values.shape[2] == 3:
+        if self.opt.get("color") == "y":
             from basicsr.utils import bgr2ycbcr  # on first use, so that this module does not need BasicSR to be read
 
             values = bgr2ycbcr(np.ascontiguousarray(values), y_only=True)[..., None]
-        tensor = torch.from_numpy(np.ascontiguousarray(values[..., ::-1].transpose(2, 0, 1)))
+        elif values.shape[2] == 3:
+            values = values[..., ::-1]
+        tensor = torch.from_numpy(np.ascontiguousarray(values.transpose(2, 0, 1)))
         if self.opt.get("mean") is not None or self.opt.get("std") is not None:
             from torchvision.transforms.functional import normalize
 
