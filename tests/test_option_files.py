@@ -44,8 +44,15 @@ def recipe(file: str) -> dict:
 
 
 def test_the_files_are_all_there():
-    expected = {f"{phase}_RCAN_x{scale}" for phase in ("train", "test") for scale in (2, 3, 4)}
-    assert set(FILES) == expected
+    kinds = ("", "BD_")
+    expected = {f"{phase}_RCAN_{kind}x{scale}" for phase in ("train", "test") for kind in kinds for scale in (2, 3, 4)}
+    assert set(FILES) == expected | {"train_RCAN_DN_x3"}
+
+
+def test_what_the_paper_does_not_have_says_so():
+    texts = {file: (ROOT / "options" / f"{file}.yml").read_text() for file in FILES}
+    extensions = {file for file, text in texts.items() if "extension of the paper" in text}
+    assert extensions == {f"{phase}_RCAN_BD_x{scale}" for phase in ("train", "test") for scale in (2, 4)}
 
 
 @pytest.mark.parametrize("phase", ["train", "test"])
@@ -117,6 +124,16 @@ def uncommented(file: str) -> dict:
     text = (ROOT / "options" / f"{file}.yml").read_text()
     path = text.split("\npath:\n")[1].split("\n\n")[0]
     return yaml.safe_load(text.replace(path, re.sub(r"# (pretrain_network_g|strict_load_g):", r"\1:", path)))
+
+
+@pytest.mark.parametrize("kind", ["BD", "DN"])
+def test_the_lines_that_start_from_bi(kind):
+    path = uncommented(f"train_RCAN_{kind}_x3")["path"]
+    assert path == {
+        "pretrain_network_g": "experiments/RCAN_BI_x3/models/net_g_latest.pth",
+        "strict_load_g": True,
+        "resume_state": None,
+    }
 
 
 @pytest.mark.parametrize("scale", [3, 4])
