@@ -123,7 +123,7 @@ def _sum(source: Floats, taps: Taps, axis: int) -> Floats:
     """The weighted sums along `axis`, tap by tap."""
     shape = [1] * source.ndim
     shape[axis] = len(taps.weights)
-    total: Floats = np.float64(0)
-    for k in range(taps.weights.shape[1]):
-        total = total + source.take(taps.first + k, axis) * taps.weights[:, k].reshape(shape)
+    total = source.take(taps.first, axis) * taps.weights[:, 0].reshape(shape)
+    for k in range(1, taps.weights.shape[1]):
+        total += source.take(taps.first + k, axis) * taps.weights[:, k].reshape(shape)
     return total
