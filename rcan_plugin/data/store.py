@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import io
 import os
 import warnings
@@ -92,7 +91,7 @@ class ImageStore:
             return io.BytesIO(bytes((transaction.get(name.encode()) or b"")[: 1 << 16]))
 
     def _begin(self) -> lmdb.Transaction:
-        return _environment(str(self.root.resolve()), os.getpid()).begin(buffers=True)
+        return _environment(self.root).begin(buffers=True)
 
     def read_bytes(self, name: str) -> bytes:
         """The encoded image.
@@ -179,7 +178,22 @@ def to_y(image: np.ndarray) -> np.ndarray:
     return np.floor(luma + 0.5).astype(image.dtype)[..., None]
 
 
-@functools.cache
-def _environment(root: str, pid: int) -> lmdb.Environment:
-    # One handle a process: lmdb refuses to open an environment twice, and a handle must not cross a fork.
-    return lmdb.open(root, readonly=True, lock=False, readahead=False, meminit=False)
+_environments: dict[str, lmdb.Environment] = {}
+"""One handle a process: lmdb refuses to open an environment twice."""
+
+
+def _environment(root: Path) -> lmdb.Environment:
+    key = str(root.resolve())
+    if key not in _environments:
+        _environments[key] = lmdb.open(key, readonly=True, lock=False, readahead=False, meminit=False)
+    return _environments[key]
+
+
+def _close_environments() -> None:
+    for environment in _environments.values():
+        environment.close()
+    _environments.clear()
+
+
+# A handle must not cross a fork; and as long as it is open there, lmdb would refuse the worker one of its own.
+os.register_at_fork(after_in_child=_close_environments)

@@ -61,6 +61,18 @@ def test_lmdb_gives_the_same_items_as_the_folder(folders):
     assert [item["gt_path"] for item in of_lmdb] == ["a", "b", "c"]
 
 
+@pytest.mark.parametrize("start", ["fork", "spawn"])
+def test_an_lmdb_read_in_the_main_process_is_read_in_workers_too(folders, start):
+    gt = write_lmdb(folders / "HR.lmdb", {name: picture(40, 48, seed=ord(name)) for name in "ab"})
+    dataset = DegradationPairedDataset(
+        options(folders, dataroot_gt=gt, dataroot_lq=None, io_backend=None, degradation={"type": "BI"})
+    )
+    here = [item["lq"] for item in dataset]
+    loader = torch.utils.data.DataLoader(dataset, num_workers=1, multiprocessing_context=start)
+    for _ in range(2):
+        assert all(torch.equal(item["lq"][0], lq) for item, lq in zip(loader, here, strict=True))
+
+
 def test_without_lr_it_makes_the_same_lr(folders):
     made = DegradationPairedDataset(options(folders, dataroot_lq=None, degradation={"type": "BI"}))
     read = DegradationPairedDataset(options(folders))
