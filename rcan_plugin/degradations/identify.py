@@ -14,8 +14,9 @@ from .separable import BORDERS, Image, check_image
 SCALES = (2, 3, 4, 8)
 
 _SMALL = 16  # LR pixels a side below which there is nothing to find a shift by
-_BELONGS = 0.9  # unrelated photographs mostly stay below 0.7, noise of 50 leaves 0.96; a mirrored face reaches it ...
-_DETAIL_BELONGS = 0.6  # ... but not this: its details correlate by 0.5 at most, those of other resizers by 0.7 or more
+# Correlation at a quarter of the size: unrelated photographs mostly stay below 0.7, noise of 50 leaves 0.96. Between
+# the two below, where mirrored faces come, details decide: theirs reach 0.5, those of other resizers 0.7 or more.
+_SURELY_BELONGS, _BELONGS, _DETAIL_BELONGS = 0.98, 0.9, 0.6
 _LEAST_NOISE = 1.0  # levels; below, another rounding of the same filter looks like noise
 _NO_NOISE = 0.7  # BD with less than this part of BI's squared error is BD, whatever BI's error looks like
 
@@ -134,12 +135,13 @@ def _identify(hr: Image, lr: Image, scale: int) -> Identification:
         nearest = min(alternatives, key=lambda one: one.differing)
 
     predicted, actual = predict(hr, lr, scale, guess)
-    if (alike := coarse_correlation(predicted, actual)) < _BELONGS:
+    alike, reason = coarse_correlation(predicted, actual), ""
+    noisy = None if alike < _BELONGS else _under_noise(hr, lr, scale, guess, squared_error(predicted, actual))
+    if alike < _BELONGS:
         reason = f"x{scale} by their sizes, but they correlate by only {alike:.2f}"
-        return Identification(False, scale, reason=reason, differing=lr.size, total=lr.size)
-    noisy = _under_noise(hr, lr, scale, guess, squared_error(predicted, actual))
-    if noisy is None and (alike := detail_correlation(predicted, actual)) < _DETAIL_BELONGS:
-        reason = f"x{scale} by their sizes, but their details correlate by only {alike:.2f}"
+    elif not noisy and alike < _SURELY_BELONGS and (fine := detail_correlation(predicted, actual)) < _DETAIL_BELONGS:
+        reason = f"x{scale} by their sizes, but their details correlate by only {fine:.2f}"
+    if reason:
         return Identification(False, scale, reason=reason, differing=lr.size, total=lr.size)
     return noisy or nearest
 

@@ -79,6 +79,67 @@ def test_noise_is_measured(scale, sigma):
     assert not found.exact
 
 
+@pytest.mark.parametrize(("sigma", "relative"), [(1.2, 0.015), (80, 0.04)])
+def test_noise_is_measured_where_rounding_or_clipping_matters(sigma, relative):
+    hr = scene(1200, 1400)
+    found = identify(hr, degrade(hr, 2, "DN", noise=sigma, rng=noise_rng(1, "x")))
+    assert found.kind == "DN"
+    assert found.noise == pytest.approx(sigma, rel=relative)
+
+
+def test_noise_below_a_level_is_no_dn():
+    hr = scene()
+    found = identify(hr, degrade(hr, 2, "DN", noise=0.5, rng=noise_rng(1, "x")))
+    assert (found.kind, found.noise) == ("BI", None)
+    assert found.differing > 0
+
+
+def smooth(values):
+    return cv2.GaussianBlur(values, (0, 0), 1.0)
+
+
+NOT_NOISE = {
+    "an offset": lambda noise, bi: np.full_like(noise, 9),
+    "noise that knows its neighbour": lambda noise, bi: 3 * smooth(noise),
+    "noise that is alike in all channels": lambda noise, bi: noise[..., :1].repeat(3, 2),
+    "noise along edges": lambda noise, bi: noise * (np.abs(cv2.Laplacian(smooth(bi), cv2.CV_64F)) > 3),
+    "long tails": lambda noise, bi: np.sign(noise) * noise**2 / 10,
+    "compression": lambda noise, bi: cv2.imdecode(cv2.imencode(".jpg", bi)[1], cv2.IMREAD_UNCHANGED) - bi,
+}
+
+
+@pytest.mark.parametrize("name", NOT_NOISE)
+def test_what_is_not_white_noise_is_no_dn(name):
+    hr = scene(600, 700)
+    bi = degrade(hr, 2, "BI")
+    noise = 10 * np.random.default_rng(0).standard_normal(bi.shape)
+    lr = bi + NOT_NOISE[name](noise, bi.astype(np.float64))
+    found = identify(hr, np.clip(np.rint(lr), 0, 255).astype(np.uint8))
+    assert (found.belongs, found.kind, found.noise, found.shift) == (True, "BI", None, (0, 0))
+    assert found.differing > 0
+
+
+def test_gray_noise_beside_a_colour_image():
+    hr = scene(channels=1)
+    lr = degrade(hr[..., 0], 2, "DN", rng=noise_rng(0, ""))
+    assert identify(hr.repeat(3, 2), lr).noise == pytest.approx(30, rel=0.05)
+
+
+def test_chance_is_no_shift():
+    """In small, smooth images under strong noise some shift always fits a little better."""
+    for seed in range(10):
+        hr = cv2.GaussianBlur(scene(128, 128, seed=seed), (0, 0), 6)
+        found = identify(hr, degrade(hr, 2, "DN", rng=noise_rng(seed, "")))
+        assert (found.kind, found.shift) == ("DN", (0, 0))
+
+
+def test_a_blur_of_a_smooth_image_is_bd_and_no_noise():
+    for seed in range(5):
+        hr = cv2.GaussianBlur(noise((280, 288, 3), seed=seed), (0, 0), 2)
+        lr = degrade(hr[1:], 8, "BD")
+        assert identify(hr[: lr.shape[0] * 8], lr).kind == "BD"
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
 def test_noise_that_was_clipped_is_measured(dtype):
     """An image of black and white alone: half of the noise is gone."""
@@ -185,6 +246,27 @@ def test_no_pairs():
     flipped = identify(hr, np.ascontiguousarray(lr[:, ::-1]))
     assert (flipped.belongs, flipped.exact) == (False, False)
     assert "correlate by only" in str(flipped)
+
+
+def test_a_mirrored_face_is_no_pair():
+    """Its shapes are where they were, its details are not."""
+    half = cv2.GaussianBlur(scene(256, 160), (0, 0), 4).astype(np.int16)
+    detail = 70 * np.random.default_rng(0).random((256, 320, 3))
+    light = np.linspace(-8, 8, 320)[:, None]
+    hr = np.clip(np.concatenate([half, half[:, ::-1]], 1) + detail + light, 0, 255).astype(np.uint8)
+    lr = degrade(hr, 2, "BI")
+    assert identify(hr, lr).exact
+    found = identify(hr, np.ascontiguousarray(lr[:, ::-1]))
+    assert not found.belongs
+    assert "details" in found.reason
+
+
+@pytest.mark.parametrize("interpolation", [cv2.INTER_LINEAR, cv2.INTER_CUBIC])
+def test_a_resizer_without_antialiasing_is_no_decimation(interpolation):
+    hr = scene()
+    found = identify(hr, cv2.resize(hr, (84, 66), interpolation=interpolation))
+    assert (found.belongs, found.shift) == (True, (0, 0))
+    assert found.kind in ("BI", "BD")
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 8, 17, 33])
