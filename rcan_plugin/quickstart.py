@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -79,11 +80,12 @@ def build_data() -> None:
     photographs = resources.files("skimage") / "data"
     # Whatever stops this half-way leaves no folder that could be taken for a good one.
     beside = DATA.with_name(DATA.name + ".part")
+    shutil.rmtree(beside, ignore_errors=True)
     degradation = Degradation("BI")
     for split, names in PHOTOGRAPHS.items():
         hr_folder, lr_folder = beside / split / "HR", beside / split / f"LRBI_x{SCALE}"
-        hr_folder.mkdir(parents=True, exist_ok=True)
-        lr_folder.mkdir(exist_ok=True)
+        hr_folder.mkdir(parents=True)
+        lr_folder.mkdir()
         for name in tqdm(names, desc=f"{split} images", unit="image"):
             with next(file for file in photographs.iterdir() if Path(file.name).stem == name).open("rb") as file:
                 hr = np.asarray(Image.open(file).convert("RGB"))[..., ::-1]
@@ -142,7 +144,8 @@ def report() -> float:
     print(_row("mean", means))
     print(f"\nPicture strips (bicubic, RCAN, original):  {STRIPS}/*.png")
     print(f"Weights, log and options of the run:       {_experiment()}")
-    print(f"Curves:  {Path(sys.executable).parent / 'tensorboard'} --logdir tb_logger/{_experiment().name}")
+    tensorboard = os.path.relpath(Path(sys.executable).parent / "tensorboard")
+    print(f"Curves:  {tensorboard} --logdir tb_logger/{_experiment().name}")
     return means[2] - means[0]
 
 
