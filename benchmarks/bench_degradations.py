@@ -133,12 +133,12 @@ def print_differences(reference: Path) -> None:
             if kind == "BI":
                 mine = imresize(hr, 1 / scale, border=origin)
                 theirs_off = np.abs(basicsr_8_bits(hr, scale).astype(int) - lr)
-                theirs += np.count_nonzero(theirs_off)
+                theirs += int(np.count_nonzero(theirs_off))
                 largest = max(largest, int(theirs_off.max()))
             else:
                 mine = Degradation(kind).apply(hr, scale)
             total += lr.size
-            ours += np.count_nonzero(mine != lr)
+            ours += int(np.count_nonzero(mine != lr))
         peer = f"{theirs} ({100 * theirs / total:.1f} %) | {largest}" if kind == "BI" else "- | -"
         print(f"| {folder.relative_to(reference)} | {total} | {ours} | {peer} |")
 
