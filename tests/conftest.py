@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parent.parent
+INSTALLED = Path(str(metadata.distribution("basicsr").locate_file("basicsr"))).resolve()
+"""The installed BasicSR; `basicsr.__file__` may be its path through the link at the root."""
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -83,6 +86,4 @@ def write_options(path: Path, options: Mapping[str, Any]) -> Path:
 
 def link_basicsr(folder: Path) -> None:
     """The link that set-up makes in the project's root."""
-    import basicsr
-
-    (folder / "basicsr").symlink_to(Path(basicsr.__file__).parent, target_is_directory=True)
+    (folder / "basicsr").symlink_to(INSTALLED, target_is_directory=True)

@@ -1,11 +1,9 @@
 """What the doctor sees."""
 
 import shutil
-from pathlib import Path
-
-import basicsr
 
 from rcan_plugin import autoload, doctor
+from tests.conftest import INSTALLED
 
 
 def test_all_is_well(run):
@@ -13,7 +11,7 @@ def test_all_is_well(run):
     assert "All is well." in said and "✗" not in said
     lines = {line[:24].strip(): line[24:].strip() for line in said.splitlines() if line.startswith("  ")}
     assert lines["basicsr"] == "1.4.2"
-    assert lines["import basicsr"] == basicsr.__file__
+    assert lines["import basicsr"] == str(INSTALLED / "__init__.py")
     assert lines["copies of basicsr"] == "one"
     assert (lines["ARCH_REGISTRY"], lines["DATASET_REGISTRY"]) == ("RCANArch", "DegradationPairedDataset")
     assert lines["autoload"] == "on"
@@ -27,13 +25,12 @@ def test_switched_off_is_wrong_and_says_how_to_mend_it(run):
 
 
 def test_two_copies_are_told_apart_but_not_a_link(run, tmp_path):
-    installed = Path(basicsr.__file__).parent
-    (tmp_path / "basicsr").symlink_to(installed)
+    (tmp_path / "basicsr").symlink_to(INSTALLED)
     assert "copies of basicsr      one" in run("-m", "rcan_plugin.doctor").stdout
     (tmp_path / "basicsr").unlink()
-    shutil.copytree(installed, tmp_path / "basicsr", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(INSTALLED, tmp_path / "basicsr", ignore=shutil.ignore_patterns("__pycache__"))
     said = run("-m", "rcan_plugin.doctor", code=1).stdout
-    assert f"{tmp_path / 'basicsr'} was imported, {installed} is in reach as well" in said
+    assert f"{tmp_path / 'basicsr'} was imported, {INSTALLED} is in reach as well" in said
     assert "uninstall one" in said
 
 

@@ -5,12 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import basicsr
 import pytest
 
-from tests.conftest import ROOT, link_basicsr, read_options, shrink, write_options
+from tests.conftest import INSTALLED, ROOT, link_basicsr, read_options, shrink, write_options
 
-INSTALLED = Path(basicsr.__file__).parent
 # At the end of the program, whichever way it was started, say which basicsr ran.
 TELL = """
 import atexit, sys
@@ -76,7 +74,7 @@ def test_torchrun_with_workers(training, run):
 
 def environment(folder: Path, without: tuple[str, ...]) -> Path:
     """A virtual environment that sees this one's packages, but for those named; its Python."""
-    site = Path(INSTALLED.parent)
+    site = INSTALLED.parent
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
     links = folder / "links"
     links.mkdir()
