@@ -14,16 +14,13 @@ from torch.utils.data import Dataset
 from rcan_plugin.degradations import identify, noise_rng
 
 from .pairs import Pair, find_pairs
-from .record import Recipe, Record
+from .record import SHARE_OF_TIES, Recipe, Record
 from .store import ImageStore
 
 log = logging.getLogger("basicsr")
 
 PAIRS_LOOKED_AT = 3
 """How many pairs of prepared data without a record are compared with what the options say."""
-
-SHARE_OF_TIES = 1e-3
-"""Of an LR image's values; BD at x2 from GNU Octave has one in 20,000."""
 
 
 class DegradationPairedDataset(Dataset[dict[str, Any]]):
@@ -204,7 +201,6 @@ class DegradationPairedDataset(Dataset[dict[str, Any]]):
             found = identify(gt, lq)  # another noise is still of this kind; a tenth is beyond what the estimate errs
             said = degradation.noise or 0.0
             return found.kind == "DN" and abs((found.noise or 0.0) - said) < 0.1 * said
-        # A few values may differ where the exact result is a tie, .5, which other programs round the other way.
         return bool((degradation.apply(gt, self.scale) != lq).mean() < SHARE_OF_TIES)
 
 

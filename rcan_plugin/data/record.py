@@ -15,6 +15,10 @@ from rcan_plugin.degradations import Degradation
 
 FILE = "degradation.json"
 
+SHARE_OF_TIES = 1e-3
+"""With fewer of its values different, an LR image counts as made as said: where the exact result is a tie, .5, other
+programs may round the other way."""
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -35,6 +39,8 @@ class Recipe:
         Raises:
             ValueError: an unknown key, a missing type or a value out of range.
         """
+        if not isinstance(option, Mapping):
+            raise ValueError(f"degradation: {option!r}; expected settings, such as {{type: BI}}.")
         settings = dict(option)
         known = ["type", *[field.name for field in dataclasses.fields(Degradation)][1:], "seed"]
         if unknown := [key for key in settings if key not in known]:

@@ -10,10 +10,8 @@ from tqdm import tqdm
 from rcan_plugin.degradations import Identification, identify
 
 from .pairs import find_pairs
+from .record import SHARE_OF_TIES
 from .store import ImageStore
-
-SHARE_OF_TIES = 1e-3
-"""Of the values: with fewer that differ, a pair counts as made by the kind that it is nearest to."""
 
 
 @dataclass

@@ -242,6 +242,8 @@ def test_fewer_samples_than_a_batch(folders):
         ({"dataroot_lq": None}, "neither dataroot_lq nor degradation is given"),
         ({"degradation": {"type": "XX"}}, "'XX'; expected one of 'BI', 'BD', 'DN'"),
         ({"degradation": {"border": "replicate"}}, "type is missing"),
+        ({"degradation": "BI"}, "degradation: 'BI'; expected settings, such as {type: BI}"),
+        ({"degradation": {"type": "BI", "seed": 1}}, "seed is 1 but only DN has noise"),
         ({"degradation": {"type": "BI", "sigmas": 2}}, "unknown key 'sigmas'"),
         ({"io_backend": {"type": "lmdb"}}, "io_backend type 'lmdb' and dataroot_gt"),
         ({"gt_filename_tmpl": "x"}, "gt_filename_tmpl: 'x': expected one '{}'"),
