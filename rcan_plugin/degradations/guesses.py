@@ -115,8 +115,7 @@ def _likely_shifts(predicted: Image, actual: Image, scale: int, window: Region) 
     """Whole HR pixels around the place where the window of `actual` fits best into `predicted`."""
     top, left, height, width = window
     whole, part = (as_levels(image).mean(axis=2) for image in (predicted, actual))
-    sought = part[top : top + height, left : left + width]
-    misfit = np.asarray(cv2.matchTemplate(whole, sought, cv2.TM_SQDIFF), np.float32)
+    misfit = cv2.matchTemplate(whole, part[top : top + height, left : left + width], cv2.TM_SQDIFF)
     y, x = np.unravel_index(np.argmin(misfit), misfit.shape)
     around = max(2, 3 * scale // 8)  # a parabola through an aliased match is good to a third of an LR pixel
     axes = []
