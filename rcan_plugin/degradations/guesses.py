@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from .degrade import Region, degrade
-from .residuals import Levels, as_levels
+from .residuals import as_levels
 from .resize import imresize
 from .separable import BORDERS, Image
 
@@ -115,7 +115,7 @@ def _likely_shifts(predicted: Image, actual: Image, scale: int, window: Region) 
     """Whole HR pixels around the place where the window of `actual` fits best into `predicted`."""
     top, left, height, width = window
     whole, part = (as_levels(image).mean(axis=2) for image in (predicted, actual))
-    misfit = cv2.matchTemplate(whole, part[top : top + height, left : left + width], cv2.TM_SQDIFF)
+    misfit: Image = cv2.matchTemplate(whole, part[top : top + height, left : left + width], cv2.TM_SQDIFF)
     y, x = np.unravel_index(np.argmin(misfit), misfit.shape)
     around = max(2, 3 * scale // 8)  # a parabola through an aliased match is good to a third of an LR pixel
     axes = []
@@ -126,7 +126,7 @@ def _likely_shifts(predicted: Image, actual: Image, scale: int, window: Region) 
     return list(itertools.product(axes[0], axes[1]))
 
 
-def _lowest(values: Levels, at: int) -> float:
+def _lowest(values: Image, at: int) -> float:
     """Where the parabola through the least of `values`, at `at`, and its neighbours is lowest."""
     if not 0 < at < len(values) - 1:
         return at

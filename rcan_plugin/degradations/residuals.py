@@ -43,7 +43,7 @@ def _gray(image: Image) -> Levels:
     return as_levels(image).mean(axis=2)
 
 
-def _correlation(a: Levels, b: Levels, flat: float) -> float:
+def _correlation(a: Image, b: Image, flat: float) -> float:
     """Of what has no mean; a variance of `flat` is added to both, so that two flat images are alike."""
     return float(((a * b).mean() + flat) / math.sqrt(((a * a).mean() + flat) * ((b * b).mean() + flat)))
 
