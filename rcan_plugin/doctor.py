@@ -40,7 +40,7 @@ def main() -> int:
     _versions(report)
     torch = _imported(report, "torch", "install it: pip install torch torchvision")
     if torch is not None:
-        _autoload(report)
+        _autoload(report, torch)
         _device(report, torch)
         _imported(
             report, "torchvision", "install the torchvision that goes with this torch: pip install -U torchvision"
@@ -88,11 +88,16 @@ def _versions(report: Report) -> None:
         report.complain("basicsr", found, "the plugin is made for 1.4.2: pip install --no-deps basicsr==1.4.2")
 
 
-def _autoload(report: Report) -> None:
+def _autoload(report: Report, torch: ModuleType) -> None:
     entries = [entry for entry in metadata.entry_points(group="torch.backends") if entry.name == "rcan_plugin"]
-    switched_off = {autoload.SWITCH: "0", "TORCH_DEVICE_BACKEND_AUTOLOAD": "0"}
-    off = [f"{name}={value}" for name, value in switched_off.items() if os.environ.get(name) == value]
-    if not entries:
+    # Ours is off at 0, torch's at anything but 1 (`torch._is_device_backend_autoload_enabled`).
+    off = [f"{autoload.SWITCH}=0"] * (os.environ.get(autoload.SWITCH) == "0")
+    if (torchs := os.environ.get("TORCH_DEVICE_BACKEND_AUTOLOAD", "1")) != "1":
+        off.append(f"TORCH_DEVICE_BACKEND_AUTOLOAD={torchs}")
+    autoload.supply_functional_tensor()  # so that the rest of the report is not about this as well
+    if not hasattr(torch, "_is_device_backend_autoload_enabled"):
+        report.complain("autoload", f"torch {torch.__version__} has none", "use torch 2.5 or later")
+    elif not entries:
         report.complain("autoload", "the plugin is not installed", "pip install --no-deps -e . in the plugin's folder")
     elif off:
         report.complain("autoload", f"switched off by {off[0]}", f"unset {off[0].split('=')[0]}")

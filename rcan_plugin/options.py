@@ -42,29 +42,36 @@ def checked(parse_options: Parse, only_ours: bool = True) -> Parse:
 
 
 def check(opt: dict[str, Any]) -> None:
-    """Look for the data and the weights that the options name, and make a resumed run load its weights strictly.
+    """Look for the data and the weights that the options name, and let a resumed run load its own weights strictly.
 
     Args:
-        opt: what BasicSR's `parse_options` returns. Changed only in `strict_load_g`, and only when resuming.
+        opt: what BasicSR's `parse_options` returns. Changed only in `strict_load_g` and `param_key_g`, and only when
+            resuming.
 
     Raises:
         FileNotFoundError: a folder, an image or a file of weights is missing.
         ValueError: a data set of ours cannot be used as described.
     """
     with _quiet():  # BasicSR builds the data sets again, and then they say what they have to say
-        for data in opt["datasets"].values():
+        for data in opt.get("datasets", {}).values():
             if data.get("type") == DegradationPairedDataset.__name__:
                 DegradationPairedDataset(data)
                 continue
             for key, value in data.items():
-                if key.startswith("dataroot") and value and not Path(value).is_dir():
-                    raise FileNotFoundError(f"data set {data.get('name', '?')}: {key}: folder {value} {_missing()}.")
-    for key, value in opt["path"].items():
-        if value and (key.startswith("pretrain_network") or key == "resume_state") and not Path(value).is_file():
+                if key.startswith("dataroot") and value and not Path(value).exists():
+                    raise FileNotFoundError(f"data set {data.get('name', '?')}: {key}: {value} {_missing()}.")
+    path = opt.get("path", {})
+    resuming = resumed_state(opt) is not None
+    for key, value in path.items():
+        # What a resumed run started from is not read again.
+        wanted = key == "resume_state" or (key.startswith("pretrain_network") and not resuming)
+        if wanted and value and not Path(value).is_file():
             raise FileNotFoundError(f"path: {key}: {value} {_missing()}: mend it, or set it to ~ to start without.")
-    if resumed_state(opt) is not None:
+    if resuming:
         # Weights that fit in part start another scale; a run that goes on must find all of its own.
-        opt["path"]["strict_load_g"] = True
+        path["strict_load_g"] = True
+        # `param_key_g: ~` is for the authors' flat files; BasicSR's own have a key.
+        path["param_key_g"] = path.get("param_key_g") or "params"
 
 
 def resumed_state(opt: Mapping[str, Any]) -> Path | None:
@@ -77,8 +84,9 @@ def resumed_state(opt: Mapping[str, Any]) -> Path | None:
 
 
 def _has_ours(opt: Mapping[str, Any]) -> bool:
-    data_types = {data.get("type") for data in opt["datasets"].values()}
-    return DegradationPairedDataset.__name__ in data_types or opt["network_g"]["type"] == RCANArch.__name__
+    data_types = {data.get("type") for data in opt.get("datasets", {}).values()}
+    network_type = (opt.get("network_g") or {}).get("type")
+    return DegradationPairedDataset.__name__ in data_types or network_type == RCANArch.__name__
 
 
 def _missing() -> str:

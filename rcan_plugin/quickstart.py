@@ -120,7 +120,10 @@ def train() -> None:
     print("$", " ".join(command), flush=True)
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     if code := subprocess.run(command, env={**os.environ, "PATH": path}, check=False).returncode:
-        sys.exit(f"training ended with exit code {code}: see above; `python -m rcan_plugin.doctor` may help.")
+        sys.exit(
+            f"training ended with exit code {code}: see above; `python -m rcan_plugin.doctor` may help. "
+            f"To start anew, remove {folder}."
+        )
 
 
 def report() -> float:
@@ -142,7 +145,7 @@ def report() -> float:
         draw_strip(panels, hr, STRIPS / f"{hr_store.stem(name)}.png")
     means = [float(np.mean(column)) for column in zip(*rows, strict=True)]
     print(_row("mean", means))
-    print(f"\nPicture strips (bicubic, RCAN, original):  {STRIPS}/*.png")
+    print(f"\nPicture strips (bicubic, RCAN, original):  {STRIPS}/*.png (written anew)")
     print(f"Weights, log and options of the run:       {_experiment()}")
     tensorboard = os.path.relpath(Path(sys.executable).parent / "tensorboard")
     print(f"Curves:  {tensorboard} --logdir tb_logger/{_experiment().name}")
@@ -227,9 +230,12 @@ def _options() -> dict[str, Any]:
 
 
 def _is_whole(split: Path, images: int) -> bool:
-    lr_folder = split / f"LRBI_x{SCALE}"
-    record = Record.read(lr_folder)
-    return record is not None and record.images == images == len(ImageStore(split / "HR")) == len(ImageStore(lr_folder))
+    try:
+        hr, lr = ImageStore(split / "HR"), ImageStore(split / f"LRBI_x{SCALE}")
+        record = Record.read(lr.root)
+    except (FileNotFoundError, ValueError):
+        return False
+    return record is not None and record.images == images == len(hr) == len(lr)
 
 
 def _write(path: Path, image: np.ndarray) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import basicsr.test
 import torch
 
 import rcan_plugin
@@ -18,7 +17,9 @@ from .train import run_without_gpu
 
 def main() -> None:
     """Test as the command line says (BasicSR's arguments)."""
-    rcan_plugin.register()
+    rcan_plugin.register()  # before BasicSR is imported: see `train`
+    import basicsr.test
+
     basicsr.test.parse_options = options.checked(basicsr.test.parse_options, only_ours=False)
     if not torch.cuda.is_available():
         run_without_gpu()

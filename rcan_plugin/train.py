@@ -7,14 +7,12 @@ anything is built or moved, whatever classes the option file names.
 
 from __future__ import annotations
 
+import pickle
 import sys
 from pathlib import Path
 from typing import Any
 
-import basicsr.train
 import torch
-from basicsr.models import base_model
-from basicsr.utils import check_resume
 from torch.nn.parallel import DistributedDataParallel
 
 import rcan_plugin
@@ -24,7 +22,10 @@ from . import options
 
 def main() -> None:
     """Train as the command line says (BasicSR's arguments)."""
+    # Before BasicSR is imported, which without it fails where the plugin does not load itself.
     rcan_plugin.register()
+    import basicsr.train
+
     basicsr.train.parse_options = options.checked(basicsr.train.parse_options, only_ours=False)
     basicsr.train.load_resume_state = load_resume_state
     if not torch.cuda.is_available():
@@ -41,11 +42,17 @@ def load_resume_state(opt: dict[str, Any]) -> dict[str, Any] | None:
     Returns:
         The training state, on the CPU (BasicSR's optimisers move it to their parameters' device), or None.
     """
+    from basicsr.utils import check_resume
+
     path = options.resumed_state(opt)
     if path is None:
         return None
     opt["path"]["resume_state"] = str(path)
-    state = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        # BasicSR writes states in place: a run that was killed meanwhile leaves half of one.
+        sys.exit(f"\n{path} cannot be read ({error}): remove it, to go on from the one before or from the start.")
     check_resume(opt, state["iter"])
     for key, value in opt["path"].items():
         if key.startswith("pretrain_network") and value and not Path(value).is_file():
@@ -58,7 +65,10 @@ def load_resume_state(opt: dict[str, Any]) -> dict[str, Any] | None:
 
 def run_without_gpu() -> None:
     """Replace what BasicSR asks of CUDA without need: the process group's backend, a device for each process."""
-    basicsr.utils.options.init_dist = lambda launcher, **_: torch.distributed.init_process_group("gloo")
+    from basicsr.models import base_model
+    from basicsr.utils import options as basicsr_options
+
+    basicsr_options.init_dist = lambda launcher, **_: torch.distributed.init_process_group("gloo")
     torch.cuda.current_device = lambda: 0
     base_model.DistributedDataParallel = _DistributedOnCpu
 

@@ -5,4 +5,7 @@ import sys
 from rcan_plugin.quickstart import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit("\nStopped. Run it again to go on.")

@@ -21,7 +21,9 @@ def test_all_is_well(run):
 def test_switched_off_is_wrong_and_says_how_to_mend_it(run):
     done = run("-m", "rcan_plugin.doctor", env={autoload.SWITCH: "0"}, code=1)
     assert f"switched off by {autoload.SWITCH}=0" in done.stdout and f"→ unset {autoload.SWITCH}" in done.stdout
-    assert "✗ import basicsr" in done.stdout
+    assert "RCANArch is missing" in done.stdout and "✗ import" not in done.stdout
+    done = run("-m", "rcan_plugin.doctor", env={"TORCH_DEVICE_BACKEND_AUTOLOAD": "false"}, code=1)
+    assert "switched off by TORCH_DEVICE_BACKEND_AUTOLOAD=false" in done.stdout
 
 
 def test_two_copies_are_told_apart_but_not_a_link(run, tmp_path):

@@ -126,31 +126,36 @@ def uncommented(file: str) -> dict:
     return yaml.safe_load(text.replace(path, re.sub(r"# (pretrain_network_g|strict_load_g):", r"\1:", path)))
 
 
-@pytest.mark.parametrize("kind", ["BD", "DN"])
-def test_the_lines_that_start_from_bi(kind):
-    path = uncommented(f"train_RCAN_{kind}_x3")["path"]
-    assert path == {
-        "pretrain_network_g": "experiments/RCAN_BI_x3/models/net_g_latest.pth",
-        "strict_load_g": True,
+# What each file may start from, as the authors did, and what is then left as initialised.
+STARTS = {
+    "train_RCAN_x3": ("RCAN_BI_x2", 2, {"upsample.0.weight", "upsample.0.bias"}),
+    "train_RCAN_x4": ("RCAN_BI_x2", 2, {"upsample.2.weight", "upsample.2.bias"}),
+    "train_RCAN_BD_x2": ("RCAN_BI_x2", 2, set()),
+    "train_RCAN_BD_x3": ("RCAN_BI_x3", 3, set()),
+    "train_RCAN_BD_x4": ("RCAN_BI_x4", 4, set()),
+    "train_RCAN_DN_x3": ("RCAN_BI_x3", 3, set()),
+}
+
+
+@pytest.mark.parametrize("file", STARTS)
+def test_the_lines_that_start_from_other_weights(file, tiny, monkeypatch):
+    source, scale, fresh = STARTS[file]
+    options = uncommented(file)
+    assert options["path"] == {
+        "pretrain_network_g": f"experiments/{source}/models/net_g_latest.pth",
+        "strict_load_g": not fresh,
         "resume_state": None,
     }
-
-
-@pytest.mark.parametrize("scale", [3, 4])
-def test_the_lines_that_start_from_x2(scale, tiny, monkeypatch):
-    options = uncommented(f"train_RCAN_x{scale}")
-    assert options["path"]["pretrain_network_g"] == "experiments/RCAN_BI_x2/models/net_g_latest.pth"
-    assert options["path"]["strict_load_g"] is False
     options = shrink(options, tiny)
     options["train"]["optim_g"]["lr"] = 0.0
-    x2 = build_network({**options["network_g"], "upscale": 2})
+    start = build_network({**options["network_g"], "upscale": scale})
     weights = tiny / options["path"]["pretrain_network_g"]
     weights.parent.mkdir(parents=True)
-    torch.save({"params": x2.state_dict()}, weights)
+    torch.save({"params": start.state_dict()}, weights)
     pipeline(monkeypatch, "train", tiny, options)
-    trained = torch.load(tiny / f"experiments/RCAN_BI_x{scale}/models/net_g_2.pth", weights_only=True)["params"]
-    same = {key for key, tensor in x2.state_dict().items() if torch.equal(trained[key], tensor)}
-    assert set(trained) - same == {f"upsample.{0 if scale == 3 else 2}.{kind}" for kind in ("weight", "bias")}
+    trained = torch.load(tiny / f"experiments/{options['name']}/models/net_g_2.pth", weights_only=True)["params"]
+    same = {key for key, tensor in start.state_dict().items() if torch.equal(trained[key], tensor)}
+    assert set(trained) - same == fresh
 
 
 def test_the_authors_file_loads_through_basicsr(tiny, monkeypatch):

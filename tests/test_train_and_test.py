@@ -46,7 +46,7 @@ def test_our_launcher_looks_first_whatever_the_option_file_names(ours, tiny, run
         options["network_g"] |= {"num_in_ch": 3, "num_out_ch": 3}
         for data in options["datasets"].values():
             data |= {"type": "PairedImageDataset", "dataroot_lq": "nowhere", "io_backend": {"type": "disk"}}
-        said = "data set DIV2K: dataroot_lq: folder nowhere does not exist"
+        said = "data set DIV2K: dataroot_lq: nowhere does not exist"
     write_options(tiny / "tiny.yml", options)
     before = earlier_run(tiny)
     done = run("-m", "rcan_plugin.train", "-opt", "tiny.yml", code=1)
@@ -77,17 +77,24 @@ def test_train_resume_and_test_under_the_current_folder(tiny, run):
     options["train"]["total_iter"] = 4
     options["path"]["strict_load_g"] = False
     write_options(tiny / "tiny.yml", options)
-    done = run("-m", "rcan_plugin.train", "-opt", "../tiny.yml", "--auto_resume", cwd=elsewhere)
+    no_autoload = {"TORCH_DEVICE_BACKEND_AUTOLOAD": "0"}  # the explicit way needs none
+    done = run("-m", "rcan_plugin.train", "-opt", "../tiny.yml", "--auto_resume", cwd=elsewhere, env=no_autoload)
     assert "Resuming training from epoch: 0, iter: 2." in done.stderr + done.stdout
     assert (models / "net_g_4.pth").is_file()
     assert "strict_load_g: True" in done.stderr + done.stdout
 
     testing = shrink(read_options("test_RCAN_x2"), tiny)
     write_options(tiny / "test.yml", testing)
-    done = run("-m", "rcan_plugin.test", "-opt", "../test.yml", cwd=elsewhere)
+    done = run("-m", "rcan_plugin.test", "-opt", "../test.yml", cwd=elsewhere, env={"RCAN_PLUGIN_AUTOLOAD": "0"})
     assert "Validation Set5" in done.stderr + done.stdout
     assert len(list((elsewhere / "results/RCAN_BI_x2/visualization/Set5").iterdir())) == 3
 
+    state = elsewhere / "experiments/RCAN_BI_x2/training_states/4.state"
+    whole = state.read_bytes()
+    state.write_bytes(whole[:1000])
+    done = run("-m", "rcan_plugin.train", "-opt", "../tiny.yml", "--auto_resume", cwd=elsewhere, code=1)
+    assert "4.state cannot be read" in done.stderr and "Traceback" not in done.stderr
+    state.write_bytes(whole)
     (models / "net_g_4.pth").unlink()
     before = tree(elsewhere)
     done = run("-m", "rcan_plugin.train", "-opt", "../tiny.yml", "--auto_resume", cwd=elsewhere, code=1)
@@ -120,9 +127,10 @@ def test_leniency_ends_when_a_run_is_resumed(tiny, monkeypatch):
     options_module.check(opt)
     assert opt["path"]["strict_load_g"] is True
 
-    opt = options_for(tiny, resume_state=str(states / "9.state"))
+    opt = options_for(tiny, resume_state=str(states / "9.state"), pretrain_network_g="gone.pth", param_key_g=None)
     options_module.check(opt)
     assert opt["path"]["strict_load_g"] is True
+    assert opt["path"]["param_key_g"] == "params", "BasicSR's own files have a key, whatever the first one had"
 
 
 def test_strict_is_passed_on_by_basicsr(tmp_path):
@@ -142,6 +150,8 @@ def test_option_files_of_others_pass_untouched(tmp_path):
     opt["network_g"] = {"type": "EDSR"}
     parse = options_module.checked(lambda: (opt, None))
     assert parse() == (opt, None)
+    for other in ({"network_sr": {"type": "EDSR"}}, {"network_g": None, "datasets": {}}):
+        assert options_module.checked(lambda other=other: (other, None))() == (other, None)
     opt["network_g"]["type"] = "RCANArch"
     with pytest.raises(AttributeError):  # it now looks, and wants the option file's name for its message
         parse()

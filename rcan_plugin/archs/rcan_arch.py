@@ -100,7 +100,8 @@ class RCANArch(nn.Module):
             of one more forward pass.
 
     Raises:
-        ValueError: an argument that no network can be built from; the text says what to pass instead.
+        ValueError: an argument that no network can be built from, or an input of other channels; the text says what to
+            pass instead.
     """
 
     rgb_mean: Tensor
@@ -169,6 +170,11 @@ class RCANArch(nn.Module):
         self.conv_last = nn.Conv2d(num_feat, num_out_ch, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
+        if x.shape[1] != self.rgb_mean.shape[1]:  # one channel would be broadcast over the mean's three in silence
+            raise ValueError(
+                f"RCANArch: the input has {x.shape[1]} channels, num_in_ch is {self.rgb_mean.shape[1]}: let num_in_ch, "
+                "num_out_ch and the data set's color and channels agree."
+            )
         x = (x - self.rgb_mean) * self.img_range
         shallow = self.conv_first(x)
         deep = shallow

@@ -56,7 +56,7 @@ class DegradationPairedDataset(Dataset[dict[str, Any]]):
     def __init__(self, opt: Mapping[str, Any]) -> None:
         self.opt = opt
         self.train = _option(opt, "phase") == "train"
-        self.scale = _option(opt, "scale")
+        self.scale = _whole(opt, "scale")
         self.gt = _store(opt, "dataroot_gt")
         self.lq = None if opt.get("dataroot_lq") is None else _store(opt, "dataroot_lq")
         self.recipe = _recipe(opt, needed=self.lq is None)
@@ -175,11 +175,11 @@ class DegradationPairedDataset(Dataset[dict[str, Any]]):
         """Does prepared data agree with the options?"""
         record = Record.read(lq.root)
         if record is not None:
-            said = record if self.recipe is None else Record(self.recipe, self.scale, record.images)
-            if (record.recipe, record.scale) != (said.recipe, self.scale):
+            said = self.recipe or record.recipe
+            if record.scale != self.scale or record.recipe.at(self.scale) != said.at(self.scale):
                 raise ValueError(
                     f"data set {self.opt.get('name')}: {lq.root} was made as x{record.scale} {record.recipe}, and the "
-                    f"options say x{self.scale} {said.recipe}: mend scale and degradation, or name other data."
+                    f"options say x{self.scale} {said}: mend scale and degradation, or name other data."
                 )
             if record.images != len(lq):
                 raise ValueError(
@@ -187,7 +187,8 @@ class DegradationPairedDataset(Dataset[dict[str, Any]]):
                 )
         elif self.recipe is not None:
             for pair in self.pairs[:PAIRS_LOOKED_AT]:
-                images = self.gt.read(pair.gt, **self.reading), lq.read(pair.lq, **self.reading)
+                # As they were made: neither cut to 8 bits nor turned into Y.
+                images = self.gt.read(pair.gt, keep_depth=True), lq.read(pair.lq, keep_depth=True)
                 if images[0].dtype == images[1].dtype and not self._made_as_said(*images):
                     log.warning(
                         "Data set %s: the options say x%d %s, and %s looks like %s",
@@ -208,6 +209,13 @@ def _option(opt: Mapping[str, Any], name: str) -> Any:
     if opt.get(name) is None:
         raise ValueError(f"data set {opt.get('name', '?')}: option {name} is missing.")
     return opt[name]
+
+
+def _whole(opt: Mapping[str, Any], name: str) -> int:
+    value = _option(opt, name)
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"data set {opt.get('name', '?')}: {name} is {value!r}; expected a whole number of 1 or more.")
+    return value
 
 
 def _store(opt: Mapping[str, Any], option: str) -> ImageStore:
@@ -252,11 +260,13 @@ def _reading(opt: Mapping[str, Any]) -> dict[str, Any]:
             f"data set {name}: color is {opt['color']!r} and channels is {channels}; color is y or left out, and with "
             "channels: 1 it is left out."
         )
+    if (opt.get("mean") is None) != (opt.get("std") is None):
+        raise ValueError(f"data set {name}: of mean and std one is missing: give both, or neither.")
     return {"keep_depth": keep_depth, "channels": channels}
 
 
 def _check_training(opt: Mapping[str, Any], images: int) -> None:
-    name, size, scale = opt.get("name", "?"), _option(opt, "gt_size"), opt["scale"]
+    name, size, scale = opt.get("name", "?"), _whole(opt, "gt_size"), opt["scale"]
     if size % scale:
         raise ValueError(
             f"data set {name}: gt_size {size} is not a multiple of scale {scale}: "

@@ -75,7 +75,7 @@ def find_pairs(
 
 
 def _split(template: str, option: str) -> tuple[str, str]:
-    if template.count("{}") != 1:
+    if template.count("{}") != 1 or template.count("{") != 1 or template.count("}") != 1:
         raise ValueError(f"{option}: {template!r}: expected one '{{}}', which stands for the name, as in '{{}}_x4'.")
     prefix, suffix = template.split("{}")
     return prefix, suffix
@@ -95,4 +95,4 @@ def _listed(meta_info_file: str | os.PathLike[str], gt: ImageStore) -> list[str]
             raise FileNotFoundError(f"{path} names {name!r}, which is not in {gt.root}.")
     if not listed:
         raise ValueError(f"meta_info_file {path} lists no image.")
-    return sorted(listed)
+    return sorted(set(listed))

@@ -57,6 +57,10 @@ class Recipe:
         except (TypeError, ValueError) as error:
             raise ValueError(f"degradation: {error}.") from None
 
+    def at(self, scale: int) -> Recipe:
+        """The recipe with what depends on the scale filled in; two of these are equal if they make the same LR."""
+        return dataclasses.replace(self, degradation=self.degradation.at(scale))
+
     def __str__(self) -> str:
         return f"{self.degradation}, seed {self.seed}" if self.degradation.kind == "DN" else str(self.degradation)
 

@@ -17,6 +17,8 @@ from PIL import Image, UnidentifiedImageError
 SUFFIXES = frozenset([".bmp", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"])
 """Endings, in lower case, of what counts as an image in a folder; anything else there is passed over."""
 
+GRAY_MODES = frozenset(["1", "L", "LA", "I", "I;16"])  # Pillow's names
+
 # MATLAB's `rgb2ycbcr` (ITU-R BT.601, 16 to 235 of 255), in OpenCV's order B, G, R.
 Y_WEIGHTS = np.array([24.966, 128.553, 65.481])
 Y_OFFSET = 16.0
@@ -24,11 +26,12 @@ Y_OFFSET = 16.0
 
 @dataclass(frozen=True)
 class Header:
-    """What an image file says of itself before its pixels: height and width in pixels, and whether it has alpha."""
+    """What an image file says of itself before its pixels: sides in pixels, has it alpha, is it gray."""
 
     height: int
     width: int
     alpha: bool
+    gray: bool
 
 
 class ImageStore:
@@ -122,13 +125,15 @@ class ImageStore:
         try:
             with warnings.catch_warnings(), self._open(name) as file, Image.open(file) as image:
                 warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-                # 0x0112 is EXIF's orientation, which `read` follows as BasicSR does: 5 to 8 lie on their side.
-                turned = image.format == "JPEG" and image.getexif().get(0x0112, 1) >= 5
-                width, height = reversed(image.size) if turned else image.size
-                return Header(height, width, "A" in image.getbands() or "transparency" in image.info)
+                # 0x0112 is EXIF's orientation: from 5 on on its side. Which formats OpenCV turns upright depends on its
+                # version: then the pixels decide. (Without the first condition Pillow would decode every PNG.)
+                if "exif" not in image.info or image.getexif().get(0x0112, 1) < 5:
+                    alpha = "A" in image.getbands() or "transparency" in image.info
+                    return Header(image.height, image.width, alpha, gray=image.mode in GRAY_MODES)
         except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError):
-            height, width = self._decode(name, self.read_bytes(name), cv2.IMREAD_COLOR).shape[:2]
-            return Header(height, width, alpha=False)
+            pass
+        height, width = self._decode(name, self.read_bytes(name), cv2.IMREAD_COLOR).shape[:2]
+        return Header(height, width, alpha=False, gray=False)
 
     def read(self, name: str, *, keep_depth: bool = False, channels: int = 3) -> np.ndarray:
         """Decode one image; alpha is dropped.
@@ -151,7 +156,10 @@ class ImageStore:
         if image.dtype not in (np.uint8, np.uint16):
             raise ValueError(f"{self.describe(name)} has {image.dtype} values; expected 8 or 16 bits: convert it.")
         if channels == 1:
-            return to_y(image) if image.ndim == 3 else image[..., None]
+            if image.ndim == 2:
+                return image[..., None]
+            # OpenCV makes colour of gray with alpha.
+            return image[..., :1] if self.header(name).gray else to_y(image)
         return image
 
     def _decode(self, name: str, content: bytes, flags: int) -> np.ndarray:

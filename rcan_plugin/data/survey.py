@@ -78,7 +78,7 @@ def survey(
             names are taken as they are or, where these do not pair, without what all names of a folder have in common.
 
     Returns:
-        The groups, the largest first.
+        The groups, the largest first; images that do not belong together come last, however many.
 
     Raises:
         FileNotFoundError: a folder or LMDB is missing.
@@ -99,7 +99,7 @@ def survey(
         if group is None:
             groups.append(group := Group(found))
         group.add(pair.lq, found)
-    return sorted(groups, key=lambda group: -len(group.pairs))
+    return sorted(groups, key=lambda group: (not group.first.belongs, -len(group.pairs)))
 
 
 def guess_templates(hr: ImageStore, lr: ImageStore) -> tuple[str, str]:

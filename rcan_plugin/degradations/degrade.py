@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import numbers
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,7 @@ Region = tuple[int, int, int, int]
 
 @dataclass(frozen=True)
 class Degradation:
-    """How an LR image is made from an HR image, and with which parameters. Equal if they make the same LR.
+    """How an LR image is made from an HR image, and with which parameters.
 
     Attributes:
         kind: `BI` (bicubic, MATLAB's `imresize`), `BD` (Gaussian blur, then every scale-th pixel) or `DN` (BI, then
@@ -77,6 +77,13 @@ class Degradation:
         ):
             raise ValueError(f"{name} is {value!r}; expected a finite number {'above' if above == 0 else 'from'} 0")
         object.__setattr__(self, name, float(value))  # frozen, and 2 and 2.0 are to be the same in JSON
+
+    def at(self, scale: int) -> Degradation:
+        """The same with what depends on the scale filled in; two of these are equal if they make the same LR image."""
+        if self.kind != "BD" or self.kernel_size is not None:
+            return self
+        assert self.sigma is not None  # __post_init__ filled it in
+        return replace(self, kernel_size=official_kernel_size(scale, self.sigma))
 
     def __str__(self) -> str:
         if self.kind == "BD":

@@ -34,7 +34,7 @@ def imresize(image: Image, factor: float, *, border: str = "replicate") -> Image
     Example:
         >>> import numpy as np
         >>> imresize(np.array([[0, 0, 255, 255]], np.uint8), 0.5)
-        array([[  0, 255]], dtype=uint8)
+        array([[ 17, 238]], dtype=uint8)
     """
     check_image(image)
     check_border(border)

@@ -90,6 +90,11 @@ def test_any_number_of_channels(channels_in, channels_out):
     torch.testing.assert_close(out.mean(dim=(0, 2, 3)), torch.tensor(mean))
 
 
+def test_an_input_of_other_channels_is_refused():
+    with pytest.raises(ValueError, match="the input has 1 channels, num_in_ch is 3"):
+        small()(image(1, 1, 8, 8))
+
+
 def test_the_mean_is_a_buffer_outside_the_state_dict():
     net = small(rgb_mean=(0.1, 0.2, 0.3))
     assert "rgb_mean" in dict(net.named_buffers())

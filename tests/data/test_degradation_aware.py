@@ -87,9 +87,10 @@ def test_sixteen_bits_are_kept_when_asked_for(folders, caplog):
     assert np.array_equal(as_integers(item["lq"], 65535, np.uint16), degrade(hr, 2, "BI"))
     cut = DegradationPairedDataset(opt)[0]["gt"]
     assert set(np.unique(np.round(cut.numpy() * 255, 3) % 1)) == {0}, "without keep_depth, 8 bits as BasicSR has it"
-    training = DegradationPairedDataset({**opt, **options(folders, "train"), "keep_depth": True})
-    training.opt["dataroot_gt"] = opt["dataroot_gt"]
-    assert training[0]["gt"].dtype == torch.float32
+    crops = options(folders, "train", dataroot_lq=None) | opt | {"phase": "train", "keep_depth": True}
+    training = DegradationPairedDataset(crops)
+    crop = as_integers(training[0]["gt"], 65535, np.uint16)
+    assert crop.shape == (16, 16, 3) and set(crop.flat) <= set(hr.flat)
 
 
 def test_one_channel_keeps_gray_and_makes_y_of_colour(folders):
@@ -104,6 +105,41 @@ def test_one_channel_keeps_gray_and_makes_y_of_colour(folders):
         assert np.array_equal(as_integers(item["gt"]), image)
         assert np.array_equal(as_integers(item["lq"]), degrade(image, 2, "BI"))
     assert DegradationPairedDataset(opt)[0]["gt"].shape == (3, 40, 48)
+
+
+def test_gray_with_alpha_stays_gray(folders):
+    from PIL import Image
+
+    gray = picture(40, 48, seed=1, channels=1)
+    (folders / "LA").mkdir()
+    Image.merge("LA", [Image.fromarray(gray)] * 2).save(folders / "LA" / "a.png")
+    opt = options(folders, dataroot_gt=str(folders / "LA"), dataroot_lq=None, degradation={"type": "BI"}, channels=1)
+    assert np.array_equal(as_integers(DegradationPairedDataset(opt)[0]["gt"]), gray[..., None])
+
+
+@pytest.mark.parametrize("format", ["JPEG", "MPO", "PNG", "WEBP"])
+def test_images_on_their_side_have_the_size_that_is_read(tmp_path, format):
+    from PIL import Image
+
+    from rcan_plugin.data.store import ImageStore
+
+    name = {"PNG": "a.png", "WEBP": "a.webp"}.get(format, "a.jpg")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(picture(60, 90, seed=1)).save(tmp_path / name, format=format, exif=exif.tobytes())
+    store = ImageStore(tmp_path)
+    header = store.header(name)
+    assert (header.height, header.width) == store.read(name).shape[:2]
+
+
+def test_a_header_is_read_without_the_pixels(tmp_path):
+    """A file cut short in its pixels has its header all the same."""
+    from rcan_plugin.data.store import ImageStore
+
+    write(tmp_path / "a.png", picture(60, 90, seed=1))
+    (tmp_path / "a.png").write_bytes((tmp_path / "a.png").read_bytes()[:200])
+    header = ImageStore(tmp_path).header("a.png")
+    assert (header.height, header.width, header.alpha, header.gray) == (60, 90, False, False)
 
 
 def test_y_is_matlabs():
@@ -162,6 +198,14 @@ def test_a_record_that_disagrees_stops_the_training(folders):
     assert "was made of 4 images and holds 3" in said()
 
 
+def test_a_record_and_options_that_say_the_same_in_other_words_agree(folders):
+    Record(Recipe(Degradation("BD")), 2, 3).write(folders / "LR")
+    # 12 taps are the official script's at x2 and sigma 1.6.
+    DegradationPairedDataset(options(folders, degradation={"type": "BD", "kernel_size": 12}))
+    with pytest.raises(ValueError, match=r"was made as x2 BD \(sigma 1.6\), and the options say x2 BD .*kernel 14x14"):
+        DegradationPairedDataset(options(folders, degradation={"type": "BD", "kernel_size": 14}))
+
+
 def test_without_a_record_the_first_pairs_are_identified(folders, caplog):
     def warnings(**more):
         caplog.clear()
@@ -176,6 +220,7 @@ def test_without_a_record_the_first_pairs_are_identified(folders, caplog):
     assert said[0].startswith(
         f"Data set tiny: the options say x2 BD (sigma 1.6), and image {folders / 'LR' / 'a.png'} looks like x2 BI"
     )
+    assert warnings(degradation={"type": "BI"}, channels=1) == [], "compared as made, not as turned into Y"
     write(folders / "LR" / "b.png", degrade(picture(41, 51, seed=ord("b")), 2, "BI", border="symmetric"))
     (said,) = warnings(degradation={"type": "BI"})
     assert "b.png looks like x2 BI, symmetric border" in said

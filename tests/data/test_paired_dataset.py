@@ -8,6 +8,7 @@ import pytest
 import torch
 from basicsr.data.paired_image_dataset import PairedImageDataset
 
+from rcan_plugin.data import store
 from rcan_plugin.data.paired_dataset import DegradationPairedDataset
 from rcan_plugin.degradations import degrade, imresize
 from tests.data.tiny import options, picture, write, write_lmdb
@@ -41,13 +42,13 @@ def test_meta_info_file_and_lmdb_equal_basicsrs(folders):
     gt = write_lmdb(folders / "HR.lmdb", images)
     lq = write_lmdb(folders / "LR.lmdb", {name: degrade(image, 2, "BI") for name, image in images.items()})
     opt = options(folders, dataroot_gt=gt, dataroot_lq=lq, io_backend={"type": "lmdb"})
-    # In this order: BasicSR opens the environment a second time, which lmdb refuses, if ours is still open.
-    theirs = by_name(PairedImageDataset({**opt, "io_backend": {"type": "lmdb"}}))
-    expected = {name: item["gt"] for name, item in theirs.items()}
-    assert sorted(expected) == ["x", "y", "z"]
-    for name, image in images.items():
-        rgb = image[..., ::-1].transpose(2, 0, 1).astype(np.float32) / np.float32(255)
-        assert np.array_equal(expected[name].numpy(), rgb)
+    ours = by_name(DegradationPairedDataset(opt))
+    store._close_environments()  # lmdb would refuse BasicSR an environment that is open
+    theirs = by_name(PairedImageDataset(opt))
+    assert sorted(ours) == sorted(theirs) == ["x", "y", "z"]
+    for name, expected in theirs.items():
+        assert ours[name]["lq_path"] == expected["lq_path"] == name
+        assert torch.equal(ours[name]["gt"], expected["gt"]) and torch.equal(ours[name]["lq"], expected["lq"])
 
 
 def test_lmdb_gives_the_same_items_as_the_folder(folders):
@@ -248,6 +249,10 @@ def test_fewer_samples_than_a_batch(folders):
         ({"io_backend": {"type": "lmdb"}}, "io_backend type 'lmdb' and dataroot_gt"),
         ({"gt_filename_tmpl": "x"}, "gt_filename_tmpl: 'x': expected one '{}'"),
         ({"gt_filename_tmpl": "{}_HR"}, "does not fit gt_filename_tmpl"),
+        ({"gt_filename_tmpl": "{}_{x}"}, "expected one '{}'"),
+        ({"scale": "2"}, "scale is '2'; expected a whole number"),
+        ({"phase": "train", "gt_size": "16", "use_hflip": True, "use_rot": True}, "gt_size is '16'; expected a whole"),
+        ({"std": [1, 1, 1]}, "of mean and std one is missing"),
         ({"channels": 2}, "channels is 2"),
         ({"color": "rgb"}, "color is 'rgb'"),
     ],
@@ -262,6 +267,8 @@ def test_training_options_that_are_missing(folders):
 
 
 def test_meta_info_file_that_names_what_is_not_there(folders):
+    (folders / "meta.txt").write_text("a.png (40,48,3)\na.png (40,48,3)\n")
+    assert len(DegradationPairedDataset(options(folders, meta_info_file=str(folders / "meta.txt")))) == 1
     (folders / "meta.txt").write_text("a.png (40,48,3)\nd.png (40,48,3)\n")
     said = refused(options(folders, meta_info_file=str(folders / "meta.txt")), FileNotFoundError)
     assert "meta.txt names 'd.png'" in said

@@ -87,6 +87,19 @@ def test_the_script_prints_groups_and_exits_with_1_for_odd_ones(tmp_path):
     assert (code, out) == (2, "") and f"folder {tmp_path / 'nowhere'} does not exist" in err
 
 
+def test_no_pairs_at_all_are_odd_ones_too_however_many(tmp_path):
+    hr, lr = make(tmp_path, ["BI", "BI", "BI"])
+    for name in ("n0", "n1"):
+        write(lr / f"{name}.png", np.ascontiguousarray(np.rot90(cv2.imread(str(lr / f"{name}.png")))))
+    code, out, _ = call(hr, lr)
+    lines = out.splitlines()
+    assert code == 1 and lines[:2] == ["1 of 3 pairs: x2 BI, replicate border, exactly", "2 of 3 pairs: not a pair"]
+    assert [line.split(":")[1] for line in lines[2:]] == [" n0.png", " n1.png"]
+    (hr / "n2.png").unlink()
+    (lr / "n2.png").unlink()
+    assert call(hr, lr)[0] == 1
+
+
 def test_what_is_no_pair_is_an_odd_one(tmp_path):
     hr, lr = make(tmp_path, ["BI", "BI", "BI"])
     write(lr / "n1.png", picture(50, 60, seed=77))
