@@ -14,8 +14,9 @@ from .separable import BORDERS, Image, check_image
 SCALES = (2, 3, 4, 8)
 
 _SMALL = 16  # LR pixels a side below which there is nothing to find a shift by
-# Correlation at a quarter of the size: unrelated photographs mostly stay below 0.7, noise of 50 leaves 0.96. Between
-# the two below, where mirrored faces come, details decide: theirs reach 0.5, those of other resizers 0.7 or more.
+# Correlation at a quarter of the size: unrelated photographs mostly stay below 0.7, pairs under DN's noise above 0.9.
+# (Far stronger noise on small images of fine texture falls below, and is then called no pair.) Between the first two,
+# where mirrored faces come, details decide: theirs reach 0.5, those of other resizers 0.7 or more.
 _SURELY_BELONGS, _BELONGS, _DETAIL_BELONGS = 0.98, 0.9, 0.6
 _LEAST_NOISE = 1.0  # levels; below, another rounding of the same filter looks like noise
 _NO_NOISE = 0.7  # BD with less than this part of BI's squared error is BD, whatever BI's error looks like
