@@ -113,7 +113,8 @@ def _device(report: Report, torch: ModuleType) -> None:
         properties = torch.cuda.get_device_properties(number)
         bf16 = "bf16" if properties.major >= 8 else "no bf16"
         report.say(f"GPU {number}", f"{properties.name}, {properties.total_memory / 2**30:.0f} GiB, {bf16}")
-    report.say("bf16 on the CPU", "yes" if torch.cpu._is_avx512_bf16_supported() else "emulated (slow)")
+    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)  # torch's own, and not in each version
+    report.say("bf16 on the CPU", "not known" if supported is None else "yes" if supported() else "emulated (slow)")
 
 
 def _imported(report: Report, name: str, remedy: str) -> ModuleType | None:
