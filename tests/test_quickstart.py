@@ -1,0 +1,90 @@
+"""The parts of the main job that decide what is kept, what is run, and what is shown; the whole job runs in CI."""
+
+import shutil
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from rcan_plugin import quickstart
+from rcan_plugin.data.record import Record
+from rcan_plugin.data.survey import survey
+from tests.conftest import ROOT
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    shutil.copytree(ROOT / "options", tmp_path / "options")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_data_is_exact_and_built_once(root, capsys):
+    quickstart.build_data()
+    for split, images in (("train", 9), ("held_out", 3)):
+        folder = root / "datasets/quickstart" / split
+        (group,) = survey(folder / "HR", folder / "LRBI_x2")
+        assert (str(group), len(group.pairs)) == ("x2 BI, replicate border, exactly", images)
+        assert str(Record.read(folder / "LRBI_x2")) == f"x2 BI (replicate), {images} images"
+    assert set(quickstart.PHOTOGRAPHS["train"]).isdisjoint(quickstart.PHOTOGRAPHS["held_out"])
+    times = {path: path.stat().st_mtime_ns for path in root.rglob("*.png")}
+    capsys.readouterr()
+    quickstart.build_data()
+    assert "datasets/quickstart is there already: kept" in capsys.readouterr().out
+    assert times == {path: path.stat().st_mtime_ns for path in root.rglob("*.png")}
+
+    next((root / "datasets/quickstart/held_out/HR").iterdir()).unlink()
+    with pytest.raises(SystemExit, match="move it away or remove it"):
+        quickstart.build_data()
+
+
+def commands(monkeypatch) -> list[str]:
+    run: list[str] = []
+
+    def note(command, **_):
+        run.append(" ".join(command))
+        return SimpleNamespace(returncode=0)
+
+    monkeypatch.setattr(quickstart.subprocess, "run", note)
+    quickstart.train()
+    return run
+
+
+def test_training_is_the_literal_command_then_resumed_then_kept(root, monkeypatch, capsys):
+    literal = "python basicsr/train.py -opt options/quickstart_RCAN_x2.yml"
+    assert commands(monkeypatch) == [literal]
+    folder = root / "experiments/quickstart_RCAN_x2"
+    (folder / "models").mkdir(parents=True)
+    (folder / "training_states").mkdir()
+    header = "# GENERATE TIME: today\n# CMD:\n# x\n\n"  # which BasicSR writes before its copy of the options
+    options = (root / "options/quickstart_RCAN_x2.yml").read_text()
+    (folder / "quickstart_RCAN_x2.yml").write_text(header + options)
+    assert commands(monkeypatch) == [literal]
+    assert "BasicSR moves it aside" in capsys.readouterr().out
+
+    (folder / "training_states/400.state").touch()
+    assert commands(monkeypatch) == [
+        "python -m rcan_plugin.train -opt options/quickstart_RCAN_x2.yml --auto_resume"
+    ]  # fmt: skip
+    (folder / "models/net_g_latest.pth").touch()
+    assert commands(monkeypatch) == []
+    assert "trained already: kept" in capsys.readouterr().out
+
+    (folder / "quickstart_RCAN_x2.yml").write_text(header + options.replace("num_feat: 32", "num_feat: 16"))
+    assert commands(monkeypatch) == [literal]
+
+
+def test_the_strip_shows_the_window_that_gained_most(tmp_path):
+    original = np.full((120, 160, 3), 100, np.uint8)
+    bicubic, better = original.copy(), original.copy()
+    bicubic[70:90, 100:120] = 200  # what the second panel mends: within the window around (80, 110)
+    bicubic[10:20, 10:20] = 110
+    panels = [quickstart.Panel("bicubic", bicubic, original), quickstart.Panel("RCAN", better, original)]
+    quickstart.draw_strip(panels, original, tmp_path / "strip.png", window=32, zoom=4)
+    strip = np.asarray(Image.open(tmp_path / "strip.png"))
+    side, gap = 128, 12
+    assert strip.shape == (28 + 96 + gap + side + gap, 3 * (side + gap) + gap, 3)
+    crops = [strip[-side - gap : -gap, gap + i * (side + gap) :][:, :side] for i in range(3)]
+    assert (crops[0] == 200).all(axis=2).sum() == (20 * 4) ** 2, "all of what was wrong is in the window"
+    assert (crops[1] == 100).all() and (crops[2] == 100).all()
