@@ -1,4 +1,7 @@
-"""RCAN: Zhang et al., "Image Super-Resolution Using Very Deep Residual Channel Attention Networks", ECCV 2018."""
+"""RCAN: Zhang et al., "Image Super-Resolution Using Very Deep Residual Channel Attention Networks", ECCV 2018.
+
+"The authors'" is `model/rcan.py` of their training code.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ DIV2K_MEAN = (0.4488, 0.4371, 0.4040)
 
 
 class ChannelAttention(nn.Module):
-    """Weights between 0 and 1 for each channel, from the channel's mean over the image (paper, section 3.3)."""
+    """Weights between 0 and 1 for each channel, from the channel's mean over the image (the authors' `CALayer`)."""
 
     def __init__(self, num_feat: int, squeeze_factor: int) -> None:
         super().__init__()
@@ -34,7 +37,7 @@ class ChannelAttention(nn.Module):
 
 
 class RCAB(nn.Module):
-    """Residual channel attention block: two convolutions, attention, skip (paper, equation 10)."""
+    """Residual channel attention block: two convolutions, attention, skip (the authors' `RCAB`)."""
 
     def __init__(self, num_feat: int, squeeze_factor: int, res_scale: float) -> None:
         super().__init__()
@@ -56,7 +59,7 @@ class RCAB(nn.Module):
 
 
 class ResidualGroup(nn.Module):
-    """Blocks, one convolution, short skip connection (paper, equation 5)."""
+    """Blocks, one convolution, short skip connection (the authors' `ResidualGroup`)."""
 
     def __init__(self, num_feat: int, num_block: int, squeeze_factor: int, res_scale: float) -> None:
         super().__init__()

@@ -204,4 +204,5 @@ def _close_environments() -> None:
 
 
 # A handle must not cross a fork; and as long as it is open there, lmdb would refuse the worker one of its own.
-os.register_at_fork(after_in_child=_close_environments)
+if hasattr(os, "register_at_fork"):  # Windows has no fork
+    os.register_at_fork(after_in_child=_close_environments)

@@ -51,9 +51,8 @@ class Group:
         if (one.scale, one.kind, one.shift, _inexact(one)) != (other.scale, other.kind, other.shift, _inexact(other)):
             return False
         if one.noise is not None and other.noise is not None:
-            return (
-                abs(one.noise - other.noise) <= 0.1 * one.noise
-            )  # the estimate of a small image errs by a few percent
+            # The estimate of a small image errs by a few percent.
+            return abs(one.noise - other.noise) <= 0.1 * one.noise
         return one.border == other.border or "either" in (one.border, other.border)
 
     def add(self, name: str, found: Identification) -> None:

@@ -16,7 +16,7 @@ from .resize import bicubic_taps
 from .separable import Image, Taps, check_border, check_image, round_half_up
 
 KINDS = ("BI", "BD", "DN")
-OFFICIAL_NOISE = 30.0  # of the DN images in "Residual Dense Network for Image Super-Resolution" (CVPR 2018)
+OFFICIAL_NOISE = 30.0  # of DN in RCAN's `Prepare_TestData_HR_LR.m`
 
 _NOISE_VALUES = 1 << 18  # drawn at a time: as float64 they are eight times the size of an 8-bit image
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from .separable import Floats, Taps
 
-OFFICIAL_SIGMA = 1.6  # of the BD images in the RCAN paper (section 4.2) and its test-data script
+OFFICIAL_SIGMA = 1.6  # of BD in RCAN's `Prepare_TestData_HR_LR.m`
 
 
 def gaussian_kernel(size: int, sigma: float) -> Floats:

@@ -20,9 +20,9 @@ def imresize(image: Image, factor: float, *, border: str = "replicate") -> Image
     Args:
         image: HxW or HxWxC; uint8, uint16, float32 or float64, in any range. It is not changed.
         factor: output size over input size, more than 0: 0.5 and 1/3 shrink, 2 enlarges.
-        border: what lies past the border: `replicate` repeats the nearest pixel (MATLAB up to about 2014, and with it
-            the published LR of Set5, Set14, B100, Urban100 and of RCAN's test data), `symmetric` mirrors the image
-            (MATLAB since).
+        border: what lies past the border: `replicate` repeats the nearest pixel, as in the LR of RCAN's test data and
+            of Set5, Set14, B100 and Urban100 as published in 2015; `symmetric` mirrors the image, as in another
+            published set. Which one made a pair, `identify` tells.
 
     Returns:
         ceil(H * factor) x ceil(W * factor) [x C], of the type of `image`. Sums are float64; floats are not rounded.
