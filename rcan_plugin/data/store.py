@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO, NamedTuple
 
 import cv2
 import lmdb
 import numpy as np
 from PIL import Image, UnidentifiedImageError
+
+from . import pnm
 
 SUFFIXES = frozenset([".bmp", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"])
 """Endings, in lower case, of what counts as an image in a folder; anything else there is passed over."""
@@ -24,14 +26,29 @@ Y_WEIGHTS = np.array([24.966, 128.553, 65.481])
 Y_OFFSET = 16.0
 
 
-@dataclass(frozen=True)
-class Header:
-    """What an image file says of itself before its pixels: sides in pixels, has it alpha, is it gray."""
+# A line of meta_info.txt as BasicSR writes it, `name.png (height,width,channels) compression`; it cuts the key at the
+# first dot.
+_META_LINE = re.compile(r"^([^.\n]+)[^(\n]*(?:\((\d+), ?(\d+), ?(\d+)\))?.*$", re.MULTILINE)
+
+Window = tuple[int, int, int, int]
+
+
+class Header(NamedTuple):
+    """What an image says of itself before its pixels.
+
+    Attributes:
+        height, width: in pixels.
+        alpha, gray: whether it is so.
+        mode: Pillow's name of its pixels, "" where Pillow was not asked.
+        bits: a value, as far as that is known: 8 or 16.
+    """
 
     height: int
     width: int
     alpha: bool
     gray: bool
+    mode: str = ""
+    bits: int = 8
 
 
 class ImageStore:
@@ -59,9 +76,9 @@ class ImageStore:
                     raise FileNotFoundError(
                         f"LMDB {self.root} has no {name}: it was not made to its end, make it anew."
                     )
-            lines = (self.root / "meta_info.txt").read_text().splitlines()
-            # BasicSR writes `name.png (height,width,channels) compression` and cuts the key at the first dot.
-            self.names = sorted(line.split(".")[0] for line in lines if line.strip())
+            lines = _META_LINE.findall((self.root / "meta_info.txt").read_text())
+            self._shapes = {key: (int(height), int(width), int(depth)) for key, height, width, depth in lines if depth}
+            self.names = sorted(key for key, *_ in lines if key.strip())
         else:
             self.names = sorted(
                 entry.name
@@ -116,22 +133,18 @@ class ImageStore:
         return content
 
     def header(self, name: str) -> Header:
-        """Size and alpha, without decoding the pixels where possible.
+        """Size and alpha, from an LMDB's meta_info.txt or the head of a file; of both only if need be the pixels.
 
         Raises:
             FileNotFoundError: there is no such image.
             ValueError: it is empty or cannot be read as an image.
         """
-        try:
-            with warnings.catch_warnings(), self._open(name) as file, Image.open(file) as image:
-                warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-                # 0x0112 is EXIF's orientation: from 5 on on its side. Which formats OpenCV turns upright depends on its
-                # version: then the pixels decide. (Without the first condition Pillow would decode every PNG.)
-                if "exif" not in image.info or image.getexif().get(0x0112, 1) < 5:
-                    alpha = "A" in image.getbands() or "transparency" in image.info
-                    return Header(image.height, image.width, alpha, gray=image.mode in GRAY_MODES)
-        except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError):
-            pass
+        if self.is_lmdb and (shape := self._shapes.get(name)):
+            return Header(shape[0], shape[1], shape[2] in (2, 4), shape[2] <= 2)
+        with self._open(name) as file:
+            found = header_of(file)
+        if found is not None:
+            return found
         height, width = self._decode(name, self.read_bytes(name), cv2.IMREAD_COLOR).shape[:2]
         return Header(height, width, alpha=False, gray=False)
 
@@ -162,6 +175,41 @@ class ImageStore:
             return image[..., :1] if self.header(name).gray else to_y(image)
         return image
 
+    def crop(self, name: str, window: Window, *, keep_depth: bool = False, channels: int = 3) -> np.ndarray:
+        """A window of what `read` gives. Out of a raw LMDB it takes no more from disk than the rows it needs.
+
+        Args:
+            name, keep_depth, channels: as in `read`.
+            window: (top, left, height, width) in pixels.
+
+        Raises:
+            FileNotFoundError: there is no such image.
+            ValueError: it cannot be read as an image, or the window is not inside it.
+        """
+        top, left, height, width = window
+        part = None
+        if self.is_lmdb:
+            with self._begin() as transaction:
+                value = transaction.get(name.encode())
+                lying = None if value is None else self._lying(name, value)
+                if lying is not None:
+                    # A copy: what lies in the memory map is gone with the transaction.
+                    part = _native(lying[top : top + height, left : left + width], keep_depth, channels)
+        if part is None:
+            part = self.read(name, keep_depth=keep_depth, channels=channels)[top : top + height, left : left + width]
+        if part.shape[:2] != (height, width):
+            raise ValueError(
+                f"{self.describe(name)} has no window {window} (top, left, height, width): it is not of the size that "
+                "meta_info.txt says. Make the LMDB anew."
+            )
+        return part
+
+    def _lying(self, name: str, value: bytes | memoryview) -> np.ndarray | None:
+        try:
+            return pnm.view(value)
+        except ValueError as error:
+            raise ValueError(f"{self.describe(name)} is damaged: {error}. Make the LMDB anew.") from None
+
     def _decode(self, name: str, content: bytes, flags: int) -> np.ndarray:
         image = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
         if image is None:
@@ -170,6 +218,34 @@ class ImageStore:
                 "fetch or make it again."
             )
         return image
+
+
+def header_of(file: IO[bytes]) -> Header | None:
+    """What Pillow reads of an image's head; None where only the pixels can tell, or it is no image."""
+    try:
+        with warnings.catch_warnings(), Image.open(file) as image:
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            # 0x0112 is EXIF's orientation: from 5 on on its side. Which formats OpenCV turns upright depends on its
+            # version: then the pixels decide. (Without the first condition Pillow would decode every PNG.)
+            if "exif" in image.info and image.getexif().get(0x0112, 1) >= 5:
+                return None
+            # 16-bit colour is RGB to Pillow; its raw mode tells.
+            deep = image.mode.startswith("I") or any("16" in str(tile[3]) for tile in image.tile)
+            alpha = "A" in image.getbands() or "transparency" in image.info
+            gray = image.mode in GRAY_MODES
+            return Header(image.height, image.width, alpha, gray, image.mode, 16 if deep else 8)
+    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError):
+        return None
+
+
+def _native(part: np.ndarray, keep_depth: bool, channels: int) -> np.ndarray:
+    """A window of PNM pixels as `ImageStore.read` gives them: B, G, R, in this machine's order of bytes."""
+    if part.dtype != np.uint8:
+        part = part.astype(np.uint16) if keep_depth else (part >> 8).astype(np.uint8)
+    if part.ndim == 2:
+        return cv2.cvtColor(part, cv2.COLOR_GRAY2BGR) if channels == 3 else part[..., None].copy()
+    swapped: np.ndarray = cv2.cvtColor(part, cv2.COLOR_RGB2BGR)
+    return swapped if channels == 3 else to_y(swapped)
 
 
 def to_y(image: np.ndarray) -> np.ndarray:

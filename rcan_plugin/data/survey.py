@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from tqdm import tqdm
@@ -85,7 +86,9 @@ def survey(
     """
     hr, lr = ImageStore(hr_root), ImageStore(lr_root)
     if hr_template is None and lr_template is None:
-        hr_template, lr_template = guess_templates(hr, lr)
+        hr_template, lr_template = guess_templates(
+            [hr.stem(name) for name in hr.names], [lr.stem(name) for name in lr.names]
+        )
     groups: list[Group] = []
     pairs = find_pairs(hr, lr, gt_template=hr_template or "{}", lq_template=lr_template or "{}")
     for pair in tqdm(pairs, desc="identifying", unit="pair", leave=False):
@@ -101,12 +104,12 @@ def survey(
     return sorted(groups, key=lambda group: (not group.first.belongs, -len(group.pairs)))
 
 
-def guess_templates(hr: ImageStore, lr: ImageStore) -> tuple[str, str]:
+def guess_templates(hr_stems: Iterable[str], lr_stems: Iterable[str]) -> tuple[str, str]:
     """`{}` twice where the names pair as they are or not at all; else templates of what all names have in common.
 
     Names `baby_HR_x4, bird_HR_x4` and `baby_LRBI_x4, bird_LRBI_x4` give `b{}_HR_x4` and `b{}_LRBI_x4`.
     """
-    stems = [sorted(store.stem(name) for name in store.names) for store in (hr, lr)]
+    stems = [sorted(hr_stems), sorted(lr_stems)]
     guesses = []
     for names in stems:
         prefix = os.path.commonprefix(names)  # noqa: RUF071  (of characters is what is meant)

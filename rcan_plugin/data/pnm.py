@@ -1,0 +1,50 @@
+"""Binary PNM, the format of raw LMDB values: a line of text, then the pixels, which can be used where they lie."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+# "P6\n2040 1356\n255\n", https://netpbm.sourceforge.net/doc/ppm.html; comments, which nobody writes here, are not read.
+_HEADER = re.compile(rb"P([56])\s(\d{1,9})\s(\d{1,9})\s(\d{1,5})\s")
+_HEADER_BYTES = 64
+
+
+def encode(image: np.ndarray) -> bytes:
+    """The image as binary PNM, which OpenCV and Pillow, and so BasicSR, decode to the same values.
+
+    Args:
+        image: H x W (gray) or H x W x 3 (B, G, R), uint8 or uint16.
+    """
+    gray = image.ndim == 2
+    header = b"P%d\n%d %d\n%d\n" % (5 if gray else 6, image.shape[1], image.shape[0], np.iinfo(image.dtype).max)
+    values = image if gray else image[..., ::-1]
+    # PNM has the higher byte first.
+    return header + np.ascontiguousarray(values, values.dtype.newbyteorder(">")).tobytes()
+
+
+def view(buffer: bytes | memoryview) -> np.ndarray | None:
+    """The pixels of a binary PNM image where they lie, without a copy; None if it is something else.
+
+    Args:
+        buffer: the whole encoded image; the result must not outlive it.
+
+    Returns:
+        H x W (gray) or H x W x 3 in the order R, G, B (!), read-only, uint8 or big-endian uint16.
+
+    Raises:
+        ValueError: it is shorter or longer than its header says.
+    """
+    found = _HEADER.match(bytes(buffer[:_HEADER_BYTES]))
+    if found is None:
+        return None
+    kind, width, height, peak = (int(value) for value in found.groups())
+    if peak not in (255, 65535):
+        return None
+    shape = (height, width) if kind == 5 else (height, width, 3)
+    dtype = np.dtype(np.uint8 if peak == 255 else ">u2")
+    expected = found.end() + int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    if len(buffer) != expected:
+        raise ValueError(f"it has {len(buffer)} bytes and its header says {expected}")
+    return np.frombuffer(buffer, dtype, offset=found.end()).reshape(shape)

@@ -1,0 +1,1 @@
+"""From images as users have them to what option files name; needs neither torch nor BasicSR."""
