@@ -22,6 +22,7 @@ setup(
     # only pre-releases and none for some platforms, so pip is told to install it with `--no-deps`.
     install_requires=[
         "addict",
+        "filelock",  # two runs at once; torch brings it
         "future",
         "lmdb",
         "numpy",

@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from torch.utils.data import Dataset
@@ -15,7 +16,7 @@ from rcan_plugin.degradations import identify, noise_rng
 
 from .pairs import Pair, find_pairs
 from .record import SHARE_OF_TIES, Recipe, Record
-from .store import ImageStore
+from .store import ImageStore, Window
 
 log = logging.getLogger("basicsr")
 
@@ -70,6 +71,7 @@ class DegradationPairedDataset(Dataset[dict[str, Any]]):
         )
         if self.train:
             _check_training(opt, len(self.pairs))
+        self.sizes: list[tuple[int, int]] = []  # of the HR images, in the pairs' order
         self._check_images()
         if self.lq is not None:
             self._check_degradation(self.lq)
@@ -79,7 +81,7 @@ class DegradationPairedDataset(Dataset[dict[str, Any]]):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         pair = self.pairs[index]
-        gt, lq = self._training_crop(pair) if self.train else self._whole(pair)
+        gt, lq = self._training_crop(index) if self.train else self._whole(pair)
         return {
             "lq": self._tensor(lq),
             "gt": self._tensor(gt),
@@ -97,43 +99,55 @@ class DegradationPairedDataset(Dataset[dict[str, Any]]):
         # HR images that are no multiple of the scale lose the rest, as in the papers.
         return gt[: lq.shape[0] * self.scale, : lq.shape[1] * self.scale], lq
 
-    def _degrade(
-        self, gt: np.ndarray, rng: np.random.Generator, region: tuple[int, int, int, int] | None = None
-    ) -> np.ndarray:
+    def _degrade(self, gt: np.ndarray, rng: np.random.Generator | None, region: Window | None = None) -> np.ndarray:
         assert self.recipe is not None  # __init__ saw to it
         return self.recipe.degradation.apply(gt, self.scale, rng=rng, region=region)
 
-    def _training_crop(self, pair: Pair) -> tuple[np.ndarray, np.ndarray]:
-        random = np.random.default_rng(int(torch.randint(2**63 - 1, ())))
-        gt = self.gt.read(pair.gt, **self.reading)
+    def _training_crop(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        chances = torch.randint(2**62, (4,)).tolist()
         scale, size = self.scale, self.opt["gt_size"] // self.scale
-        top = int(random.integers(gt.shape[0] // scale - size + 1))
-        left = int(random.integers(gt.shape[1] // scale - size + 1))
-        if self.lq is not None:
-            lq = self.lq.read(pair.lq, **self.reading)[top : top + size, left : left + size]
-        else:
-            lq = self._degrade(gt, random, (top, left, size, size))
-        gt = gt[top * scale : (top + size) * scale, left * scale : (left + size) * scale]
+        height, width = (side // scale for side in self.sizes[index])
+        top, left = chances[0] % (height - size + 1), chances[1] % (width - size + 1)
+        gt, lq = self._crop(self.pairs[index], (top, left, size, size), (height, width), chances[3])
 
-        hflip, vflip, transpose = random.random(3) < 0.5
-        if hflip and self.opt["use_hflip"]:
-            gt, lq = gt[:, ::-1], lq[:, ::-1]
-        if vflip and self.opt["use_rot"]:
-            gt, lq = gt[::-1], lq[::-1]
-        if transpose and self.opt["use_rot"]:
-            gt, lq = gt.transpose(1, 0, 2), lq.transpose(1, 0, 2)
-        return gt, lq
+        hflip = chances[2] & 1 and self.opt["use_hflip"]
+        vflip = chances[2] & 2 and self.opt["use_rot"]
+        transpose = chances[2] & 4 and self.opt["use_rot"]
+        return _turned(gt, hflip, vflip, transpose), _turned(lq, hflip, vflip, transpose)
+
+    def _crop(self, pair: Pair, window: Window, lq_size: tuple[int, int], seed: int) -> tuple[np.ndarray, np.ndarray]:
+        """The HR and LR image of a window in LR pixels."""
+        scale = self.scale
+        if self.lq is not None:
+            gt = self.gt.crop(pair.gt, _scaled(window, scale), **self.reading)
+            return gt, self.lq.crop(pair.lq, window, **self.reading)
+        assert self.recipe is not None  # __init__ saw to it
+        # No more of the HR image than the LR window is made of.
+        reach = self.recipe.degradation.reach(scale)
+        (top, left, height, width), (rows, columns) = window, lq_size
+        first_row, first_column = max(0, top - reach), max(0, left - reach)
+        last_row, last_column = min(rows, top + height + reach), min(columns, left + width + reach)
+        around = (first_row, first_column, last_row - first_row, last_column - first_column)
+        source = self.gt.crop(pair.gt, _scaled(around, scale), **self.reading)
+        inside = (top - first_row, left - first_column, height, width)
+        rng = np.random.default_rng(seed) if self.recipe.degradation.kind == "DN" else None
+        lq = self._degrade(source, rng, inside)
+        top, left, height, width = _scaled(inside, scale)
+        return source[top : top + height, left : left + width], lq
 
     def _tensor(self, image: np.ndarray) -> torch.Tensor:
         """B, G, R or gray integers, H x W x C, to R, G, B floats from 0 to 1, C x H x W."""
-        values = image.astype(np.float32) / np.float32(np.iinfo(image.dtype).max)
+        peak = 255 if image.dtype == np.uint8 else 65535
         if self.opt.get("color") == "y":
             from basicsr.utils import bgr2ycbcr  # on first use, so that this module does not need BasicSR to be read
 
-            values = bgr2ycbcr(np.ascontiguousarray(values), y_only=True)[..., None]
-        elif values.shape[2] == 3:
-            values = values[..., ::-1]
-        tensor = torch.from_numpy(np.ascontiguousarray(values.transpose(2, 0, 1)))
+            values = bgr2ycbcr(image.astype(np.float32) / np.float32(peak), y_only=True)
+            tensor = torch.from_numpy(values)[None]
+        else:
+            planes = np.empty((image.shape[2], *image.shape[:2]), image.dtype)
+            cv2.split(image, list(planes[::-1]))
+            # Of 16 bits torch can do little else than convert them.
+            tensor = torch.from_numpy(planes).float().div_(peak)
         if self.opt.get("mean") is not None or self.opt.get("std") is not None:
             from torchvision.transforms.functional import normalize
 
@@ -145,6 +159,7 @@ class DegradationPairedDataset(Dataset[dict[str, Any]]):
         with_alpha = []
         for pair in self.pairs:
             gt = self.gt.header(pair.gt)
+            self.sizes.append((gt.height, gt.width))
             with_alpha += [self.gt.describe(pair.gt)] * gt.alpha
             size = self.opt["gt_size"] if self.train else self.scale
             if min(gt.height, gt.width) < size:
@@ -203,6 +218,19 @@ class DegradationPairedDataset(Dataset[dict[str, Any]]):
             said = degradation.noise or 0.0
             return found.kind == "DN" and abs((found.noise or 0.0) - said) < 0.1 * said
         return bool((degradation.apply(gt, self.scale) != lq).mean() < SHARE_OF_TIES)
+
+
+def _scaled(window: Window, scale: int) -> Window:
+    top, left, height, width = window
+    return top * scale, left * scale, height * scale, width * scale
+
+
+def _turned(image: np.ndarray, hflip: Any, vflip: Any, transpose: Any) -> np.ndarray:
+    if hflip or vflip:
+        image = cv2.flip(image, -1 if hflip and vflip else 1 if hflip else 0)
+    if transpose:
+        image = cv2.transpose(image)
+    return image.reshape(*image.shape[:2], -1)  # of one channel OpenCV drops the axis
 
 
 def _option(opt: Mapping[str, Any], name: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 # "P6\n2040 1356\n255\n", https://netpbm.sourceforge.net/doc/ppm.html; comments, which nobody writes here, are not read.
 _HEADER = re.compile(rb"P([56])\s(\d{1,9})\s(\d{1,9})\s(\d{1,5})\s")
 _HEADER_BYTES = 64
+_TYPES = {255: np.dtype(np.uint8), 65535: np.dtype(">u2")}
 
 
 def encode(image: np.ndarray) -> bytes:
@@ -39,12 +41,12 @@ def view(buffer: bytes | memoryview) -> np.ndarray | None:
     found = _HEADER.match(bytes(buffer[:_HEADER_BYTES]))
     if found is None:
         return None
-    kind, width, height, peak = (int(value) for value in found.groups())
-    if peak not in (255, 65535):
+    kind, width, height, peak = map(int, found.groups())
+    if peak not in _TYPES:
         return None
     shape = (height, width) if kind == 5 else (height, width, 3)
-    dtype = np.dtype(np.uint8 if peak == 255 else ">u2")
-    expected = found.end() + int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    dtype = _TYPES[peak]
+    expected = found.end() + math.prod(shape) * dtype.itemsize
     if len(buffer) != expected:
         raise ValueError(f"it has {len(buffer)} bytes and its header says {expected}")
     return np.frombuffer(buffer, dtype, offset=found.end()).reshape(shape)

@@ -70,6 +70,7 @@ class ImageStore:
             found = "is a file" if self.root.exists() else "does not exist"
             raise FileNotFoundError(f"folder {self.root} {found} (looked for from {Path.cwd()}).")
         self.is_lmdb = self.root.suffix == ".lmdb"
+        self._real_path = str(self.root.resolve())  # the same environment by whatever name
         if self.is_lmdb:
             for name in ("data.mdb", "meta_info.txt"):
                 if not (self.root / name).is_file():
@@ -111,7 +112,7 @@ class ImageStore:
             return io.BytesIO(bytes((transaction.get(name.encode()) or b"")[: 1 << 16]))
 
     def _begin(self) -> lmdb.Transaction:
-        return _environment(self.root).begin(buffers=True)
+        return _environment(self._real_path).begin(buffers=True)
 
     def read_bytes(self, name: str) -> bytes:
         """The encoded image.
@@ -266,8 +267,7 @@ _environments: dict[str, lmdb.Environment] = {}
 """One handle a process: lmdb refuses to open an environment twice."""
 
 
-def _environment(root: Path) -> lmdb.Environment:
-    key = str(root.resolve())
+def _environment(key: str) -> lmdb.Environment:
     if key not in _environments:
         _environments[key] = lmdb.open(key, readonly=True, lock=False, readahead=False, meminit=False)
     return _environments[key]

@@ -122,6 +122,12 @@ class Degradation:
         )
         return lr if rng is None or self.kind != "DN" else self._add_noise(lr, rng)
 
+    def reach(self, scale: int) -> int:
+        """How many LR pixels around a region the HR pixels reach that it is made of."""
+        taps = self._taps(scale, scale)
+        before, after = -taps.first[0], taps.first[0] + taps.weights.shape[1] - scale
+        return -(-max(int(before), int(after), 0) // scale)
+
     def _taps(self, size: int, scale: int) -> Taps:
         if self.kind != "BD":
             return bicubic_taps(size, 1 / scale)
