@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata, resources
 from pathlib import Path
 from typing import Any
@@ -16,11 +15,12 @@ import numpy as np
 import torch
 import yaml
 from PIL import Image, ImageDraw, ImageFont
-from tqdm import tqdm
 
-from .data.record import Recipe, Record
+from .data.record import Recipe
 from .data.store import ImageStore
 from .degradations import Degradation, imresize
+from .preparation.prepare import Job, prepare
+from .preparation.sources import find_images
 
 OPTIONS = Path("options/quickstart_RCAN_x2.yml")
 DATA = Path("datasets/quickstart")
@@ -67,33 +67,20 @@ def main() -> int:
 
 
 def build_data() -> None:
-    """Make `datasets/quickstart/{train,held_out}/{HR,LRBI_x2}`, or keep it where it is whole.
+    """Make `datasets/quickstart/{train,held_out}/{HR,LRBI_x2}.lmdb`, or keep or complete what is there.
 
     Raises:
-        SystemExit: there is a folder of that name that this function did not make.
+        SystemExit: something else stands there.
     """
-    if all(_is_whole(DATA / split, len(names)) for split, names in PHOTOGRAPHS.items()):
-        print(f"{DATA} is there already: kept. To make it anew, remove it.")
-        return
-    if DATA.exists():
-        sys.exit(f"{DATA} exists and is not what this command makes: move it away or remove it.")
-    photographs = resources.files("skimage") / "data"
-    # Whatever stops this half-way leaves no folder that could be taken for a good one.
-    beside = DATA.with_name(DATA.name + ".part")
-    shutil.rmtree(beside, ignore_errors=True)
-    degradation = Degradation("BI")
-    for split, names in PHOTOGRAPHS.items():
-        hr_folder, lr_folder = beside / split / "HR", beside / split / f"LRBI_x{SCALE}"
-        hr_folder.mkdir(parents=True)
-        lr_folder.mkdir()
-        for name in tqdm(names, desc=f"{split} images", unit="image"):
-            with next(file for file in photographs.iterdir() if Path(file.name).stem == name).open("rb") as file:
-                hr = np.asarray(Image.open(file).convert("RGB"))[..., ::-1]
-            hr = hr[: hr.shape[0] // SCALE * SCALE, : hr.shape[1] // SCALE * SCALE]
-            _write(hr_folder / f"{name}.png", hr)
-            _write(lr_folder / f"{name}.png", degradation.apply(hr, SCALE))
-        Record(Recipe(degradation), SCALE, len(names)).write(lr_folder)
-    beside.rename(DATA)
+    with resources.as_file(resources.files("skimage") / "data") as folder:
+        # Their date is that of the installation.
+        photographs = {one.stem: replace(one, stamp=(one.stamp[0], 0)) for one in find_images(folder)}
+        for split, names in PHOTOGRAPHS.items():
+            job = Job(DATA / split, [Recipe(Degradation("BI"))], [SCALE])
+            try:
+                prepare(job, [photographs[name] for name in names])
+            except (OSError, RuntimeError) as error:
+                sys.exit(f"{error}\nAll of {DATA} can be made again by this command.")
     print(f"{DATA}: {', '.join(f'{len(names)} {split}' for split, names in PHOTOGRAPHS.items())} images, from "
           f"scikit-image {metadata.version('scikit-image')}.")  # fmt: skip
 
@@ -134,11 +121,12 @@ def report() -> float:
     """
     net = _trained_network()
     STRIPS.mkdir(parents=True, exist_ok=True)
-    hr_store, lr_store = (ImageStore(DATA / "held_out" / name) for name in ("HR", f"LRBI_x{SCALE}"))
+    hr_store, lr_store = (ImageStore(DATA / "held_out" / name) for name in ("HR.lmdb", f"LRBI_x{SCALE}.lmdb"))
     print(f"{'':<12}{'bicubic':^18}{'RCAN':^18}\n{'image':<12}" + f"{'PSNR':>9}{'SSIM':>9}" * 2 + f"{'gain':>9}")
     rows = []
     for name in hr_store.names:
         hr, lr = hr_store.read(name), lr_store.read(name)
+        hr = np.ascontiguousarray(hr[: lr.shape[0] * SCALE, : lr.shape[1] * SCALE])
         panels = [Panel("bicubic", imresize(lr, SCALE), hr), Panel("RCAN", _enlarge(net, lr), hr)]
         rows.append([value for panel in panels for value in (panel.psnr, panel.ssim)])
         print(_row(hr_store.stem(name), rows[-1]))
@@ -227,20 +215,6 @@ def _experiment() -> Path:
 
 def _options() -> dict[str, Any]:
     return yaml.safe_load(OPTIONS.read_text())
-
-
-def _is_whole(split: Path, images: int) -> bool:
-    try:
-        hr, lr = ImageStore(split / "HR"), ImageStore(split / f"LRBI_x{SCALE}")
-        record = Record.read(lr.root)
-    except (FileNotFoundError, ValueError):
-        return False
-    return record is not None and record.images == images == len(hr) == len(lr)
-
-
-def _write(path: Path, image: np.ndarray) -> None:
-    if not cv2.imwrite(str(path), image):
-        raise OSError(f"{path} could not be written: is the disk full?")
 
 
 def _row(name: str, values: list[float]) -> str:

@@ -81,7 +81,10 @@ def test_the_recipe_is_the_papers():
 def test_the_test_sets_need_hr_folders_alone():
     datasets = read_options("test_RCAN_x4")["datasets"].values()
     assert [data["name"] for data in datasets] == ["Set5", "Set14", "B100", "Urban100", "Manga109"]
-    assert all("dataroot_lq" not in data and data["dataroot_gt"] == f"datasets/{data['name']}/HR" for data in datasets)
+    assert all(
+        "dataroot_lq" not in data and data["dataroot_gt"] == f"datasets/benchmark/{data['name']}/HR"
+        for data in datasets
+    )
 
 
 @pytest.mark.parametrize("file", FILES)

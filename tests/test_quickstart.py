@@ -10,6 +10,7 @@ from PIL import Image
 from rcan_plugin import quickstart
 from rcan_plugin.data.record import Record
 from rcan_plugin.data.survey import survey
+from rcan_plugin.preparation.verify import verify
 from tests.conftest import ROOT
 
 
@@ -24,18 +25,20 @@ def test_the_data_is_exact_and_built_once(root, capsys):
     quickstart.build_data()
     for split, images in (("train", 9), ("held_out", 3)):
         folder = root / "datasets/quickstart" / split
-        (group,) = survey(folder / "HR", folder / "LRBI_x2")
+        (group,) = survey(folder / "HR.lmdb", folder / "LRBI_x2.lmdb")
         assert (str(group), len(group.pairs)) == ("x2 BI, replicate border, exactly", images)
-        assert str(Record.read(folder / "LRBI_x2")) == f"x2 BI (replicate), {images} images"
+        assert str(Record.read(folder / "LRBI_x2.lmdb")) == f"x2 BI (replicate), {images} images"
+        assert verify(folder / "HR.lmdb") == verify(folder / "LRBI_x2.lmdb") == []
     assert set(quickstart.PHOTOGRAPHS["train"]).isdisjoint(quickstart.PHOTOGRAPHS["held_out"])
-    times = {path: path.stat().st_mtime_ns for path in root.rglob("*.png")}
+    times = {path: path.stat().st_mtime_ns for path in root.rglob("*.mdb")}
+    assert len(times) == 4
     capsys.readouterr()
     quickstart.build_data()
-    assert "datasets/quickstart is there already: kept" in capsys.readouterr().out
-    assert times == {path: path.stat().st_mtime_ns for path in root.rglob("*.png")}
+    assert capsys.readouterr().out.count("is there already: kept") == 4
+    assert times == {path: path.stat().st_mtime_ns for path in root.rglob("*.mdb")}
 
-    next((root / "datasets/quickstart/held_out/HR").iterdir()).unlink()
-    with pytest.raises(SystemExit, match="move it away or remove it"):
+    (root / "datasets/quickstart/held_out/HR.lmdb/checksums.json").unlink()
+    with pytest.raises(SystemExit, match=r"HR\.lmdb is there and was made of other images"):
         quickstart.build_data()
 
 

@@ -63,6 +63,55 @@ def test_testing_looks_for_weights_before_results_are_moved(tiny, run):
     assert tree(tiny) == before
 
 
+def test_a_test_set_that_is_missing_is_named_with_what_makes_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    opt = read_options("test_RCAN_x4")
+    for data in opt["datasets"].values():
+        data |= {"phase": "test", "scale": 4}
+    with pytest.raises(
+        FileNotFoundError, match=r"Set5: dataroot_gt: .*scripts/prepare_benchmarks.py FOLDER_OR_ARCHIVE`"
+    ):
+        options_module.check(opt)
+
+
+def test_basicsrs_stock_edsr_trains_on_a_raw_lmdb(tiny, run):
+    """BasicSR's `options/train/EDSR/train_EDSR_Mx4.yml` with its lines "for lmdb", shrunk; only the data is ours."""
+    (tiny / "HR/2.png").unlink()  # 41x43: BasicSR's class trains on multiples of the scale only
+    for out in ("train", "val"):  # of one LMDB for both BasicSR's class says that it is open already
+        run(ROOT / "scripts/create_lmdb.py", "HR", "--scales", "4", "--degradations", "BI", "--out", out)
+    train, val = (
+        {"type": "PairedImageDataset", "dataroot_gt": f"{out}/HR.lmdb", "dataroot_lq": f"{out}/LRBI_x4.lmdb"}
+        for out in ("train", "val")
+    )
+    train |= {"name": "DIV2K", "filename_tmpl": "{}", "io_backend": {"type": "lmdb"}, "gt_size": 32}
+    train |= {"use_hflip": True, "use_rot": True, "num_worker_per_gpu": 1, "batch_size_per_gpu": 2}
+    train |= {"dataset_enlarge_ratio": 100, "prefetch_mode": None}
+    network = {"type": "EDSR", "num_in_ch": 3, "num_out_ch": 3, "num_feat": 8, "num_block": 1, "upscale": 4}
+    psnr = {"type": "calculate_psnr", "crop_border": 4, "test_y_channel": False}
+    options = {
+        "name": "EDSR", "model_type": "SRModel", "scale": 4, "num_gpu": 0, "manual_seed": 10,
+        "datasets": {"train": train, "val": {"name": "Set5", **val, "io_backend": {"type": "lmdb"}}},
+        "network_g": {**network, "res_scale": 1, "img_range": 255.0, "rgb_mean": [0.4488, 0.4371, 0.4040]},
+        "path": {"pretrain_network_g": None, "strict_load_g": False, "resume_state": None},
+        "train": {
+            "ema_decay": 0.999,
+            "optim_g": {"type": "Adam", "lr": 1e-4, "weight_decay": 0, "betas": [0.9, 0.99]},
+            "scheduler": {"type": "MultiStepLR", "milestones": [200000], "gamma": 0.5},
+            "total_iter": 2, "warmup_iter": -1,
+            "pixel_opt": {"type": "L1Loss", "loss_weight": 1.0, "reduction": "mean"},
+        },
+        "val": {"val_freq": 2, "save_img": False, "metrics": {"psnr": psnr}},
+        "logger": {"print_freq": 1, "save_checkpoint_freq": 2, "use_tb_logger": False},
+        "dist_params": {"backend": "nccl", "port": 29500},
+    }  # fmt: skip
+    write_options(tiny / "edsr.yml", options)
+    link_basicsr(tiny)
+    done = run("basicsr/train.py", "-opt", "edsr.yml")
+    assert "[epoch:  0, iter:       2" in done.stderr + done.stdout and "# psnr:" in done.stderr + done.stdout
+    weights = torch.load(tiny / "experiments/EDSR/models/net_g_2.pth", weights_only=True)
+    assert weights.keys() == {"params", "params_ema"}
+
+
 def test_train_resume_and_test_under_the_current_folder(tiny, run):
     """The first run ends at 2 iterations; resumed without a GPU it goes on to 4, strictly; then it is tested."""
     options = shrink(read_options("train_RCAN_x2"), tiny)

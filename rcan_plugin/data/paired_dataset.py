@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -22,6 +23,9 @@ log = logging.getLogger("basicsr")
 
 PAIRS_LOOKED_AT = 3
 """How many pairs of prepared data without a record are compared with what the options say."""
+
+MADE_BY = {"DIV2K": "prepare_div2k.py", "benchmark": "prepare_benchmarks.py FOLDER_OR_ARCHIVE"}
+"""What makes the data of our option files, by a folder in their paths."""
 
 
 class DegradationPairedDataset(Dataset[dict[str, Any]]):
@@ -160,7 +164,8 @@ class DegradationPairedDataset(Dataset[dict[str, Any]]):
         for pair in self.pairs:
             gt = self.gt.header(pair.gt)
             self.sizes.append((gt.height, gt.width))
-            with_alpha += [self.gt.describe(pair.gt)] * gt.alpha
+            if gt.alpha:
+                with_alpha.append(self.gt.describe(pair.gt))
             size = self.opt["gt_size"] if self.train else self.scale
             if min(gt.height, gt.width) < size:
                 raise ValueError(
@@ -170,7 +175,8 @@ class DegradationPairedDataset(Dataset[dict[str, Any]]):
             if self.lq is None:
                 continue
             lq = self.lq.header(pair.lq)
-            with_alpha += [self.lq.describe(pair.lq)] * lq.alpha
+            if lq.alpha:
+                with_alpha.append(self.lq.describe(pair.lq))
             expected = gt.height // self.scale, gt.width // self.scale
             if (lq.height, lq.width) != expected:
                 raise ValueError(
@@ -251,7 +257,8 @@ def _store(opt: Mapping[str, Any], option: str) -> ImageStore:
     try:
         store = ImageStore(root)
     except (FileNotFoundError, ValueError) as error:
-        hint = " `python scripts/prepare_div2k.py` makes it." if "DIV2K" in str(root) else ""
+        script = next((script for folder, script in MADE_BY.items() if folder in Path(root).parts), None)
+        hint = f" `python scripts/{script}` makes it." if script else ""
         raise type(error)(f"data set {opt.get('name', '?')}: {option}: {error}{hint}") from None
     backend = (opt.get("io_backend") or {}).get("type", "lmdb" if store.is_lmdb else "disk")
     if backend != ("lmdb" if store.is_lmdb else "disk"):

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from .store import ImageStore
 
 
-@dataclass(frozen=True)
-class Pair:
+class Pair(NamedTuple):
     """Names of two images in their stores; where the LR is made on the fly, `lq` is the HR image's."""
 
     gt: str

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import re
+from typing import Any
 
 import numpy as np
 
 # "P6\n2040 1356\n255\n", https://netpbm.sourceforge.net/doc/ppm.html; comments, which nobody writes here, are not read.
 _HEADER = re.compile(rb"P([56])\s(\d{1,9})\s(\d{1,9})\s(\d{1,5})\s")
 _HEADER_BYTES = 64
-_TYPES = {255: np.dtype(np.uint8), 65535: np.dtype(">u2")}
+_TYPES: dict[int, np.dtype[Any]] = {255: np.dtype(np.uint8), 65535: np.dtype(">u2")}
 
 
 def encode(image: np.ndarray) -> bytes:

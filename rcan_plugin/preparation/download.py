@@ -213,6 +213,6 @@ def _check(file: _File) -> None:
         file.part.unlink()
         file.note.unlink(missing_ok=True)
         raise ValueError(
-            f"{file.url} has sha256 {sha256.hexdigest()} ({size} bytes), expected {file.sha256}: it was removed; try again, "
-            "or name another base address."
+            f"{file.url} has sha256 {sha256.hexdigest()} ({size} bytes), expected {file.sha256}: it was removed; "
+            "try again, or name another base address."
         )

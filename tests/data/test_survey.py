@@ -7,7 +7,6 @@ import cv2
 import numpy as np
 import pytest
 
-from rcan_plugin.data.store import ImageStore
 from rcan_plugin.data.survey import guess_templates, survey
 from rcan_plugin.degradations import degrade, noise_rng
 from tests.conftest import ROOT
