@@ -2,9 +2,9 @@
 
     python benchmarks/bench_data.py [--images 24] [--repeats 5] [--folder FOLDER]
 
-Makes its data, about 45 MB an image, in FOLDER or a temporary folder: 2040x1356 mosaics of the photographs that ship with
-scikit-image, their 480-pixel sub-images (step 240, as BasicSR's recipe for DIV2K has it), and LMDBs of both. All
-readers take turns, so that they see the same machine; every figure is the median of the turns.
+Makes its data, about 80 MB an image, in FOLDER or a temporary folder: 2040x1356 mosaics of the photographs that ship
+with scikit-image, their 480-pixel sub-images (step 240, as BasicSR's recipe for DIV2K has it), and LMDBs of both. What
+is compared takes turns, so that it sees the same machine; every figure is the median of the turns.
 """
 
 from __future__ import annotations
@@ -36,7 +36,11 @@ import torch  # noqa: E402
 
 import rcan_plugin  # noqa: E402
 from rcan_plugin import autoload  # noqa: E402
-from rcan_plugin.degradations import noise_rng  # noqa: E402
+from rcan_plugin.data.record import Recipe  # noqa: E402
+from rcan_plugin.degradations import Degradation, noise_rng  # noqa: E402
+from rcan_plugin.preparation.plan import SubImages  # noqa: E402
+from rcan_plugin.preparation.prepare import Job, prepare  # noqa: E402
+from rcan_plugin.preparation.sources import find_images  # noqa: E402
 
 autoload.supply_functional_tensor()  # where the plugin is not installed, BasicSR does not import without
 from basicsr.data import build_dataloader, build_dataset  # noqa: E402
@@ -56,6 +60,7 @@ READERS = {
     "ours, raw LMDB of whole images": ("DegradationPairedDataset", "whole_raw", True),
     "ours, raw LMDB of whole images, HR alone (BI made)": ("DegradationPairedDataset", "whole_raw", False),
 }
+DATA = {"sub_png": "sub-images, PNG", "sub_raw": "sub-images, raw", "whole_raw": "whole images, raw"}
 LOADED = [BASICSR, *list(READERS)[-2:]]
 
 
@@ -126,32 +131,20 @@ def _seconds(command: list[str], folder: Path) -> float:
 
 def make_data(folder: Path, images: int) -> None:
     """The mosaics, their sub-images as files, and the LMDBs."""
-    from rcan_plugin.data.record import Recipe
-    from rcan_plugin.degradations import Degradation
-    from rcan_plugin.preparation.prepare import Job, prepare
-    from rcan_plugin.preparation.sources import find_images
-
-    pieces = photographs()
+    pieces, sub_images = photographs(), SubImages.of(SUB, STEP, [SCALE])
     for path in (folder / "HR", folder / "sub/HR"):
         path.mkdir(parents=True)
     for number in range(images):
         image = mosaic(pieces, number)
         cv2.imwrite(str(folder / f"HR/{number:04d}.png"), image)
-        places = [
-            (y, x)
-            for y in (*range(0, HEIGHT - SUB, STEP), HEIGHT - SUB)
-            for x in (*range(0, WIDTH - SUB, STEP), WIDTH - SUB)
-        ]
-        for index, (y, x) in enumerate(places):
-            cv2.imwrite(str(folder / f"sub/HR/{number:04d}_s{index + 1:03d}.png"), image[y : y + SUB, x : x + SUB])
-    hr = find_images(folder / "HR")
+        for index, (top, left) in enumerate(sub_images.windows(HEIGHT, WIDTH)):
+            part = image[top : top + SUB, left : left + SUB]
+            cv2.imwrite(str(folder / f"sub/HR/{number:04d}_s{index + 1:03d}.png"), part)
+    hr, recipes = find_images(folder / "HR"), [Recipe(Degradation("BI"))]
     with redirect_stdout(sys.stderr):
-        for name, codec, cut in (
-            ("whole_raw", "raw", None),
-            ("sub_raw", "raw", (SUB, STEP)),
-            ("sub_png", "png", (SUB, STEP)),
-        ):
-            prepare(Job(folder / name, [Recipe(Degradation("BI"))], [SCALE], codec, cut), hr)
+        prepare(Job(folder / "whole_raw", recipes, [SCALE]), hr)
+        prepare(Job(folder / "sub_raw", recipes, [SCALE], "raw", (SUB, STEP)), hr)
+        prepare(Job(folder / "sub_png", recipes, [SCALE], "png", (SUB, STEP)), hr)
 
 
 def options(folder: Path, reader: str) -> dict[str, Any]:
@@ -255,9 +248,10 @@ def main() -> int:
         folder = args.folder or Path(temporary)
         if not (folder / "sub_png/HR.lmdb").is_dir():
             make_data(folder, args.images)
-        versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("torch", "numpy", "lmdb", "basicsr"))
+        versions = [f"{name} {metadata.version(name)}" for name in ("torch", "numpy", "lmdb", "basicsr")]
+        machine = f"{os.cpu_count()} CPU cores; Python {platform.python_version()}"
         print(
-            f"{args.images} images, {args.repeats} turns; {os.cpu_count()} CPU cores; Python {platform.python_version()}, {versions}, OpenCV {cv2.__version__}\n"
+            f"{args.images} images, {args.repeats} turns; {machine}, {', '.join(versions)}, OpenCV {cv2.__version__}\n"
         )
         time_preparing(folder, args.repeats)
 
@@ -272,10 +266,11 @@ def main() -> int:
         table("The same, page cache cold, the first 100 samples", cold)
         together = in_turn({name: measure("loaded", name) for name in LOADED}, args.repeats)
         table(f"Through BasicSR's build_dataloader, batch {BATCH}, {WORKERS} workers", together)
-        print("\nSize on disk, HR and LR x4\n\n| LMDB | MB |\n| --- | --- |")
-        for name in ("sub_png", "sub_raw", "whole_raw"):
+        print("\nSize on disk, HR and LR x4\n\n| LMDBs | MB | of the PNG files' size |\n| --- | --- | --- |")
+        files = sum(file.stat().st_size for file in (folder / "HR").iterdir())
+        for name, title in DATA.items():
             size = sum(file.stat().st_size for file in (folder / name).rglob("data.mdb"))
-            print(f"| {name.replace('_', '-pixel sub-images, ' if False else ', ')} | {size / 1e6:.0f} |")
+            print(f"| {title} | {size / 1e6:.0f} | {size / files:.1f} |")
     return 0
 
 

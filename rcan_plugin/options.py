@@ -52,6 +52,10 @@ def check(opt: dict[str, Any]) -> None:
         FileNotFoundError: a folder, an image or a file of weights is missing.
         ValueError: a data set of ours cannot be used as described.
     """
+    if opt.get("model_type") == "AcceleratedSRModel":
+        from .models import accelerated_model  # it needs BasicSR, which may not be imported before us
+
+        accelerated_model.check(opt)
     with _quiet():  # BasicSR builds the data sets again, and then they say what they have to say
         for data in opt.get("datasets", {}).values():
             if data.get("type") == DegradationPairedDataset.__name__:
@@ -86,7 +90,11 @@ def resumed_state(opt: Mapping[str, Any]) -> Path | None:
 def _has_ours(opt: Mapping[str, Any]) -> bool:
     data_types = {data.get("type") for data in opt.get("datasets", {}).values()}
     network_type = (opt.get("network_g") or {}).get("type")
-    return DegradationPairedDataset.__name__ in data_types or network_type == RCANArch.__name__
+    return (
+        DegradationPairedDataset.__name__ in data_types
+        or network_type == RCANArch.__name__
+        or opt.get("model_type") == "AcceleratedSRModel"
+    )
 
 
 def _missing() -> str:

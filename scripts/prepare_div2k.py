@@ -14,10 +14,11 @@ import sys
 from pathlib import Path
 
 from rcan_plugin.preparation import command, div2k
+from rcan_plugin.preparation.prepare import prepare
 
 
 def main() -> int:
-    """Fetch what is to be fetched, and make both splits."""
+    """Fetch what is to be fetched, find what there is of both splits, and make them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", type=Path, default=Path("datasets/DIV2K"), help="where the LMDBs go")
     parser.add_argument("--source", type=Path, help="where the archives or folders are, if not in ROOT")
@@ -31,9 +32,12 @@ def main() -> int:
         jobs = {split: command.job(args, args.root / split) for split in args.splits}
         source = args.source or args.root
         if args.download:
-            div2k.fetch(source, args.splits, args.base_url)
-        for split, job in jobs.items():
-            command.say_how_to_use(job.out, div2k.prepare_div2k(source, split, job))
+            missing = [split for split, job in jobs.items() if not (job.out / "HR.lmdb").is_dir()]
+            div2k.fetch(source, missing, args.base_url)
+        # All of it before the first is made, which takes its time.
+        found = [div2k.find(source, split, job) for split, job in jobs.items()]
+        for job, hr, lr in found:
+            command.say_how_to_use(job.out, prepare(job, hr, lr))
 
     return command.run(make)
 

@@ -21,7 +21,7 @@ def main() -> int:
     for path in parser.parse_args().lmdb:
         try:
             wrong = verify(path)
-        except (FileNotFoundError, ValueError) as error:
+        except (OSError, ValueError) as error:
             print(error, file=sys.stderr)
             code = 2
             continue

@@ -14,7 +14,9 @@ from basicsr.archs import build_network
 from tests.archs.test_rcan_arch import official_layout
 from tests.conftest import ROOT, read_options, shrink, write_options
 
-FILES = sorted(file.stem for file in (ROOT / "options").glob("*_RCAN_*.yml") if not file.stem.startswith("quickstart"))
+ALL = sorted(file.stem for file in (ROOT / "options").glob("*_RCAN_*.yml") if not file.stem.startswith("quickstart"))
+FAST = [file for file in ALL if file.endswith("_fast")]
+FILES = [file for file in ALL if file not in FAST]
 NAME = re.compile(r"(train|test)_RCAN_(?:(BD|DN)_)?x([234])")
 PARAMETERS = {2: 15_444_643, 3: 15_629_283, 4: 15_592_355}  # of the authors' networks
 
@@ -76,6 +78,32 @@ def test_the_recipe_is_the_papers():
     }  # fmt: skip
     assert (opt["train"]["total_iter"], opt["train"]["pixel_opt"]["type"]) == (1_000_000, "L1Loss")
     assert all(metric["test_y_channel"] for metric in opt["val"]["metrics"].values())
+
+
+def test_the_fast_files_are_the_recipe_and_what_makes_it_fast():
+    assert [f"train_RCAN_x{scale}_fast" for scale in (2, 3, 4)] == FAST
+    for file in FAST:
+        fast, plain = read_options(file), read_options(file.removesuffix("_fast"))
+        features = {key: fast["train"].pop(key) for key in ("amp", "channels_last", "compile", "guard")}
+        assert features == {
+            "amp": "bf16", "channels_last": True, "compile": True, "guard": {"factor": 100, "stop_after": 100}
+        }  # fmt: skip
+        assert fast["train"]["optim_g"].pop("fused") is True
+        assert (fast["val"].pop("pictures"), fast["logger"].pop("keep_last")) == (3, 5)
+        assert fast.pop("name") == plain.pop("name") + "_fast"
+        assert (fast.pop("model_type"), plain.pop("model_type")) == ("AcceleratedSRModel", "SRModel")
+        assert fast == plain
+
+
+@pytest.mark.parametrize("file", FAST)
+def test_each_fast_file_runs_two_iterations(file, tiny, monkeypatch):
+    options = shrink(read_options(file), tiny)
+    del options["train"]["compile"]  # which takes minutes and a C++ compiler; the model's tests have it
+    pipeline(monkeypatch, "train", tiny, options)
+    folder = tiny / "experiments" / options["name"] / "models"
+    assert {path.name for path in folder.iterdir()} == {"net_g_2.pth", "net_g_best.pth", "net_g_latest.pth"}
+    saved = torch.load(folder / "net_g_2.pth", weights_only=True)["params"]
+    assert all(tensor.isfinite().all() and tensor.dtype == torch.float32 for tensor in saved.values())
 
 
 def test_the_test_sets_need_hr_folders_alone():

@@ -18,6 +18,7 @@ from rcan_plugin.degradations import identify, noise_rng
 from .pairs import Pair, find_pairs
 from .record import SHARE_OF_TIES, Recipe, Record
 from .store import ImageStore, Window
+from .stream import chances_of
 
 log = logging.getLogger("basicsr")
 
@@ -108,7 +109,7 @@ class DegradationPairedDataset(Dataset[dict[str, Any]]):
         return self.recipe.degradation.apply(gt, self.scale, rng=rng, region=region)
 
     def _training_crop(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        chances = torch.randint(2**62, (4,)).tolist()
+        chances = chances_of(index)
         scale, size = self.scale, self.opt["gt_size"] // self.scale
         height, width = (side // scale for side in self.sizes[index])
         top, left = chances[0] % (height - size + 1), chances[1] % (width - size + 1)

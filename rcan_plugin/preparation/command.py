@@ -107,6 +107,10 @@ def run(action: Callable[[], None]) -> int:
     except (OSError, RuntimeError, ValueError) as error:
         print(error, file=sys.stderr)
         return 2
+    except MemoryError:
+        said = "There is not enough memory: close other programs, and run the same command again to go on."
+        print(said, file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("\nStopped. Run the same command again to go on.", file=sys.stderr)
         return 130

@@ -2,67 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
 from .download import download
-from .prepare import Job, prepare
+from .prepare import Job
 from .sources import Source, find_images
-from .targets import Target
 
 BASE_URL = "https://data.vision.ee.ethz.ch/cvl/DIV2K/"
 IMAGES = {"train": 800, "valid": 100}
 
-
-class Archive(NamedTuple):
-    """Size in bytes and checksum of an official archive."""
-
-    size: int
-    sha256: str
-
-
-ARCHIVES = {
-    "DIV2K_train_HR.zip": Archive(3530603713, "9d0b9c463f6e35b6c62cc6a930ee2224f670b34c1df841a57670f9acf0f6c335"),
-    "DIV2K_valid_HR.zip": Archive(448993893, "20dd31fd84d777bc1cf5d6b7654a3f569c0aec74458ae094122ad1d0489900fc"),
+SHA256 = {
+    "DIV2K_train_HR.zip": "9d0b9c463f6e35b6c62cc6a930ee2224f670b34c1df841a57670f9acf0f6c335",
+    "DIV2K_valid_HR.zip": "20dd31fd84d777bc1cf5d6b7654a3f569c0aec74458ae094122ad1d0489900fc",
 }
 """As published in TensorFlow Datasets, `tensorflow_datasets/datasets/div2k/checksums.tsv`."""
 
 
-def prepare_div2k(source: Path, split: str, job: Job) -> list[Target]:
-    """Make one split's LMDBs of the official archives or folders.
+def find(source: Path, split: str, job: Job) -> tuple[Job, list[Source], dict[int, list[Source]]]:
+    """Find what one split is made of, saying what it is: the official archives, or folders with what they hold.
 
-    Where BI is wanted and the official LR images are there, they are taken; `job.out/HR.lmdb` serves as a source when
-    there is no other.
+    The official LR images belong to it where BI is wanted and they are there. `job.out/HR.lmdb` serves as the source
+    when there is no other.
 
     Args:
         source: folder with the official archives, or with what they hold.
         split: `train` or `valid`.
         job: what to make, and where.
 
+    Returns:
+        What `prepare` is to be called with.
+
     Raises:
         FileNotFoundError: there are no HR images.
-        as `prepare` does.
+        ValueError: an archive is damaged, or a folder holds no image; or sub-images are to be cut of `HR.lmdb`.
     """
-    found = locate(source, f"DIV2K_{split}_HR")
-    if found is None and (job.out / "HR.lmdb").is_dir():
-        job, found = replace(job, keep_hr=True), job.out / "HR.lmdb"
-    if found is None:
+    place = locate(source, f"DIV2K_{split}_HR")
+    made = job.out / "HR.lmdb"
+    if place is None and made.is_dir():
+        if job.sub_images:
+            raise ValueError(
+                f"{made} may be cut into sub-images already, and there is neither {source / f'DIV2K_{split}_HR.zip'} "
+                "nor a folder of that name to cut again: put one there, or leave out --sub-images."
+            )
+        job, place = replace(job, keep_hr=True), made
+    if place is None:
         raise FileNotFoundError(
-            f"{source} has neither DIV2K_{split}_HR.zip nor a folder DIV2K_{split}_HR (looked for from {Path.cwd()}): "
-            f"fetch the archive from {BASE_URL}, or let --download do it."
+            f"There is neither {source / f'DIV2K_{split}_HR.zip'} nor a folder of that name (looked for from "
+            f"{Path.cwd()}): fetch the archive from {BASE_URL}, or let --download do it."
         )
-    hr = _read(found)
+    hr = _read(place)
     if len(hr) != IMAGES[split]:
-        print(f"{found} has {len(hr)} images; DIV2K's {split} has {IMAGES[split]}. Going on with these.")
+        print(f"{place} has {len(hr)} images; DIV2K's {split} has {IMAGES[split]}. Going on with these.")
     lr = {}
     if any(recipe.degradation.kind == "BI" for recipe in job.recipes):
-        for scale in job.scales:
-            place = _locate_lr(source, split, scale)
-            if place is not None:
-                lr[scale] = _read(place)
-    return prepare(job, hr, lr)
+        found = {scale: _locate_lr(source, split, scale) for scale in job.scales}
+        lr = {scale: _read(place) for scale, place in found.items() if place is not None}
+    return job, hr, lr
 
 
 def _read(place: Path) -> list[Source]:
@@ -86,8 +83,8 @@ def locate(source: Path, name: str) -> Path | None:
     return None
 
 
-def fetch(source: Path, splits: Sequence[str], base_url: str = BASE_URL) -> None:
-    """Download the HR archives that are not there, as archives or as folders; they are read as they are.
+def fetch(source: Path, splits: Iterable[str], base_url: str = BASE_URL) -> None:
+    """Download HR archives; those that are there, as archives or as folders, are left as they are.
 
     Raises:
         as `download` does.
@@ -95,5 +92,4 @@ def fetch(source: Path, splits: Sequence[str], base_url: str = BASE_URL) -> None
     for split in splits:
         name = f"DIV2K_{split}_HR"
         if locate(source, name) is None:
-            source.mkdir(parents=True, exist_ok=True)
-            download(base_url.rstrip("/") + f"/{name}.zip", source / f"{name}.zip", sha256=ARCHIVES[f"{name}.zip"][1])
+            download(f"{base_url.rstrip('/')}/{name}.zip", source / f"{name}.zip", sha256=SHA256[f"{name}.zip"])

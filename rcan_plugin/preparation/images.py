@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import warnings
 
@@ -36,10 +37,10 @@ def look(source: Source) -> Header:
     try:
         with source.open() as file:
             header = header_of(file)
-    except READING_FAILS as error:
+    except Exception as error:  # Pillow raises almost anything for a damaged head
         raise BadImageError(f"cannot be read ({error})") from None
     if header is None:
-        # As 16-bit colour TIFF, which Pillow does not know and OpenCV does.
+        # Turned by EXIF, or a kind of TIFF that OpenCV alone knows.
         pixels = _decode(_content(source))
         height, width = pixels.shape[:2]
         header = Header(height, width, alpha=False, gray=pixels.ndim == 2, bits=8 * pixels.dtype.itemsize)
@@ -53,7 +54,12 @@ def look(source: Source) -> Header:
 
 
 def decode(source: Source) -> np.ndarray:
-    """All pixels of an image, as the data set reads them from a folder.
+    """All pixels of an image; see `decode_bytes`."""
+    return decode_bytes(_content(source))
+
+
+def decode_bytes(content: bytes) -> np.ndarray:
+    """All pixels of an encoded image, as the data set reads them from a folder.
 
     Returns:
         H x W (gray) or H x W x 3 (B, G, R), uint8 or uint16.
@@ -61,7 +67,6 @@ def decode(source: Source) -> np.ndarray:
     Raises:
         BadImageError: it cannot be read to its end.
     """
-    content = _content(source)
     try:
         # OpenCV, in some versions, makes up what is missing at the end of a file.
         with warnings.catch_warnings(), Image.open(io.BytesIO(content)) as image:
@@ -72,8 +77,8 @@ def decode(source: Source) -> np.ndarray:
                 image.load()
     except UnidentifiedImageError:
         pass
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-        raise BadImageError(f"is damaged or cut short ({error}): fetch it again") from None
+    except Exception as error:  # see above
+        raise BadImageError(f"is damaged or cut short ({error}): fetch or make it again") from None
     return _decode(content)
 
 
@@ -83,14 +88,16 @@ def _content(source: Source) -> bytes:
     except READING_FAILS as error:
         raise BadImageError(f"cannot be read ({error})") from None
     if not content:
-        raise BadImageError("is empty (0 bytes): fetch it again")
+        raise BadImageError("is empty (0 bytes): fetch or make it again")
     return content
 
 
 def _decode(content: bytes) -> np.ndarray:
-    image: np.ndarray | None = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH)
+    image: np.ndarray | None = None
+    with contextlib.suppress(cv2.error):  # raised for more pixels than OpenCV takes
+        image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH)
     if image is None:
-        raise BadImageError(f"({len(content)} bytes) cannot be read as an image: it is damaged or cut short")
+        raise BadImageError(f"({len(content)} bytes) cannot be read as an image: it is damaged, cut short or none")
     if image.dtype not in (np.uint8, np.uint16):
         raise BadImageError(f"has {image.dtype} values; expected 8 or 16 bits: convert it")
     return image

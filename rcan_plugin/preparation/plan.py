@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from math import lcm
 
+import numpy as np
 from tqdm import tqdm
 
 from rcan_plugin.data.store import Header
-from rcan_plugin.data.survey import guess_templates
 
-from .images import BadImageError, look
+from .images import BadImageError, decode, look
 from .sources import Source, key_of
 
 THREADS = min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, 16)
@@ -46,6 +46,21 @@ class Item:
     def at(self, scale: int) -> tuple[int, int]:
         """Height and width of the LR image, or at scale 1 of the HR image."""
         return self.header.height // scale, self.header.width // scale
+
+    def read(self, scale: int) -> np.ndarray:
+        """The pixels of the LR image given, or at scale 1 of the HR image.
+
+        Raises:
+            BadImageError: it cannot be read to its end, or its head says something else.
+        """
+        image = decode(self.source(scale))
+        if image.shape[:2] != self.at(scale) or image.dtype.itemsize * 8 != self.header.bits:
+            raise BadImageError(f"its pixels, {image.shape}, {image.dtype}, are not what its head says")
+        return image
+
+    def source(self, scale: int) -> Source:
+        """The LR image given, or at scale 1 the HR image."""
+        return self.hr if scale == 1 else self.lr[scale]
 
 
 @dataclass(frozen=True)
@@ -85,7 +100,10 @@ class SubImages:
 
 
 def make_plan(
-    hr: Sequence[Source], lr: Mapping[int, Sequence[Source]], sub_images: SubImages | None = None
+    hr: Sequence[Source],
+    lr: Mapping[int, Sequence[Source]],
+    sub_images: SubImages | None = None,
+    largest_scale: int = 1,
 ) -> tuple[list[Item], list[Bad]]:
     """Look at all images, by their heads, and pair them by name, showing progress.
 
@@ -94,6 +112,7 @@ def make_plan(
         lr: LR images by scale. One belongs to the HR image of its name, or of its name without what all LR names of
             that scale have in common, such as `x2`.
         sub_images: how the images are to be cut; smaller ones are bad then.
+        largest_scale: at which LR images are to be made; HR images smaller than that are bad.
 
     Returns:
         The items sorted by key, and what is bad: of an item with one bad image all are left out.
@@ -114,7 +133,7 @@ def make_plan(
         if source.place in unusable:
             continue
         item = Item(key, source, heads[source.place], {scale: found[key] for scale, found in partners.items()})
-        mistakes = list(_mistakes(item, heads, sub_images))
+        mistakes = list(_mistakes(item, heads, sub_images, largest_scale))
         bad += mistakes
         if not mistakes and not any(one.place in unusable for one in item.lr.values()):
             items.append(item)
@@ -156,8 +175,16 @@ def _by_key(sources: Sequence[Source], bad: list[Bad]) -> dict[str, Source]:
 def _partners(hr: Mapping[str, Source], sources: Sequence[Source], scale: int, bad: list[Bad]) -> dict[str, Source]:
     """The LR image of each HR key."""
     lr = _by_key(sources, bad)
-    templates = [("{}", "{}"), ("{}", f"{{}}x{scale}"), ("{}", f"{{}}_x{scale}"), guess_templates(hr, lr)]
-    found = max((dict(_matches(hr, lr, *pair)) for pair in templates), key=len)
+    around_hr, around_lr = _around(hr), _around(lr)
+    bare = ("", "")
+    candidates = [
+        (bare, bare),
+        (bare, ("", f"x{scale}")),
+        (bare, ("", f"_x{scale}")),
+        (around_hr, around_lr),
+        (("", around_hr[1]), ("", around_lr[1])),
+    ]
+    found = max((dict(_matches(hr, lr, *pair)) for pair in candidates), key=len)
     without = [Bad(hr[key].place, f"has no LR image at x{scale} (looked for {key}x{scale} and the like)")
                for key in hr if key not in found]  # fmt: skip
     taken = {source.place for source in found.values()}
@@ -166,20 +193,29 @@ def _partners(hr: Mapping[str, Source], sources: Sequence[Source], scale: int, b
     return found
 
 
+def _around(names: Collection[str]) -> tuple[str, str]:
+    """What all names begin with, and end with."""
+    prefix = os.path.commonprefix(list(names))  # noqa: RUF071  (of characters is what is meant)
+    return prefix, os.path.commonprefix([name[len(prefix) :][::-1] for name in names])[::-1]  # noqa: RUF071
+
+
 def _matches(
-    hr: Mapping[str, Source], lr: Mapping[str, Source], hr_template: str, lr_template: str
+    hr: Mapping[str, Source], lr: Mapping[str, Source], around_hr: tuple[str, str], around_lr: tuple[str, str]
 ) -> Iterator[tuple[str, Source]]:
-    prefix, suffix = hr_template.split("{}")
+    prefix, suffix = around_hr
     for key in hr:
-        if key.startswith(prefix) and key.endswith(suffix):
-            wanted = lr_template.replace("{}", key[len(prefix) : len(key) - len(suffix)])
-            if wanted in lr:
-                yield key, lr[wanted]
+        name = key[len(prefix) : len(key) - len(suffix)]
+        if name and key == prefix + name + suffix and (source := lr.get(around_lr[0] + name + around_lr[1])):
+            yield key, source
 
 
-def _mistakes(item: Item, heads: Mapping[str, Header], sub_images: SubImages | None) -> Iterator[Bad]:
+def _mistakes(
+    item: Item, heads: Mapping[str, Header], sub_images: SubImages | None, largest_scale: int
+) -> Iterator[Bad]:
     """What is wrong with the sizes of an item, or with its LR images' depth."""
     height, width = item.at(1)
+    if min(height, width) < largest_scale:
+        yield Bad(item.hr.place, f"is {height}x{width}, smaller than one pixel at x{largest_scale}: leave it out")
     if sub_images and not sub_images.windows(height, width):
         yield Bad(item.hr.place, f"is {height}x{width}, smaller than a sub-image of {sub_images.size}: leave it out")
     for scale, source in item.lr.items():

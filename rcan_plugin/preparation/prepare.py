@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,7 +19,7 @@ from tqdm import tqdm
 
 from rcan_plugin.data.record import SHARE_OF_TIES, Recipe, Record
 from rcan_plugin.data.store import ImageStore
-from rcan_plugin.degradations import identify, noise_rng
+from rcan_plugin.degradations import Identification, identify, noise_rng
 
 from .images import BadImageError, decode
 from .plan import THREADS, Bad, Item, SubImages, make_plan
@@ -29,13 +30,18 @@ from .writer import Value, Writer, move_into_place, read_checksums
 T = TypeVar("T")
 R = TypeVar("R")
 
+_PLAN = "plan"  # the file that says what the folder beside it is half made of
+
+Made = tuple[dict[str, list[Value]], dict[str, str]]
+"""Of one image the values for each LMDB, and what is odd about LR images given."""
+
 
 class BadImagesError(ValueError):
     """Images that cannot be used, all of them in `bad`. Nothing was written."""
 
-    def __init__(self, bad: Sequence[Bad]) -> None:
+    def __init__(self, bad: Iterable[Bad]) -> None:
         self.bad = sorted(set(bad))
-        super().__init__(f"{len(self.bad)} images cannot be used")
+        super().__init__(f"{len({one.place for one in self.bad})} images cannot be used")
 
 
 @dataclass(frozen=True)
@@ -76,37 +82,47 @@ def prepare(job: Job, hr: Sequence[Source], lr: Mapping[int, Sequence[Source]] |
         FileExistsError: an LMDB stands there that was made of other images or in another way.
         OSError: no space, or the folder cannot be written to; the text says what is kept.
         RuntimeError: another run is at work on the same folder.
-        ValueError: settings that do not fit the images.
+        ValueError: settings that do not fit the images, or an `out` that cannot be made.
     """
+    if job.out.name in ("", "..") or (job.out.exists() and not job.out.is_dir()):
+        raise ValueError(f"{job.out} cannot be the folder of the LMDBs: name one, which is made if it is not there.")
     lr = lr or {}
     sub_images = SubImages.of(*job.sub_images, [*job.scales, *lr]) if job.sub_images else None
-    items, bad = make_plan(hr, lr, sub_images)
-    if bad and not job.skip_bad:
-        raise BadImagesError([*bad, *_unreadable(items)])
-    if not items:
-        raise BadImagesError(bad)
-    given = given_targets(items, lr)
+    items, bad = make_plan(hr, lr, sub_images, max(job.scales, default=1))
+    given = given_targets(items, lr) if items else []
+    if not items or (bad and not job.skip_bad):
+        sources = [*hr, *(source for sources in lr.values() for source in sources)]
+        raise BadImagesError([*bad, *_look_closer(items, sources, [Target(), *given], bad)])
     targets = [Target(), *given, *_to_be_made(job, given)]
     made_of = {target: fingerprint(target, items, job.codec, sub_images) for target in targets}
 
-    work = job.out.with_name(job.out.name + ".part")
+    with _held(job.out) as work:
+        missing = [target for target in targets if not _is_there(job, target, made_of[target])]
+        if missing:
+            _start(work, "".join(made_of.values()))
+            _check_space(job, work, items, sum(raw_bytes(target, items, sub_images) for target in missing))
+            with _in_words(work):
+                _write(job, work, missing, items, sub_images, made_of, bad)
+    _check_keys(job.out, targets)
+    return targets
+
+
+@contextmanager
+def _held(out: Path) -> Iterator[Path]:
+    """The folder to work in, which no other run works in meanwhile; it remains where a later run can go on with it."""
+    work = out.with_name(out.name + ".part")
     work.mkdir(parents=True, exist_ok=True)
     try:
         with filelock.FileLock(work / "lock", timeout=0):
-            missing = [target for target in targets if not _is_there(job, target, made_of[target])]
-            if missing:
-                _start(work, "".join(made_of.values()))
-                _check_space(job, work, items, sum(raw_bytes(target, items, sub_images) for target in missing))
-                with _in_words(work):
-                    _write(job, work, missing, items, sub_images, made_of, bad)
+            try:
+                yield work
+            except BaseException as error:
+                if isinstance(error, BadImagesError) or not (work / _PLAN).exists():
+                    shutil.rmtree(work)
+                raise
             shutil.rmtree(work)
     except filelock.Timeout:
-        raise RuntimeError(f"another run is at work on {job.out} ({work / 'lock'} is held): wait for it.") from None
-    except BadImagesError:
-        shutil.rmtree(work)
-        raise
-    _check_keys(job.out, targets)
-    return targets
+        raise RuntimeError(f"another run is at work on {out} ({work / 'lock'} is held): wait for it.") from None
 
 
 def _write(
@@ -129,7 +145,7 @@ def _write(
         raise BadImagesError(bad)
     odd = writer.notes()
     for target in targets:
-        files = _files_beside(target, items, bad)
+        files = _files_beside(target, [item for item in items if item.key in writer.done], bad)
         if target.recipe and not _say_odd(target, odd, len(writer.done)):
             Record(target.recipe, target.scale, writer.count(target.name)).write(writer.path(target.name))
         move_into_place(writer.finish(target.name, made_of[target], files), job.out / f"{target.name}.lmdb")
@@ -153,7 +169,7 @@ def _fill(
     """Write what is not written yet; after a bad image, unless they are skipped, only look for more of them."""
     bad: list[Bad] = []
 
-    def make(item: Item) -> tuple[dict[str, list[Value]], dict[str, str]] | Bad:
+    def make(item: Item) -> Made | list[Bad]:
         return _make(item, targets, job.codec, sub_images)
 
     todo = [item for item in items if item.key not in writer.done]
@@ -161,8 +177,8 @@ def _fill(
         print(f"{writer.folder}: taking up {len(items) - len(todo)} images of {len(items)} from a run that was stopped")
     with tqdm(desc=job.out.name, total=len(items), initial=len(items) - len(todo), unit="image") as progress:
         for item, result in in_order(make, todo):
-            if isinstance(result, Bad):
-                bad.append(result)
+            if isinstance(result, list):
+                bad += result
             elif job.skip_bad or not bad:
                 writer.put(item.key, result[0], result[1] or None)
             progress.update()
@@ -170,43 +186,38 @@ def _fill(
     return bad
 
 
-def _make(
-    item: Item, targets: Sequence[Target], codec: str, sub_images: SubImages | None
-) -> tuple[dict[str, list[Value]], dict[str, str]] | Bad:
-    """All values of one image, and what is odd about LR images given; or why it cannot be used."""
-    values, odd = {}, {}
-    place = item.hr.place
-    try:
-        hr = decode(item.hr)
-        for target in targets:
-            image = hr
-            if target.given:
-                place = item.lr[target.scale].place
-                image = decode(item.lr[target.scale])
-            elif target.recipe:
-                image = target.recipe.degradation.apply(hr, target.scale, rng=noise_rng(target.recipe.seed, item.key))
-            if image.shape[:2] != item.at(target.scale) or image.dtype.itemsize * 8 != item.header.bits:
-                raise BadImageError(f"its pixels, {image.shape}, {image.dtype}, are not what its head says")
-            if target.given and target.recipe:
-                found = _unlike(target.recipe, hr, image, target.scale)
-                if found:
-                    odd[target.name] = found
-            values[target.name] = [
-                encode(key, part, codec) for key, part in _parts(item, image, target.scale, sub_images)
-            ]
-    except BadImageError as error:
-        return Bad(place, str(error))
-    return values, odd
+def _make(item: Item, targets: Sequence[Target], codec: str, sub_images: SubImages | None) -> Made | list[Bad]:
+    """What one image becomes, or why it cannot be used."""
+    images: dict[int, np.ndarray] = {}
+    bad = []
+    for scale in [1, *(target.scale for target in targets if target.given)]:
+        try:
+            images[scale] = item.read(scale)
+        except BadImageError as error:
+            bad.append(Bad(item.source(scale).place, str(error)))
+    if bad:
+        return bad
+
+    hr, values, odd = images[1], {}, {}
+    for target in targets:
+        if target.recipe is None or target.given:
+            image = images[target.scale]
+        else:
+            image = target.recipe.degradation.apply(hr, target.scale, rng=noise_rng(target.recipe.seed, item.key))
+        if target.recipe and target.given and (found := _unlike(target.recipe, hr, image, target.scale)):
+            odd[target.name] = str(found)
+            if not found.belongs:
+                bad.append(Bad(item.lr[target.scale].place, f"does not show its HR image ({found.reason})"))
+        values[target.name] = [encode(key, part, codec) for key, part in _parts(item, image, target.scale, sub_images)]
+    return bad or (values, odd)
 
 
-def _unlike(recipe: Recipe, hr: np.ndarray, lr: np.ndarray, scale: int) -> str:
-    """How a given LR image differs from what most are; "" if it does not."""
-    if (recipe.degradation.apply(hr, scale) != lr).mean() < SHARE_OF_TIES:
-        return ""
-    found = identify(hr, lr)
-    if not found.belongs:
-        raise BadImageError(f"does not show its HR image ({found.reason})")
-    return str(found)
+def _unlike(recipe: Recipe, hr: np.ndarray, lr: np.ndarray, scale: int) -> Identification | None:
+    """What a given LR image is, if it is not what most are."""
+    made = recipe.degradation.apply(hr, scale)
+    # One of them may be gray.
+    same = (np.atleast_3d(made) != np.atleast_3d(lr)).mean() < SHARE_OF_TIES
+    return None if same else identify(hr, lr)
 
 
 def _parts(item: Item, image: np.ndarray, scale: int, sub_images: SubImages | None) -> Iterator[tuple[str, np.ndarray]]:
@@ -259,7 +270,7 @@ def _is_there(job: Job, target: Target, made_of: str) -> bool:
 
 def _start(work: Path, plan: str) -> None:
     """Keep what a stopped run of the same plan left, and nothing else."""
-    file = work / "plan"
+    file = work / _PLAN
     if file.is_file() and file.read_text() == plan:
         return
     for left in list(work.iterdir()):
@@ -278,19 +289,28 @@ def _check_keys(out: Path, targets: Iterable[Target]) -> None:
             )
 
 
-def _unreadable(items: Sequence[Item]) -> list[Bad]:
-    """What decoding all images finds; nothing is written."""
+def _look_closer(
+    items: Sequence[Item], sources: Iterable[Source], targets: Sequence[Target], bad: Sequence[Bad]
+) -> list[Bad]:
+    """What else is bad, by the pixels of all that is not in `bad`; nothing is written."""
+    known = {one.place for one in bad} | {source.place for item in items for source in (item.hr, *item.lr.values())}
+    tasks: list[Callable[[], Made | list[Bad]]] = [partial(_make, item, targets, "raw", None) for item in items]
+    tasks += [partial(_unreadable, source) for source in sources if source.place not in known]
+    results = in_order(lambda task: task(), tasks)
+    return [
+        one
+        for _, result in tqdm(results, "checking", len(tasks), unit="image")
+        if isinstance(result, list)
+        for one in result
+    ]
 
-    def look(item: Item) -> list[Bad]:
-        found = []
-        for source in (item.hr, *item.lr.values()):
-            try:
-                decode(source)
-            except BadImageError as error:
-                found.append(Bad(source.place, str(error)))
-        return found
 
-    return [one for _, found in tqdm(in_order(look, items), "checking", len(items), unit="image") for one in found]
+def _unreadable(source: Source) -> list[Bad]:
+    try:
+        decode(source)
+    except BadImageError as error:
+        return [Bad(source.place, str(error))]
+    return []
 
 
 def in_order(work: Callable[[T], R], items: Iterable[T]) -> Iterator[tuple[T, R]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import unicodedata
@@ -13,10 +14,12 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO
 
+import lmdb
+
 from rcan_plugin.data.store import SUFFIXES, ImageStore
 
-READING_FAILS = (OSError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, ValueError)
-"""What reading a file or a member of a damaged or encrypted archive raises."""
+READING_FAILS = (OSError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError, ValueError, lmdb.Error)
+"""What reading a file, a member of a damaged or encrypted archive or a value of a damaged LMDB raises."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,7 @@ def find_images(root: str | os.PathLike[str]) -> list[Source]:
     Hidden files and folders, and what a Mac adds to archives, are passed over. Archives are read where they are.
 
     Raises:
-        FileNotFoundError: there is no such folder or file.
+        OSError: there is no such folder or file, or a folder cannot be read.
         ValueError: the file is no zip archive, or a damaged one, or there is no image.
     """
     path = Path(root).expanduser()
@@ -75,17 +78,33 @@ def find_images(root: str | os.PathLike[str]) -> list[Source]:
 
 
 def _in_folder(root: Path) -> list[Source]:
-    found = []
-    for folder, folders, files in os.walk(root, followlinks=True):
-        # An LMDB, a half-made folder and hidden ones hold no source images.
+    found, been = [], set()
+    for folder, folders, files in os.walk(root, onerror=_raise, followlinks=True):
+        # An LMDB, a half-made folder and hidden ones hold no source images; a link may lead back to where it lies.
         folders[:] = [name for name in folders if not name.startswith(".") and not name.endswith((".lmdb", ".part"))]
+        if (real := os.path.realpath(folder)) in been:
+            folders.clear()
+            continue
+        been.add(real)
         for name in files:
             if _is_image(name):
                 path = Path(folder, name)
-                state = path.stat()
-                stamp = (state.st_size, state.st_mtime_ns)
-                found.append(Source(path.relative_to(root).as_posix(), str(path), stamp, partial(_open_file, path)))
+                # A name that is no text can be printed so.
+                place = os.fsencode(path).decode(errors="backslashreplace")
+                found.append(Source(path.relative_to(root).as_posix(), place, _stamp(path), partial(_open_file, path)))
     return found
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    try:
+        state = path.stat()
+    except OSError:
+        return 0, 0  # why, is said when it is read
+    return state.st_size, state.st_mtime_ns
 
 
 def _open_file(path: Path) -> IO[bytes]:
@@ -97,7 +116,8 @@ def _in_archive(path: Path) -> list[Source]:
         archive = zipfile.ZipFile(path)  # stays open as long as its images are wanted; threads may share it
     except (zipfile.BadZipFile, OSError) as error:
         raise ValueError(
-            f"{path} ({path.stat().st_size} bytes) cannot be read as a zip archive ({error}): fetch it again."
+            f"{path} ({path.stat().st_size} bytes) cannot be read as a zip archive ({error}): expected a folder, a zip "
+            "archive or an LMDB; unpack other archives, and fetch a damaged one again."
         ) from None
     return [
         Source(
@@ -107,14 +127,15 @@ def _in_archive(path: Path) -> list[Source]:
             partial(archive.open, info),
         )
         for info in archive.infolist()
-        if not info.is_dir() and "__MACOSX" not in info.filename and _is_image(PurePosixPath(info.filename).name)
+        if not info.is_dir() and _is_image(info.filename)
     ]
 
 
 def _in_lmdb(path: Path) -> list[Source]:
     store = ImageStore(path)
-    state = (path / "data.mdb").stat()
-    stamp = (state.st_size, state.st_mtime_ns)
+    with contextlib.suppress(*READING_FAILS):
+        store.read_bytes(store.names[0])  # opens it, which threads must not do at the same time
+    stamp = _stamp(path / "data.mdb")
     return [Source(name, store.describe(name), stamp, partial(_open_value, store, name)) for name in store.names]
 
 
@@ -123,7 +144,9 @@ def _open_value(store: ImageStore, name: str) -> IO[bytes]:
 
 
 def _is_image(name: str) -> bool:
-    return not name.startswith(".") and PurePosixPath(name).suffix.lower() in SUFFIXES
+    path = PurePosixPath(name)
+    hidden = any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
+    return not hidden and path.suffix.lower() in SUFFIXES
 
 
 def key_of(stem: str) -> str:

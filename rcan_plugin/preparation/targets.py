@@ -13,9 +13,9 @@ import numpy as np
 
 from rcan_plugin.data import pnm
 from rcan_plugin.data.record import SHARE_OF_TIES, Recipe
-from rcan_plugin.degradations import Degradation, identify
+from rcan_plugin.degradations import BORDERS, Degradation, identify
 
-from .images import BadImageError, decode
+from .images import BadImageError
 from .plan import Item, SubImages
 from .sources import Source
 from .writer import Value
@@ -55,20 +55,23 @@ def given_targets(items: Sequence[Item], lr: Mapping[int, Sequence[Source]]) -> 
     targets = []
     for scale in sorted(lr):
         found: Counter[Recipe] = Counter()
-        said = ""
-        sample = some(items)
-        for item in sample:
+        looked = []
+        for item in some(items):
             try:
-                one = identify(decode(item.hr), decode(item.lr[scale]))
+                one = identify(item.read(1), item.read(scale))
             except BadImageError:
                 continue  # which is found when all are read
-            said = str(one)
+            looked.append(one)
             if one.kind in ("BI", "BD") and one.shift == (0, 0) and one.differing < SHARE_OF_TIES * one.total:
-                border = "replicate" if one.border in (None, "either") else one.border
-                found[Recipe(Degradation(one.kind, border))] += 1
-        recipe = found.most_common(1)[0][0] if found.total() > len(sample) / 2 else None
+                borders = BORDERS if one.border == "either" else [one.border or "replicate"]
+                found.update(Recipe(Degradation(one.kind, border)) for border in borders)
+        recipe = next((one for one, count in found.most_common(1) if count > len(looked) / 2), None)
         targets.append(Target(scale, recipe, given=True))
-        what = f"x{scale} {recipe}, exactly" if recipe else f"none of ours exactly ({said})"
+        what = (
+            f"x{scale} {recipe}, exactly"
+            if recipe
+            else f"none of ours exactly ({looked[-1] if looked else 'none can be read'})"
+        )
         print(f"LR images given at x{scale}: {what}")
     return targets
 
@@ -115,7 +118,7 @@ def png_share(items: Sequence[Item]) -> float:
     raw = png = 0
     for item in some(items):
         try:
-            image = decode(item.hr)
+            image = item.read(1)
         except BadImageError:
             continue
         raw += image.nbytes

@@ -9,13 +9,12 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
-import cv2
 import lmdb
-import numpy as np
 from tqdm import tqdm
 
 from rcan_plugin.data.store import ImageStore
 
+from .images import BadImageError, decode_bytes
 from .writer import CHECKSUMS, digest, read_checksums
 
 
@@ -29,10 +28,15 @@ def verify(root: str | os.PathLike[str]) -> list[str]:
 
     Raises:
         FileNotFoundError: there is no such LMDB, or a part of it is missing.
-        ValueError: it holds no image.
+        ValueError: it is a folder of another kind.
     """
     path = Path(root).expanduser()
-    ImageStore(path)
+    if path.is_dir() and path.suffix != ".lmdb":
+        raise ValueError(f"{path} is no LMDB: expected a folder *.lmdb.")
+    try:
+        ImageStore(path)
+    except ValueError as error:
+        return [f"{path / 'meta_info.txt'} is damaged: {error}."]
     try:
         known = read_checksums(path)
     except ValueError as error:
@@ -48,6 +52,7 @@ def verify(root: str | os.PathLike[str]) -> list[str]:
     wrong += [f"{path / name} does not belong here." for name in sorted(surplus)]
     # In a process of its own: a damaged tree can bring down the one that reads it.
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        pool.submit(os.getpid).result()  # what fails here has to do with the machine
         try:
             wrong += pool.submit(_images, path, known and known["images"], bool(wrong) or not known).result()
         except BrokenProcessPool:
@@ -85,9 +90,10 @@ def _image(store: ImageStore, key: str, known: dict[str, str] | None) -> str:
         return f"cannot be read ({error})"
     if known is not None and key in known and hashlib.sha256(content).hexdigest() != known[key]:
         return "has changed since it was made: its checksum differs"
-    image: np.ndarray | None = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
-    if image is None:
-        return f"({len(content)} bytes) cannot be decoded"
+    try:
+        image = decode_bytes(content)
+    except BadImageError as error:
+        return str(error)
     head = store.header(key)
     if image.shape[:2] != (head.height, head.width) or (image.ndim == 2) != head.gray:
         return f"has the shape {image.shape}, and another in meta_info.txt"

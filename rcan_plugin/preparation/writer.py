@@ -52,12 +52,22 @@ class Writer:
         for name in names:
             path = self.path(name)
             path.mkdir(parents=True, exist_ok=True)
-            self._environments[name] = lmdb.open(str(path), map_size=map_size, metasync=False, meminit=False)
-        self._transactions = {name: one.begin(write=True) for name, one in self._environments.items()}
+            # Without LMDB's lock: `folder` is ours alone, and on a full disk that file, a memory map, is a bus error.
+            self._environments[name] = lmdb.open(str(path), map_size=map_size, lock=False, meminit=False)
         self._journal = folder / "journal.jsonl"
-        self.done = {entry.item for entry in _read(self._journal)}
+        self.done = self._what_is_done()
+        self._transactions = {name: one.begin(write=True) for name, one in self._environments.items()}
         self._pending: list[str] = []
         self._bytes = 0
+
+    def _what_is_done(self) -> set[str]:
+        """What the journal says, if every LMDB bears it out; else nothing, and the journal begins anew."""
+        entries = list(_read(self._journal))
+        for name, environment in self._environments.items():
+            if environment.stat()["entries"] < sum(len(entry.values.get(name, [None])) for entry in entries):
+                self._journal.unlink()
+                return set()
+        return {entry.item for entry in entries}
 
     def put(self, item: str, values: Mapping[str, list[Value]], note: Any = None) -> None:
         """Write what was made of one image; `note` is kept with it."""
@@ -114,10 +124,9 @@ class Writer:
         path = self.path(name)
         rows = sorted(row for entry in _read(self._journal) for row in entry.values[name])
         lines = [f"{key}.{ending} ({','.join(map(str, shape))}) {level}\n" for key, ending, shape, level, _ in rows]
-        (path / "lock.mdb").unlink(missing_ok=True)  # readers of a finished LMDB need no lock
         (path / "meta_info.txt").write_text("".join(lines))
         for beside, text in notes.items():
-            (path / beside).write_text(text, encoding="utf-8")
+            (path / beside).write_text(text, encoding="utf-8", errors="surrogateescape")  # names that are no text
         files = {file.name: digest(file) for file in sorted(path.iterdir()) if file.name != CHECKSUMS}
         write_checksums(path, made_of, files, {row[0]: row[-1] for row in rows})
         for file in path.iterdir():
@@ -183,7 +192,7 @@ def _sync(path: Path) -> None:
 def _read(journal: Path) -> Iterator[_Entry]:
     if not journal.exists():
         return
-    with journal.open() as lines:
+    with journal.open(errors="replace") as lines:
         for line in lines:
             # A line that was being written when a run was killed is cut short; the next began on a line of its own.
             with contextlib.suppress(ValueError):

@@ -1,0 +1,80 @@
+"""The run's stream of samples: which image comes when, and the random choices that belong to each place in it."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterator, Sized
+
+import torch
+from torch.utils.data import Sampler
+
+CHANCES = 4  # whole numbers from 0 to 2**62 that a sample may use
+
+
+class Place(int):
+    """An index into a data set that brings the random numbers of its place in the stream.
+
+    Attributes:
+        chances: `CHANCES` whole numbers from 0 up to 2**62.
+    """
+
+    chances: tuple[int, ...]
+
+    def __new__(cls, index: int, chances: tuple[int, ...]) -> Place:
+        """An index with its numbers."""
+        place = super().__new__(cls, index)
+        place.chances = chances
+        return place
+
+    def __reduce__(self) -> tuple[type[Place], tuple[int, tuple[int, ...]]]:
+        return Place, (int(self), self.chances)
+
+
+def chances_of(index: int) -> tuple[int, ...]:
+    """The random numbers of a sample: those of its place, or for a plain index new ones from torch's generator."""
+    if isinstance(index, Place):
+        return index.chances
+    return tuple(torch.randint(2**62, (CHANCES,)).tolist())
+
+
+class StreamSampler(Sampler[int]):
+    """BasicSR's `EnlargedSampler`, in the same order, whose indices are `Place`s; it can go on from the middle.
+
+    The random numbers depend on the seed and on the place in the whole run's stream, not on workers and ranks: two
+    ranks with batches of 8 draw the samples of one rank with batches of 16.
+
+    Args:
+        dataset: has a length.
+        num_replicas, rank: how many ranks share the stream, and which this is.
+        ratio: how often each image comes in an epoch.
+        seed: the run's.
+    """
+
+    def __init__(self, dataset: Sized, num_replicas: int, rank: int, ratio: float = 1, seed: int = 0) -> None:
+        self.dataset, self.num_replicas, self.rank, self.seed = dataset, num_replicas, rank, seed
+        self.num_samples = math.ceil(len(dataset) * ratio / num_replicas)
+        self.epoch = 0
+        self.skip = 0
+        """Samples of this rank that the next epoch leaves out, since an earlier run had them."""
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.num_samples
+
+    def __iter__(self) -> Iterator[int]:
+        total = self.num_samples * self.num_replicas
+        generator = torch.Generator()
+        generator.manual_seed(self.epoch)
+        order = torch.randperm(total, generator=generator).tolist()
+        skip, self.skip = self.skip, 0
+        for offset in range(self.rank + skip * self.num_replicas, total, self.num_replicas):
+            yield Place(order[offset] % len(self.dataset), _numbers(self.seed, self.epoch * total + offset))
+
+
+def _numbers(seed: int, position: int) -> tuple[int, ...]:
+    digest = hashlib.blake2b(f"{seed}/{position}".encode(), digest_size=8 * CHANCES).digest()
+    return tuple(int.from_bytes(digest[i : i + 8], "little") >> 2 for i in range(0, len(digest), 8))

@@ -1,0 +1,492 @@
+"""`AcceleratedSRModel`: BasicSR's SRModel, faster, leaner and safer, for any network of the registry."""
+
+from __future__ import annotations
+
+import random
+from collections import OrderedDict, deque
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from basicsr.metrics import calculate_metric
+from basicsr.models.sr_model import SRModel
+from basicsr.utils import get_root_logger, imwrite, tensor2img
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import DataLoader, default_collate
+from tqdm import tqdm
+
+from rcan_plugin.degradations import imresize
+
+from . import checkpoints
+from .enlarge import official_chop, self_ensemble, tiled
+from .schedules import WarmupCosineLR
+from .settings import PRECISIONS, Settings
+from .steps import Guard, clip
+
+Batch = dict[str, Any]
+
+
+class AcceleratedSRModel(SRModel):
+    """SRModel with features that are off unless the option file asks for them.
+
+    Under `train`:
+        amp: `bf16` or `fp16`: precision of the forward pass and of the activations; weights stay float32. RCAN's
+            values run to 255 and more and overflow in fp16.
+        channels_last: true stores activations channels last.
+        compile: true, or a mode of `torch.compile`: `reduce-overhead` (CUDA graphs), `max-autotune`, ... The network
+            is compiled in place: its checkpoints are those of the plain network.
+        grad_accum: N cuts each batch into N parts, one after the other: the same gradients in an Nth of the memory.
+        grad_clip: {norm: N}, {value: N} or {adjustable: theta}, see `steps.clip`.
+        guard: {factor: F, stop_after: N}: a step whose loss or gradients are not finite, or whose loss is above F
+            times its running mean, is not taken; after N such in a row training stops.
+        optim_g: any optimiser of `torch.optim` by its name, with its own settings, `fused: true` among them.
+        scheduler: BasicSR's, or {type: WarmupCosineLR, total, warmup, eta_min}.
+        ema_decay: as in BasicSR; buffers are taken over.
+    Under `val`:
+        self_ensemble: true averages eight flips and rotations (RCAN+).
+        tile: {size, overlap} in LR pixels, for images that do not fit, or {protocol: official_chop}.
+        pictures: N images of each set go to TensorBoard: bicubic, SR, HR.
+        A metric's crop_border may be `scale`, the validated set's own.
+    Under `logger`:
+        keep_last: N keeps the newest N checkpoints. Those of the best validation are kept as `net_g_best.pth`.
+
+    Raises:
+        ValueError: an option that is out of range; several GPUs without a launcher.
+    """
+
+    def __init__(self, opt: dict[str, Any]) -> None:
+        check(opt)
+        self.settings = Settings.read(opt)
+        self.losses: dict[str, torch.Tensor] = {}
+        self.random_states: list[Any] | None = None
+        self.saved = (0, 0)  # epoch and iteration of the last training state
+        super().__init__(opt)
+        if isinstance(self.settings.tile, tuple):
+            get_root_logger().info("Validation in tiles: with channel attention a tile's result is not the whole's.")
+
+    # Building
+
+    def model_to_device(self, net: torch.nn.Module) -> torch.nn.Module:
+        """BasicSR's, of a network laid out and compiled as the options say."""
+        if self.settings.channels_last:
+            net = net.to(memory_format=torch.channels_last)
+        if self.is_train and self.settings.compile:
+            net.compile(mode=self.settings.compile)  # in place, and before DDP wraps it: the keys stay
+        return super().model_to_device(net)
+
+    def init_training_settings(self) -> None:
+        """BasicSR's, and what the features need."""
+        train = self.opt["train"]
+        # BasicSR takes parts out of these.
+        self.rates = deepcopy({key: train.get(key) for key in ("optim_g", "scheduler", "warmup_iter")})
+        super().init_training_settings()
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.settings.amp == "fp16")
+        if self.settings.amp == "fp16":
+            get_root_logger().warning("amp: fp16 overflows in RCAN, whose values run to 255 and more: bf16 does not.")
+        self.guard = Guard(self.device, self.settings.guard[0]) if self.settings.guard else None
+        self.recent: deque[tuple[int, list[str]]] = deque(maxlen=self.settings.guard[1] if self.settings.guard else 0)
+
+    def get_optimizer(self, optim_type: str, params: Any, lr: float, **kwargs: Any) -> torch.optim.Optimizer:
+        """Any optimiser of `torch.optim`.
+
+        Raises:
+            ValueError: there is none of that name.
+        """
+        cls = getattr(torch.optim, optim_type, None)
+        if not (isinstance(cls, type) and issubclass(cls, torch.optim.Optimizer)):
+            raise ValueError(f"train: optim_g: type is {optim_type!r}; expected a class of torch.optim, such as Adam.")
+        build: Any = cls
+        return build(params, lr=lr, **kwargs)
+
+    def setup_schedulers(self) -> None:
+        """BasicSR's, and `WarmupCosineLR`."""
+        scheduler = self.opt["train"]["scheduler"]
+        if scheduler["type"] != WarmupCosineLR.__name__:
+            super().setup_schedulers()
+            return
+        scheduler.pop("type")
+        self.schedulers += [WarmupCosineLR(optimizer, **scheduler) for optimizer in self.optimizers]
+
+    def load_network(
+        self, net: torch.nn.Module, load_path: str, strict: bool = True, param_key: str | None = "params"
+    ) -> None:
+        """Weights in any layout: under BasicSR's keys, with EMA or without, or flat as the authors' are."""
+        net = self.get_bare_model(net)
+        content = checkpoints.load(load_path)
+        key = next((key for key in (param_key, "params_ema", "params") if key is not None and key in content), None)
+        weights = dict(content if key is None else content[key])
+        weights = {name.removeprefix("module."): value for name, value in weights.items()}
+        get_root_logger().info(f"Loading {type(net).__name__} from {load_path}, key {key or 'none, it is flat'}.")
+        self._print_different_keys_loading(net, weights, strict)
+        net.load_state_dict(weights, strict=strict)
+
+    # Training
+
+    def feed_data(self, data: Batch) -> None:
+        """BasicSR's, laid out as the options say."""
+        super().feed_data(data)
+        self.lq: torch.Tensor = self.lq.contiguous(memory_format=self._memory_format)
+        self.names: list[str] = list(data.get("gt_path") or data.get("lq_path") or [])
+
+    @property
+    def _memory_format(self) -> torch.memory_format:
+        return torch.channels_last if self.settings.channels_last else torch.contiguous_format
+
+    def optimize_parameters(self, current_iter: int) -> None:
+        """One step."""
+        self._restore_random_states()
+        self.optimizer_g.zero_grad()
+        try:
+            total = self._backward()
+        except torch.OutOfMemoryError as error:
+            raise RuntimeError(self._out_of_memory()) from error
+        self._step(total, current_iter)
+        if self.ema_decay > 0:
+            self.model_ema(decay=self.ema_decay)
+
+    def _backward(self) -> torch.Tensor:
+        """Gradients of the batch, part by part; gives the loss."""
+        parts = list(zip(self.lq.chunk(self.settings.grad_accum), self.gt.chunk(self.settings.grad_accum), strict=True))
+        sums: dict[str, torch.Tensor] = {}
+        for number, (lq, gt) in enumerate(parts, start=1):
+            with self._synchronised(number == len(parts)):
+                with torch.autocast(self.device.type, PRECISIONS.get(self.settings.amp or ""), bool(self.settings.amp)):
+                    output = self.net_g(lq)
+                losses = self.losses_of(output, gt)
+                total = sum(losses.values(), start=torch.zeros((), device=self.device)) / len(parts)
+                self.scaler.scale(total).backward()
+            for name, loss in losses.items():
+                sums[name] = sums.get(name, 0) + loss.detach() / len(parts)
+        self.losses = sums
+        return torch.stack(list(sums.values())).sum()
+
+    def _synchronised(self, last: bool) -> AbstractContextManager[Any]:
+        """Ranks exchange gradients once a step, with the last part."""
+        if last or not isinstance(self.net_g, DistributedDataParallel):
+            return nullcontext()
+        return self.net_g.no_sync()
+
+    def losses_of(self, output: Any, gt: torch.Tensor) -> dict[str, torch.Tensor]:
+        """The losses of SRModel by their names in the log; their sum is what is trained on."""
+        losses = {}
+        output = output.float()
+        if self.cri_pix:
+            losses["l_pix"] = self.cri_pix(output, gt)
+        if self.cri_perceptual:
+            for name, loss in zip(("l_percep", "l_style"), self.cri_perceptual(output, gt), strict=True):
+                if loss is not None:
+                    losses[name] = loss
+        return losses
+
+    def _step(self, total: torch.Tensor, current_iter: int) -> None:
+        optimizer = self.optimizer_g
+        parameters = [one for group in optimizer.param_groups for one in group["params"] if one.grad is not None]
+        if self.guard or self.settings.grad_clip:
+            self.scaler.unscale_(optimizer)
+        refused = self.guard.refuses(total, [one.grad for one in parameters]) if self.guard else None
+        if self.settings.grad_clip:
+            clip(parameters, *self.settings.grad_clip, lr=optimizer.param_groups[0]["lr"])
+        if refused is None:
+            self.scaler.step(optimizer)
+        elif optimizer.defaults.get("fused"):
+            # The way torch's GradScaler tells it a fused optimiser: decided on the device, nobody waits.
+            optimizer.grad_scale, optimizer.found_inf = None, refused
+            optimizer.step()
+            del optimizer.grad_scale, optimizer.found_inf
+        elif not refused:
+            optimizer.step()
+        self.scaler.update()
+        if self.guard:
+            self._look_at_guard(current_iter)
+
+    def _look_at_guard(self, current_iter: int) -> None:
+        assert self.guard and self.settings.guard
+        self.recent.append((current_iter, self.names))
+        stop_after = self.settings.guard[1]
+        # On a GPU asking means waiting.
+        if self.device.type == "cpu" or current_iter % stop_after == 0:
+            in_a_row = int(self.guard.in_a_row)
+            if in_a_row >= stop_after:
+                raise RuntimeError(
+                    f"iteration {current_iter}: {in_a_row} steps in a row were not taken, since the loss or its "
+                    f"gradients are not finite or far out of range. The last batch: {', '.join(self.recent[-1][1])}. "
+                    "Lower the learning rate (train: optim_g: lr), or clip (train: grad_clip), and go on from the last "
+                    "checkpoint with --auto_resume."
+                )
+
+    def _out_of_memory(self) -> str:
+        batch, _, height, width = self.lq.shape
+        remedies = ["a smaller batch_size_per_gpu or gt_size", f"train: grad_accum: {2 * self.settings.grad_accum}"]
+        if self.settings.amp is None:
+            remedies.append("train: amp: bf16")
+        if not self.opt["network_g"].get("use_checkpoint"):
+            remedies.append("network_g: use_checkpoint: true (RCANArch, SwinIR)")
+        return (
+            f"out of memory on {self.device}: batch {batch} in {self.settings.grad_accum} parts, LR patch "
+            f"{height}x{width}, {self.settings.amp or 'float32'}. What lowers it: {'; '.join(remedies)}."
+        )
+
+    def model_ema(self, decay: float = 0.999) -> None:
+        """BasicSR's, in a few calls; buffers are taken over as they are."""
+        net, ema = self.get_bare_model(self.net_g), self.net_g_ema
+        averaged = dict(ema.named_parameters())
+        current = dict(net.named_parameters())
+        targets = [one.data for one in averaged.values()]
+        torch._foreach_mul_(targets, decay)
+        torch._foreach_add_(targets, [current[name].data for name in averaged], alpha=1 - decay)
+        for to, buffer in zip(ema.buffers(), net.buffers(), strict=True):
+            to.copy_(buffer)
+
+    def get_current_log(self) -> OrderedDict[str, float]:
+        """The losses of the last step; asked for only where they are printed, so that no other step waits for them."""
+        log = self.reduce_loss_dict(OrderedDict(self.losses))
+        if self.guard:
+            log["skipped"] = int(self.guard.skipped)
+        return log
+
+    # Validation
+
+    @torch.no_grad()
+    def validation(
+        self, dataloader: DataLoader[Batch], current_iter: int | str, tb_logger: Any, save_img: bool = False
+    ) -> None:
+        """Validate a set, each rank its share of the images; the figures are those that one rank gets."""
+        dataset: Any = dataloader.dataset
+        rank, world = (self.opt["rank"], self.opt["world_size"]) if self.opt["dist"] else (0, 1)
+        indices = range(rank, len(dataset), world)
+        found: dict[int, dict[str, float]] = {}
+        for number, index in enumerate(tqdm(indices, dataset.opt["name"], disable=not self.opt["val"].get("pbar"))):
+            data = default_collate([dataset[index]])
+            name = Path(data["lq_path"][0]).stem
+            images = self._images(data, dataset.opt["scale"])
+            if save_img:
+                imwrite(images["img"], self._path_of_result(dataset.opt["name"], name, current_iter))
+            if tb_logger and "img2" in images and number < self.settings.pictures:
+                strip = _strip(data["lq"], images, dataset.opt["scale"])
+                tb_logger.add_image(f"{dataset.opt['name']}/{name}", strip, current_iter, dataformats="HWC")
+            if "img2" in images:
+                found[index] = self._metrics(images, dataset.opt["scale"])
+        if world > 1:
+            gathered: list[Any] = [None] * world
+            torch.distributed.all_gather_object(gathered, found)
+            found = {index: values for share in gathered for index, values in share.items()}
+        if found and any(found.values()):
+            self._report(dataset.opt["name"], [found[index] for index in sorted(found)], current_iter, tb_logger)
+
+    def _images(self, data: Batch, scale: int) -> dict[str, np.ndarray]:
+        """SR and HR as BasicSR's metrics take them."""
+        lq = data["lq"]
+        if not isinstance(self.settings.tile, tuple):
+            lq = lq.to(self.device)  # else each tile goes by itself
+        images = {"img": tensor2img([self.enlarge(lq, scale)])}
+        if "gt" in data:
+            images["img2"] = tensor2img([data["gt"]])
+        return images
+
+    def enlarge(self, lq: torch.Tensor, scale: int) -> torch.Tensor:
+        """The network's result, with EMA where there is one, in tiles and averaged over eight turns if so set.
+
+        Args:
+            lq: N x C x H x W.
+            scale: of the result; tiles need to know it.
+        """
+        net = getattr(self, "net_g_ema", None) or self.get_bare_model(self.net_g)
+        was_training = net.training
+        net.eval()
+
+        def plain(image: torch.Tensor) -> torch.Tensor:
+            # Not `net(image)`: a compiled network would be compiled anew for each size.
+            return net.forward(image.contiguous(memory_format=self._memory_format))
+
+        def in_parts(image: torch.Tensor) -> torch.Tensor:
+            if self.settings.tile == "official_chop":
+                return official_chop(plain, image)
+            if isinstance(self.settings.tile, tuple):
+                return tiled(plain, image, scale, *self.settings.tile, device=self.device)
+            return plain(image)
+
+        try:
+            return self_ensemble(in_parts, lq) if self.settings.self_ensemble else in_parts(lq)
+        finally:
+            net.train(was_training)
+
+    def test(self) -> None:
+        """BasicSR's, by `enlarge`: of `self.lq`, to `self.output`."""
+        with torch.no_grad():
+            self.output = self.enlarge(self.lq, self.opt.get("scale", 1))
+
+    def _metrics(self, images: dict[str, np.ndarray], scale: int) -> dict[str, float]:
+        values = {}
+        for name, option in (self.opt["val"].get("metrics") or {}).items():
+            border = scale if option.get("crop_border") == "scale" else option.get("crop_border")
+            values[name] = float(calculate_metric(images, {**option, "crop_border": border}))
+        return values
+
+    def _path_of_result(self, dataset: str, name: str, current_iter: int | str) -> str:
+        """As BasicSR names it."""
+        folder = Path(self.opt["path"]["visualization"])
+        if self.opt["is_train"]:
+            return str(folder / name / f"{name}_{current_iter}.png")
+        return str(folder / dataset / f"{name}_{self.opt['val'].get('suffix') or self.opt['name']}.png")
+
+    def _report(self, dataset: str, values: list[dict[str, float]], current_iter: int | str, tb_logger: Any) -> None:
+        self._initialize_best_metric_results(dataset)
+        self.metric_results = {}
+        for metric in values[0]:
+            mean = sum(one[metric] for one in values) / len(values)  # in the set's order, whoever had which image
+            self.metric_results[metric] = mean
+            self._update_best_metric_result(dataset, metric, mean, current_iter)
+        self._log_validation_metric_values(current_iter, dataset, tb_logger)
+        first_set, first_metric = next(iter(self.best_metric_results)), next(iter(values[0]))
+        is_best = self.best_metric_results[dataset][first_metric]["iter"] == current_iter
+        if self.is_train and dataset == first_set and is_best:
+            self._save_networks("best")
+        if self.is_train and current_iter == self.saved[1]:
+            self.save_training_state(*self.saved)  # once more: BasicSR saves before it validates
+
+    # Checkpoints
+
+    def save_network(
+        self, net: Any, net_label: str, current_iter: int | str, param_key: str | list[str] = "params"
+    ) -> None:
+        """BasicSR's file, whole or not at all.
+
+        Raises:
+            OSError: it could not be written.
+        """
+        if self.opt["rank"] != 0:
+            return
+        nets, keys = ([one] if not isinstance(one, list) else one for one in (net, param_key))
+        content = {
+            key: {name: value.cpu() for name, value in self.get_bare_model(one).state_dict().items()}
+            for key, one in zip(keys, nets, strict=True)
+        }
+        number = "latest" if current_iter == -1 else current_iter
+        checkpoints.save(content, Path(self.opt["path"]["models"], f"{net_label}_{number}.pth"))
+
+    def _save_networks(self, number: str) -> None:
+        if hasattr(self, "net_g_ema"):
+            self.save_network([self.net_g, self.net_g_ema], "net_g", number, ["params", "params_ema"])
+        else:
+            self.save_network(self.net_g, "net_g", number)
+
+    def save_training_state(self, epoch: int, current_iter: int) -> None:
+        """BasicSR's file and what else a run needs to go on as if it had not stopped; whole or not at all.
+
+        Plain numbers and tensors alone, so that it loads with `weights_only=True`.
+
+        Raises:
+            OSError: it could not be written.
+        """
+        if current_iter == -1:
+            return
+        self.saved = epoch, current_iter
+        random_states = _random_states()
+        if self.opt["dist"]:
+            gathered: list[Any] = [None] * self.opt["world_size"]
+            torch.distributed.all_gather_object(gathered, random_states)
+        else:
+            gathered = [random_states]
+        if self.opt["rank"] != 0:
+            return
+        state = {
+            "epoch": epoch,
+            "iter": current_iter,
+            "optimizers": [one.state_dict() for one in self.optimizers],
+            "schedulers": [one.state_dict() for one in self.schedulers],
+            "rates": self.rates,
+            "scaler": self.scaler.state_dict(),
+            "guard": self.guard.state_dict() if self.guard else None,
+            "best": getattr(self, "best_metric_results", None),
+            "random_states": gathered,
+        }
+        folders = Path(self.opt["path"]["models"]), Path(self.opt["path"]["training_states"])
+        checkpoints.save(state, folders[1] / f"{current_iter}.state")
+        if self.settings.keep_last is not None:
+            checkpoints.prune(*folders, self.settings.keep_last)
+
+    def resume_training(self, resume_state: Mapping[str, Any]) -> None:
+        """Go on from a state; also from one that BasicSR's SRModel wrote.
+
+        Learning rates and milestones that the option file changed meanwhile take effect: the schedule is then that of
+        the new options, at the state's iteration.
+        """
+        super().resume_training(resume_state)
+        if resume_state.get("rates", self.rates) != self.rates:
+            self._reschedule(resume_state)
+        if resume_state.get("scaler"):
+            self.scaler.load_state_dict(resume_state["scaler"])
+        if self.guard and resume_state.get("guard"):
+            self.guard.load_state_dict(resume_state["guard"])
+        if resume_state.get("best"):
+            self.best_metric_results = deepcopy(resume_state["best"])
+        states = resume_state.get("random_states", [])
+        if len(states) == (self.opt["world_size"] if self.opt["dist"] else 1):
+            self.random_states = states[self.opt["rank"]]
+
+    def _reschedule(self, state: Mapping[str, Any]) -> None:
+        """The schedulers of the options as they are now, brought to the state's iteration."""
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                settings = {key: value for key, value in self.rates["optim_g"].items() if key != "type"}
+                group.update(settings, initial_lr=settings["lr"])
+        self.schedulers.clear()
+        self.opt["train"]["scheduler"] = deepcopy(self.rates["scheduler"])
+        self.setup_schedulers()
+        for iteration in range(1, state["iter"] + 1):
+            self.update_learning_rate(iteration, self.rates["warmup_iter"] or -1)
+        get_root_logger().warning(
+            f"The option file has other rates than the state had: {state['rates']}. It goes on with "
+            f"{self.rates}, as if they had been so from the start: {self.get_current_learning_rate()} now."
+        )
+
+    def _restore_random_states(self) -> None:
+        """Late, since the data loader draws a number when it begins."""
+        if self.random_states is not None:
+            _set_random_states(self.random_states)
+            self.random_states = None
+
+
+def check(opt: Mapping[str, Any]) -> None:
+    """What can be told from the options alone.
+
+    Raises:
+        ValueError: an option that is out of range; several GPUs without a launcher.
+    """
+    Settings.read(opt)
+    if opt["num_gpu"] > 1 and not opt["dist"]:
+        raise ValueError(
+            f"num_gpu is {opt['num_gpu']} without a launcher, for which BasicSR takes DataParallel: slow, and with as "
+            f"many times the batch. Start it as `torchrun --nproc_per_node {opt['num_gpu']} basicsr/train.py -opt FILE "
+            "--launcher pytorch`, or on one GPU with CUDA_VISIBLE_DEVICES=0."
+        )
+
+
+def _strip(lq: torch.Tensor, images: Mapping[str, np.ndarray], scale: int) -> np.ndarray:
+    """Bicubic, SR and HR side by side, R, G, B."""
+    bicubic = imresize(tensor2img([lq]), scale)
+    panels = [panel if panel.ndim == 3 else panel[..., None] for panel in (bicubic, images["img"], images["img2"])]
+    height = min(panel.shape[0] for panel in panels)
+    return np.concatenate([panel[:height].repeat(3 // panel.shape[2], 2) for panel in panels], axis=1)[..., ::-1]
+
+
+def _random_states() -> list[Any]:
+    """Of Python, NumPy and torch, in plain numbers and tensors."""
+    numpy: Any = np.random.get_state(legacy=False)  # noqa: NPY002  (BasicSR seeds this one)
+    numpy["state"]["key"] = torch.from_numpy(numpy["state"]["key"].astype(np.int64))
+    cuda = torch.cuda.get_rng_state() if torch.cuda.is_available() else None
+    return [random.getstate(), numpy, torch.get_rng_state(), cuda]
+
+
+def _set_random_states(states: list[Any]) -> None:
+    python, numpy, cpu, cuda = states
+    random.setstate((python[0], tuple(python[1]), python[2]))
+    keys = numpy["state"]["key"].numpy().astype(np.uint32)
+    np.random.set_state({**numpy, "state": {**numpy["state"], "key": keys}})  # noqa: NPY002
+    torch.set_rng_state(cpu)
+    if cuda is not None and torch.cuda.is_available():
+        torch.cuda.set_rng_state(cuda)

@@ -1,0 +1,86 @@
+"""Checkpoints that are whole or not there: written beside, flushed, renamed."""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+log = logging.getLogger("basicsr")
+
+ATTEMPTS = 3
+PAUSE = 1.0  # seconds
+
+
+def save(content: Any, path: str | os.PathLike[str]) -> None:
+    """`torch.save` to `path`, whole or not at all.
+
+    Raises:
+        OSError: it could not be written in several attempts; what was there before is there still.
+    """
+    path = Path(path)
+    beside = path.with_name(path.name + ".part")
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            with beside.open("wb") as file:
+                torch.save(content, file)
+                file.flush()
+                os.fsync(file.fileno())
+            beside.replace(path)
+            _sync(path.parent)
+            return
+        except (OSError, RuntimeError) as error:  # torch's writer makes a RuntimeError of a full disk
+            beside.unlink(missing_ok=True)
+            if attempt == ATTEMPTS:
+                raise OSError(
+                    f"{path} could not be written in {ATTEMPTS} attempts: {error}. Make room, or mend the disk, and "
+                    "go on from the last checkpoint with --auto_resume."
+                ) from error
+            log.warning("%s could not be written (%s): trying again.", path, error)
+            time.sleep(PAUSE)
+
+
+def load(path: str | os.PathLike[str]) -> Any:
+    """What `save` wrote, on the CPU; plain numbers and tensors alone.
+
+    Raises:
+        ValueError: it is damaged or holds other things.
+        FileNotFoundError: it is not there.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist.")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+        raise ValueError(f"{path} cannot be read ({str(error).splitlines()[0]})") from None
+
+
+def states(folder: str | os.PathLike[str]) -> list[Path]:
+    """Training states, the newest first."""
+    return sorted(Path(folder).glob("*.state"), key=lambda path: float(path.stem), reverse=True)
+
+
+def prune(models: Path, training_states: Path, keep: int, labels: Iterable[str] = ("net_g",)) -> None:
+    """Delete all but the newest `keep` states and the weights that belong to older ones, states first.
+
+    `net_g_latest.pth`, `net_g_best.pth` and the like have no number and stay.
+    """
+    for state in states(training_states)[keep:]:
+        state.unlink(missing_ok=True)
+        for label in labels:
+            (models / f"{label}_{state.stem}.pth").unlink(missing_ok=True)
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,89 @@
+"""What happens between the gradients and the optimiser's step: clipping, and the steps that are not taken."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+
+CLIPPINGS = ("norm", "value", "adjustable")
+
+
+def read_clipping(option: Any) -> tuple[str, float] | None:
+    """`{norm: 1.0}`, `{value: 0.5}` or `{adjustable: 0.4}` as (kind, number); None stays None.
+
+    Raises:
+        ValueError: anything else.
+    """
+    if option is None:
+        return None
+    if isinstance(option, Mapping) and len(option) == 1:
+        ((kind, number),) = option.items()
+        if kind in CLIPPINGS and isinstance(number, (int, float)) and 0 < number < math.inf:
+            return kind, float(number)
+    raise ValueError(f"train: grad_clip is {option!r}; expected one of {{norm: N}}, {{value: N}}, {{adjustable: N}}.")
+
+
+def clip(parameters: Iterable[torch.nn.Parameter], kind: str, number: float, lr: float) -> None:
+    """Clip gradients in place.
+
+    Args:
+        parameters: whose gradients.
+        kind: `norm`: the norm of all of them together to `number`; `value`: each value to -number..number;
+            `adjustable`: each value to -number / lr..number / lr, "Accurate Image Super-Resolution Using Very Deep
+            Convolutional Networks" (CVPR 2016), adjustable gradient clipping.
+        number: the bound, theta.
+        lr: the learning rate of this step.
+    """
+    parameters = list(parameters)
+    if kind == "norm":
+        torch.nn.utils.clip_grad_norm_(parameters, number)
+    else:
+        torch.nn.utils.clip_grad_value_(parameters, number / lr if kind == "adjustable" and lr > 0 else number)
+
+
+class Guard:
+    """Tells the steps that must not be taken: the loss or a gradient is not finite, or the loss is far out of range.
+
+    All is decided on the device, without waiting for it, and agreed by all ranks. (The authors of RCAN skip such
+    batches too: `skip_threshold` in their `trainer.py`.)
+
+    Args:
+        device: where the losses are.
+        factor: a loss above so many times its running mean is out of range.
+    """
+
+    MEMORY = 0.99  # of the running mean: about the last hundred steps
+
+    def __init__(self, device: torch.device, factor: float) -> None:
+        self.factor = factor
+        self.mean = torch.full((), math.inf, device=device)
+        self.skipped = torch.zeros((), dtype=torch.int64, device=device)
+        self.in_a_row = torch.zeros((), dtype=torch.int64, device=device)
+
+    @torch.no_grad()
+    def refuses(self, loss: torch.Tensor, gradients: Iterable[torch.Tensor]) -> torch.Tensor:
+        """1.0 where the step must not be taken, else 0.0; on the device, the same on all ranks."""
+        loss = loss.detach().float()
+        finite = torch.stack(torch._foreach_norm(list(gradients))).isfinite().all() & loss.isfinite()
+        bad = (~finite | (loss > self.factor * self.mean)).float()
+        if torch.distributed.is_initialized():
+            torch.distributed.all_reduce(bad, torch.distributed.ReduceOp.MAX)
+        good = bad == 0
+        # The first good loss is the mean; the inf before it lets every finite loss pass.
+        following = torch.where(self.mean.isinf(), loss, self.MEMORY * self.mean + (1 - self.MEMORY) * loss)
+        self.mean = torch.where(good, following, self.mean)
+        self.skipped += ~good
+        self.in_a_row = torch.where(good, 0, self.in_a_row + 1)
+        return bad
+
+    def state_dict(self) -> dict[str, float]:
+        """Plain numbers, for a training state."""
+        return {"mean": self.mean.item(), "skipped": self.skipped.item(), "in_a_row": self.in_a_row.item()}
+
+    def load_state_dict(self, state: Mapping[str, float]) -> None:
+        """What `state_dict` gave."""
+        for name, value in state.items():
+            getattr(self, name).fill_(value)
