@@ -4,16 +4,22 @@ What differs from `python basicsr/train.py`:
 - Output goes under the current folder; without a GPU it resumes, and runs under `torchrun` (gloo).
 - Data and weights are looked for before anything is built or moved, whatever classes the option file names.
 - A sample's random choices come from `manual_seed` and its place in the run's stream of samples, and a resumed run goes
-  on at that place: with `AcceleratedSRModel` it ends with the weights of a run that was not stopped.
+  on at that place: with `DegradationPairedDataset` and `AcceleratedSRModel` it ends with the weights of a run that was
+  not stopped.
 - `--auto_resume` passes over a damaged state, to the one before.
-- SIGTERM and Ctrl-C save and stop after the step at hand, with exit code 143 or 130.
+- SIGTERM and Ctrl-C save and stop after the step at hand, with exit code 143 or 130; a second one stops at once.
 """
 
 from __future__ import annotations
 
+import functools
 import logging
+import multiprocessing
+import os
 import signal
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +33,8 @@ from .data.stream import StreamSampler
 
 log = logging.getLogger("basicsr")
 
+SAME = 2.0  # seconds: torchrun passes on a signal that its processes may have got as well
+
 
 def main() -> None:
     """Train as the command line says (BasicSR's arguments)."""
@@ -38,12 +46,16 @@ def main() -> None:
     basicsr.train.parse_options = options.checked(basicsr.train.parse_options, only_ours=False)
     basicsr.train.load_resume_state = run.load_resume_state
     basicsr.train.EnlargedSampler = run.make_sampler
+    basicsr.train.build_dataloader = run.build_dataloader
     basicsr.train.build_model = run.build_model
     if not torch.cuda.is_available():
         run_without_gpu()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, run.ask_to_stop)
-    basicsr.train.train_pipeline(str(Path.cwd()))
+    try:
+        basicsr.train.train_pipeline(str(Path.cwd()))
+    finally:
+        end_workers()
 
 
 class Run:
@@ -54,56 +66,75 @@ class Run:
         self.state: dict[str, Any] | None = None
         self.sampler: StreamSampler | None = None
         self.signal = 0
+        self.signal_time = 0.0
 
     def load_resume_state(self, opt: dict[str, Any]) -> dict[str, Any] | None:
         """The newest state that is whole, on the CPU, where BasicSR's function asks for a CUDA device; None to begin.
 
         As in BasicSR, paths of weights in `opt` are set to the resumed run's.
         """
+        self.opt = opt
+        path = options.resumed_state(opt)
+        if path is not None:
+            self.state = self._newest_whole(path)
+        if opt["dist"]:
+            iterations: list[Any] = [None] * opt["world_size"]
+            torch.distributed.all_gather_object(iterations, self.state and self.state["iter"])
+            if len(set(iterations)) > 1:
+                sys.exit(
+                    f"\nThe processes would go on from different iterations, {iterations} (None: from the start): each "
+                    "must see the same folder experiments. Nothing was moved."
+                )
+        return self.state
+
+    def _newest_whole(self, path: Path) -> dict[str, Any]:
         from basicsr.utils import check_resume
 
         from .models import checkpoints
 
-        self.opt = opt
-        path = options.resumed_state(opt)
-        if path is None:
-            return None
-        candidates = checkpoints.states(path.parent) if opt.get("auto_resume") else [path]
+        candidates = checkpoints.states(path.parent) if self.opt.get("auto_resume") else [path]
+        paths = self.opt["path"]
         for candidate in candidates:
             try:
-                self.state = checkpoints.load(candidate)
-                opt["path"]["resume_state"] = str(candidate)
-                check_resume(opt, self.state["iter"])
-                for key, value in opt["path"].items():
+                state = checkpoints.load(candidate)
+                paths["resume_state"] = str(candidate)
+                check_resume(self.opt, state["iter"])
+                for key, value in paths.items():
                     if key.startswith("pretrain_network") and value:
                         checkpoints.load(value)
-                break
             except (ValueError, FileNotFoundError, KeyError, TypeError) as error:
-                self.state = None
                 print(f"{candidate} cannot be gone on from: {error}", file=sys.stderr)
-        if self.state is None:
-            sys.exit(
-                "\nThere is no whole state to go on from: name another in path: resume_state, or begin anew without "
-                "--auto_resume (the earlier run is moved aside). Nothing was moved."
-            )
-        if candidate != candidates[0]:
-            print(f"Going on from {candidate}, the newest that is whole.", file=sys.stderr)
-        return self.state
+                continue
+            if candidate != candidates[0]:
+                print(f"Going on from {candidate}, the newest that is whole.", file=sys.stderr)
+            return state
+        sys.exit(
+            "\nThere is no whole state to go on from: name another in path: resume_state, or begin anew without "
+            "--auto_resume (the earlier run is moved aside). Nothing was moved."
+        )
 
     def make_sampler(self, dataset: Any, num_replicas: int, rank: int, ratio: float = 1) -> StreamSampler:
         """In the place of `EnlargedSampler`."""
         self.sampler = StreamSampler(dataset, num_replicas, rank, ratio, self.opt["manual_seed"])
-        if self.state is not None:
-            batch = self.opt["datasets"]["train"]["batch_size_per_gpu"]
-            if not self.opt["dist"]:
-                batch *= max(1, self.opt["num_gpu"])
-            # BasicSR's loader drops what does not fill a batch.
-            done = self.state["iter"] - self.state["epoch"] * (len(self.sampler) // batch)
-            if 0 <= done * batch <= len(self.sampler):
-                self.sampler.skip = done * batch
-            else:
-                log.warning("The state is of another data set or batch: the stream of samples begins a new epoch.")
+        batch = self.opt["datasets"]["train"]["batch_size_per_gpu"]
+        if not self.opt["dist"]:
+            batch *= max(1, self.opt["num_gpu"])
+        per_epoch = len(self.sampler) // batch  # BasicSR's loader drops what does not fill a batch
+        if self.state is not None and per_epoch:
+            self.state["epoch"], done = divmod(self.state["iter"], per_epoch)
+            self.sampler.had = self.state["epoch"], done * batch
         return self.sampler
+
+    def build_dataloader(self, *args: Any, **kwargs: Any) -> Any:
+        """BasicSR's data loader, whose workers leave signals to us."""
+        from basicsr.data import build_dataloader
+
+        loader = build_dataloader(*args, **kwargs)
+        loader.worker_init_fn = functools.partial(start_worker, loader.worker_init_fn)
+        # An epoch begins with a draw: not from the model's numbers, which a resumed run would then miss.
+        loader.generator = torch.Generator()
+        loader.generator.manual_seed(torch.initial_seed() + (self.state["iter"] if self.state else 0))
+        return loader
 
     def build_model(self, opt: dict[str, Any]) -> Any:
         """BasicSR's model, whose steps look whether they were asked to stop."""
@@ -117,6 +148,8 @@ class Run:
             if number := self._agreed_signal(current_iter):
                 assert self.sampler is not None
                 model.save(self.sampler.epoch, current_iter)
+                if opt["dist"]:
+                    torch.distributed.barrier()  # torchrun ends all processes when the first has left
                 log.info(
                     "Asked to stop (signal %d): saved at iteration %d. --auto_resume goes on.", number, current_iter
                 )
@@ -127,10 +160,13 @@ class Run:
 
     def ask_to_stop(self, number: int, frame: object) -> None:
         """A signal's handler; the second signal stops at once."""
-        if self.signal or self.sampler is None:
+        if self.sampler is None or (self.signal and time.monotonic() > self.signal_time + SAME):
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
-        self.signal = number
+        elif not self.signal:
+            self.signal, self.signal_time = number, time.monotonic()
+            # Not by a logger or a file, which may be in the middle of a line.
+            os.write(2, b"Stopping after the step at hand; a second signal stops at once.\n")
 
     def _agreed_signal(self, current_iter: int) -> int:
         """The signal that any rank got, on all of them alike."""
@@ -142,6 +178,25 @@ class Run:
         number = torch.tensor(self.signal, device="cuda" if on_gpu else "cpu")
         torch.distributed.all_reduce(number, torch.distributed.ReduceOp.MAX)
         return int(number)
+
+
+def start_worker(init: Callable[[int], None] | None, number: int) -> None:
+    """A data loader's worker begins: what stops it is the main process alone.
+
+    Ctrl-C, torchrun and `pkill` reach the workers too, which the main process needs to finish its step.
+    """
+    for ignored in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(ignored, signal.SIG_IGN)
+    if init is not None:
+        init(number)
+
+
+def end_workers() -> None:
+    """Python would end what workers are left with SIGTERM, and wait for ever."""
+    if hasattr(signal, "SIGCHLD"):
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's handler takes a worker's end for a failure
+    for worker in multiprocessing.active_children():
+        worker.kill()
 
 
 def run_without_gpu() -> None:

@@ -7,12 +7,12 @@ import os
 import re
 import warnings
 from pathlib import Path
-from typing import IO, BinaryIO, NamedTuple
+from typing import IO, Any, BinaryIO, NamedTuple
 
 import cv2
 import lmdb
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from . import pnm
 
@@ -20,6 +20,7 @@ SUFFIXES = frozenset([".bmp", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", "
 """Endings, in lower case, of what counts as an image in a folder; anything else there is passed over."""
 
 GRAY_MODES = frozenset(["1", "L", "LA", "I", "I;16"])  # Pillow's names
+ALPHA_MODES = frozenset(["LA", "La", "PA", "RGBA", "RGBa"])
 
 # MATLAB's `rgb2ycbcr` (ITU-R BT.601, 16 to 235 of 255), in OpenCV's order B, G, R.
 Y_WEIGHTS = np.array([24.966, 128.553, 65.481])
@@ -230,13 +231,20 @@ def header_of(file: IO[bytes]) -> Header | None:
             # version: then the pixels decide. (Without the first condition Pillow would decode every PNG.)
             if "exif" in image.info and image.getexif().get(0x0112, 1) >= 5:
                 return None
-            # 16-bit colour is RGB to Pillow; its raw mode tells.
-            deep = image.mode.startswith("I") or any("16" in str(tile[3]) for tile in image.tile)
-            alpha = "A" in image.getbands() or "transparency" in image.info
+            deep = image.mode.startswith("I") or any(_is_deep(codec, more) for codec, _, _, more in image.tile)
+            alpha = image.mode in ALPHA_MODES or "transparency" in image.info
             gray = image.mode in GRAY_MODES
             return Header(image.height, image.width, alpha, gray, image.mode, 16 if deep else 8)
-    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError):
+    except MemoryError:
+        raise
+    except Exception:  # Pillow raises almost anything for a damaged head
         return None
+
+
+def _is_deep(codec: str, arguments: Any) -> bool:
+    """16-bit colour is RGB to Pillow too; the raw mode tells, or of PPM the largest value."""
+    raw_mode, *more = arguments if isinstance(arguments, tuple) else (arguments,)
+    return "16" in str(raw_mode) or (codec == "ppm" and more[-1] > 255)
 
 
 def _native(part: np.ndarray, keep_depth: bool, channels: int) -> np.ndarray:

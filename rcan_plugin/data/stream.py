@@ -55,8 +55,8 @@ class StreamSampler(Sampler[int]):
         self.dataset, self.num_replicas, self.rank, self.seed = dataset, num_replicas, rank, seed
         self.num_samples = math.ceil(len(dataset) * ratio / num_replicas)
         self.epoch = 0
-        self.skip = 0
-        """Samples of this rank that the next epoch leaves out, since an earlier run had them."""
+        self.had = (0, 0)
+        """An epoch, and how many of this rank's samples in it an earlier run had: they are left out."""
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the order."""
@@ -70,7 +70,8 @@ class StreamSampler(Sampler[int]):
         generator = torch.Generator()
         generator.manual_seed(self.epoch)
         order = torch.randperm(total, generator=generator).tolist()
-        skip, self.skip = self.skip, 0
+        # Said of one epoch and not of the next iterator: BasicSR makes one that it throws away before it begins.
+        skip = self.had[1] if self.epoch == self.had[0] else 0
         for offset in range(self.rank + skip * self.num_replicas, total, self.num_replicas):
             yield Place(order[offset] % len(self.dataset), _numbers(self.seed, self.epoch * total + offset))
 

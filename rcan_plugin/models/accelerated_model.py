@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import random
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
@@ -15,6 +16,7 @@ import torch
 from basicsr.metrics import calculate_metric
 from basicsr.models.sr_model import SRModel
 from basicsr.utils import get_root_logger, imwrite, tensor2img
+from basicsr.utils.registry import METRIC_REGISTRY
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, default_collate
 from tqdm import tqdm
@@ -42,7 +44,8 @@ class AcceleratedSRModel(SRModel):
         grad_accum: N cuts each batch into N parts, one after the other: the same gradients in an Nth of the memory.
         grad_clip: {norm: N}, {value: N} or {adjustable: theta}, see `steps.clip`.
         guard: {factor: F, stop_after: N}: a step whose loss or gradients are not finite, or whose loss is above F
-            times its running mean, is not taken; after N such in a row training stops.
+            times its running mean, is not taken; after N such in a row training stops. On a GPU it costs no waiting
+            with Adam or AdamW and `fused: true`.
         optim_g: any optimiser of `torch.optim` by its name, with its own settings, `fused: true` among them.
         scheduler: BasicSR's, or {type: WarmupCosineLR, total, warmup, eta_min}.
         ema_decay: as in BasicSR; buffers are taken over.
@@ -54,6 +57,8 @@ class AcceleratedSRModel(SRModel):
     Under `logger`:
         keep_last: N keeps the newest N checkpoints. Those of the best validation are kept as `net_g_best.pth`.
 
+    `log_dict` holds the losses of the last step on the device, this process's alone; `get_current_log` gives numbers.
+
     Raises:
         ValueError: an option that is out of range; several GPUs without a launcher.
     """
@@ -61,7 +66,7 @@ class AcceleratedSRModel(SRModel):
     def __init__(self, opt: dict[str, Any]) -> None:
         check(opt)
         self.settings = Settings.read(opt)
-        self.losses: dict[str, torch.Tensor] = {}
+        self.log_dict: dict[str, torch.Tensor] = {}
         self.random_states: list[Any] | None = None
         self.saved = (0, 0)  # epoch and iteration of the last training state
         super().__init__(opt)
@@ -87,8 +92,7 @@ class AcceleratedSRModel(SRModel):
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.settings.amp == "fp16")
         if self.settings.amp == "fp16":
             get_root_logger().warning("amp: fp16 overflows in RCAN, whose values run to 255 and more: bf16 does not.")
-        self.guard = Guard(self.device, self.settings.guard[0]) if self.settings.guard else None
-        self.recent: deque[tuple[int, list[str]]] = deque(maxlen=self.settings.guard[1] if self.settings.guard else 0)
+        self.guard = Guard(self.device, *self.settings.guard) if self.settings.guard else None
 
     def get_optimizer(self, optim_type: str, params: Any, lr: float, **kwargs: Any) -> torch.optim.Optimizer:
         """Any optimiser of `torch.optim`.
@@ -96,11 +100,7 @@ class AcceleratedSRModel(SRModel):
         Raises:
             ValueError: there is none of that name.
         """
-        cls = getattr(torch.optim, optim_type, None)
-        if not (isinstance(cls, type) and issubclass(cls, torch.optim.Optimizer)):
-            raise ValueError(f"train: optim_g: type is {optim_type!r}; expected a class of torch.optim, such as Adam.")
-        build: Any = cls
-        return build(params, lr=lr, **kwargs)
+        return optimizer_class(optim_type)(params, lr=lr, **kwargs)
 
     def setup_schedulers(self) -> None:
         """BasicSR's, and `WarmupCosineLR`."""
@@ -127,9 +127,11 @@ class AcceleratedSRModel(SRModel):
     # Training
 
     def feed_data(self, data: Batch) -> None:
-        """BasicSR's, laid out as the options say."""
-        super().feed_data(data)
-        self.lq: torch.Tensor = self.lq.contiguous(memory_format=self._memory_format)
+        """BasicSR's, laid out as the options say, and without waiting for what is in pinned memory."""
+        lq: torch.Tensor = data["lq"].to(self.device, non_blocking=True)
+        self.lq = lq.contiguous(memory_format=self._memory_format)
+        if "gt" in data:
+            self.gt: torch.Tensor = data["gt"].to(self.device, non_blocking=True)
         self.names: list[str] = list(data.get("gt_path") or data.get("lq_path") or [])
 
     @property
@@ -141,10 +143,11 @@ class AcceleratedSRModel(SRModel):
         self._restore_random_states()
         self.optimizer_g.zero_grad()
         try:
-            total = self._backward()
+            self._step(self._backward())
         except torch.OutOfMemoryError as error:
             raise RuntimeError(self._out_of_memory()) from error
-        self._step(total, current_iter)
+        if self.guard:
+            self.guard.stop(current_iter, self.names)
         if self.ema_decay > 0:
             self.model_ema(decay=self.ema_decay)
 
@@ -157,11 +160,12 @@ class AcceleratedSRModel(SRModel):
                 with torch.autocast(self.device.type, PRECISIONS.get(self.settings.amp or ""), bool(self.settings.amp)):
                     output = self.net_g(lq)
                 losses = self.losses_of(output, gt)
-                total = sum(losses.values(), start=torch.zeros((), device=self.device)) / len(parts)
+                share = len(lq) / len(self.lq)  # the last part may be smaller
+                total = torch.stack(list(losses.values())).sum() * share
                 self.scaler.scale(total).backward()
             for name, loss in losses.items():
-                sums[name] = sums.get(name, 0) + loss.detach() / len(parts)
-        self.losses = sums
+                sums[name] = sums.get(name, 0) + loss.detach() * share
+        self.log_dict = sums
         return torch.stack(list(sums.values())).sum()
 
     def _synchronised(self, last: bool) -> AbstractContextManager[Any]:
@@ -182,7 +186,7 @@ class AcceleratedSRModel(SRModel):
                     losses[name] = loss
         return losses
 
-    def _step(self, total: torch.Tensor, current_iter: int) -> None:
+    def _step(self, total: torch.Tensor) -> None:
         optimizer = self.optimizer_g
         parameters = [one for group in optimizer.param_groups for one in group["params"] if one.grad is not None]
         if self.guard or self.settings.grad_clip:
@@ -192,58 +196,43 @@ class AcceleratedSRModel(SRModel):
             clip(parameters, *self.settings.grad_clip, lr=optimizer.param_groups[0]["lr"])
         if refused is None:
             self.scaler.step(optimizer)
-        elif optimizer.defaults.get("fused"):
-            # The way torch's GradScaler tells it a fused optimiser: decided on the device, nobody waits.
+        elif isinstance(self.optimizer_g, (torch.optim.Adam, torch.optim.AdamW)) and optimizer.defaults["fused"]:
+            # The way torch's GradScaler tells it a fused optimiser: decided on the device, nobody waits. (Not SGD: when
+            # its first step is not taken, its momentum begins with whatever was in memory.)
             optimizer.grad_scale, optimizer.found_inf = None, refused
             optimizer.step()
             del optimizer.grad_scale, optimizer.found_inf
         elif not refused:
             optimizer.step()
         self.scaler.update()
-        if self.guard:
-            self._look_at_guard(current_iter)
-
-    def _look_at_guard(self, current_iter: int) -> None:
-        assert self.guard and self.settings.guard
-        self.recent.append((current_iter, self.names))
-        stop_after = self.settings.guard[1]
-        # On a GPU asking means waiting.
-        if self.device.type == "cpu" or current_iter % stop_after == 0:
-            in_a_row = int(self.guard.in_a_row)
-            if in_a_row >= stop_after:
-                raise RuntimeError(
-                    f"iteration {current_iter}: {in_a_row} steps in a row were not taken, since the loss or its "
-                    f"gradients are not finite or far out of range. The last batch: {', '.join(self.recent[-1][1])}. "
-                    "Lower the learning rate (train: optim_g: lr), or clip (train: grad_clip), and go on from the last "
-                    "checkpoint with --auto_resume."
-                )
 
     def _out_of_memory(self) -> str:
         batch, _, height, width = self.lq.shape
-        remedies = ["a smaller batch_size_per_gpu or gt_size", f"train: grad_accum: {2 * self.settings.grad_accum}"]
+        accumulated = self.settings.grad_accum
+        remedies = ["a smaller batch_size_per_gpu or gt_size"]
+        if more := next((parts for parts in range(accumulated + 1, batch + 1) if batch % parts == 0), None):
+            remedies.append(f"train: grad_accum: {more}")
         if self.settings.amp is None:
             remedies.append("train: amp: bf16")
         if not self.opt["network_g"].get("use_checkpoint"):
             remedies.append("network_g: use_checkpoint: true (RCANArch, SwinIR)")
         return (
-            f"out of memory on {self.device}: batch {batch} in {self.settings.grad_accum} parts, LR patch "
-            f"{height}x{width}, {self.settings.amp or 'float32'}. What lowers it: {'; '.join(remedies)}."
+            f"out of memory on {self.device}: batch {batch} (grad_accum {accumulated}), LR patch {height}x{width}, "
+            f"{self.settings.amp or 'float32'}. What lowers it: {'; '.join(remedies)}."
         )
 
     def model_ema(self, decay: float = 0.999) -> None:
         """BasicSR's, in a few calls; buffers are taken over as they are."""
         net, ema = self.get_bare_model(self.net_g), self.net_g_ema
-        averaged = dict(ema.named_parameters())
-        current = dict(net.named_parameters())
-        targets = [one.data for one in averaged.values()]
-        torch._foreach_mul_(targets, decay)
-        torch._foreach_add_(targets, [current[name].data for name in averaged], alpha=1 - decay)
+        averaged = [one.data for one in ema.parameters()]
+        torch._foreach_mul_(averaged, decay)
+        torch._foreach_add_(averaged, [one.data for one in net.parameters()], alpha=1 - decay)
         for to, buffer in zip(ema.buffers(), net.buffers(), strict=True):
             to.copy_(buffer)
 
     def get_current_log(self) -> OrderedDict[str, float]:
         """The losses of the last step; asked for only where they are printed, so that no other step waits for them."""
-        log = self.reduce_loss_dict(OrderedDict(self.losses))
+        log = self.reduce_loss_dict(OrderedDict(self.log_dict))
         if self.guard:
             log["skipped"] = int(self.guard.skipped)
         return log
@@ -256,28 +245,28 @@ class AcceleratedSRModel(SRModel):
     ) -> None:
         """Validate a set, each rank its share of the images; the figures are those that one rank gets."""
         dataset: Any = dataloader.dataset
+        scale = dataset.opt.get("scale")
         rank, world = (self.opt["rank"], self.opt["world_size"]) if self.opt["dist"] else (0, 1)
         indices = range(rank, len(dataset), world)
         found: dict[int, dict[str, float]] = {}
         for number, index in enumerate(tqdm(indices, dataset.opt["name"], disable=not self.opt["val"].get("pbar"))):
             data = default_collate([dataset[index]])
             name = Path(data["lq_path"][0]).stem
-            images = self._images(data, dataset.opt["scale"])
+            images = self._images(data, scale)
             if save_img:
                 imwrite(images["img"], self._path_of_result(dataset.opt["name"], name, current_iter))
             if tb_logger and "img2" in images and number < self.settings.pictures:
-                strip = _strip(data["lq"], images, dataset.opt["scale"])
+                strip = _strip(data["lq"], images, scale)
                 tb_logger.add_image(f"{dataset.opt['name']}/{name}", strip, current_iter, dataformats="HWC")
-            if "img2" in images:
-                found[index] = self._metrics(images, dataset.opt["scale"])
+            found[index] = self._metrics(images, scale)
         if world > 1:
             gathered: list[Any] = [None] * world
             torch.distributed.all_gather_object(gathered, found)
             found = {index: values for share in gathered for index, values in share.items()}
-        if found and any(found.values()):
+        if any(found.values()):
             self._report(dataset.opt["name"], [found[index] for index in sorted(found)], current_iter, tb_logger)
 
-    def _images(self, data: Batch, scale: int) -> dict[str, np.ndarray]:
+    def _images(self, data: Batch, scale: int | None) -> dict[str, np.ndarray]:
         """SR and HR as BasicSR's metrics take them."""
         lq = data["lq"]
         if not isinstance(self.settings.tile, tuple):
@@ -287,12 +276,12 @@ class AcceleratedSRModel(SRModel):
             images["img2"] = tensor2img([data["gt"]])
         return images
 
-    def enlarge(self, lq: torch.Tensor, scale: int) -> torch.Tensor:
+    def enlarge(self, lq: torch.Tensor, scale: int | None) -> torch.Tensor:
         """The network's result, with EMA where there is one, in tiles and averaged over eight turns if so set.
 
         Args:
             lq: N x C x H x W.
-            scale: of the result; tiles need to know it.
+            scale: of the result; only tiles need to know it.
         """
         net = getattr(self, "net_g_ema", None) or self.get_bare_model(self.net_g)
         was_training = net.training
@@ -306,7 +295,8 @@ class AcceleratedSRModel(SRModel):
             if self.settings.tile == "official_chop":
                 return official_chop(plain, image)
             if isinstance(self.settings.tile, tuple):
-                return tiled(plain, image, scale, *self.settings.tile, device=self.device)
+                # Of a set without a scale it says what is missing.
+                return tiled(plain, image, scale, *self.settings.tile, device=self.device)  # type: ignore[arg-type]
             return plain(image)
 
         try:
@@ -317,13 +307,15 @@ class AcceleratedSRModel(SRModel):
     def test(self) -> None:
         """BasicSR's, by `enlarge`: of `self.lq`, to `self.output`."""
         with torch.no_grad():
-            self.output = self.enlarge(self.lq, self.opt.get("scale", 1))
+            self.output = self.enlarge(self.lq, self.opt.get("scale"))
 
-    def _metrics(self, images: dict[str, np.ndarray], scale: int) -> dict[str, float]:
+    def _metrics(self, images: dict[str, np.ndarray], scale: int | None) -> dict[str, float]:
+        """Of a set without HR images those alone that need none."""
         values = {}
         for name, option in (self.opt["val"].get("metrics") or {}).items():
-            border = scale if option.get("crop_border") == "scale" else option.get("crop_border")
-            values[name] = float(calculate_metric(images, {**option, "crop_border": border}))
+            if "img2" in images or "img2" not in inspect.signature(METRIC_REGISTRY.get(option["type"])).parameters:
+                option = {**option, "crop_border": scale} if option.get("crop_border") == "scale" else option
+                values[name] = float(calculate_metric(images, option))
         return values
 
     def _path_of_result(self, dataset: str, name: str, current_iter: int | str) -> str:
@@ -415,15 +407,18 @@ class AcceleratedSRModel(SRModel):
         Learning rates and milestones that the option file changed meanwhile take effect: the schedule is then that of
         the new options, at the state's iteration.
         """
-        super().resume_training(resume_state)
+        optimizers = map(_in_our_way, resume_state["optimizers"], self.optimizers)
+        super().resume_training({**resume_state, "optimizers": list(optimizers)})
         if resume_state.get("rates", self.rates) != self.rates:
             self._reschedule(resume_state)
         if resume_state.get("scaler"):
             self.scaler.load_state_dict(resume_state["scaler"])
         if self.guard and resume_state.get("guard"):
             self.guard.load_state_dict(resume_state["guard"])
-        if resume_state.get("best"):
-            self.best_metric_results = deepcopy(resume_state["best"])
+        metrics = (self.opt.get("val") or {}).get("metrics") or {}
+        best = resume_state.get("best") or {}
+        if best and all(record.keys() == metrics.keys() for record in best.values()):  # else they begin anew
+            self.best_metric_results = deepcopy(best)
         states = resume_state.get("random_states", [])
         if len(states) == (self.opt["world_size"] if self.opt["dist"] else 1):
             self.random_states = states[self.opt["rank"]]
@@ -458,12 +453,40 @@ def check(opt: Mapping[str, Any]) -> None:
         ValueError: an option that is out of range; several GPUs without a launcher.
     """
     Settings.read(opt)
+    train = opt.get("train") or {}
+    if "optim_g" in train:
+        optimizer_class(train["optim_g"].get("type"))
+    if (train.get("scheduler") or {}).get("type") == WarmupCosineLR.__name__:
+        WarmupCosineLR.check(**{key: value for key, value in train["scheduler"].items() if key != "type"})
     if opt["num_gpu"] > 1 and not opt["dist"]:
+        program = "train" if opt["is_train"] else "test"
         raise ValueError(
             f"num_gpu is {opt['num_gpu']} without a launcher, for which BasicSR takes DataParallel: slow, and with as "
-            f"many times the batch. Start it as `torchrun --nproc_per_node {opt['num_gpu']} basicsr/train.py -opt FILE "
-            "--launcher pytorch`, or on one GPU with CUDA_VISIBLE_DEVICES=0."
+            f"many times the batch. Start it as `torchrun --nproc_per_node {opt['num_gpu']} basicsr/{program}.py -opt "
+            "FILE --launcher pytorch`, or on one GPU with CUDA_VISIBLE_DEVICES=0."
         )
+
+
+def optimizer_class(name: Any) -> Any:
+    """Of `torch.optim`.
+
+    Raises:
+        ValueError: there is none of that name.
+    """
+    cls = getattr(torch.optim, str(name), None)
+    if not (isinstance(cls, type) and issubclass(cls, torch.optim.Optimizer)):
+        raise ValueError(f"train: optim_g: type is {name!r}; expected a class of torch.optim, such as Adam.")
+    return cls
+
+
+def _in_our_way(state: Mapping[str, Any], optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """An optimiser's saved state, to be worked on as `optimizer` works: one of plain Adam may go on with fused Adam."""
+    ways = ("foreach", "fused", "capturable")
+    groups = [
+        {**saved, **{way: group[way] for way in ways if way in group}}
+        for saved, group in zip(state["param_groups"], optimizer.param_groups, strict=True)
+    ]
+    return {**state, "param_groups": groups}
 
 
 def _strip(lq: torch.Tensor, images: Mapping[str, np.ndarray], scale: int) -> np.ndarray:
@@ -475,7 +498,7 @@ def _strip(lq: torch.Tensor, images: Mapping[str, np.ndarray], scale: int) -> np
 
 
 def _random_states() -> list[Any]:
-    """Of Python, NumPy and torch, in plain numbers and tensors."""
+    """Of Python, NumPy and torch, in plain numbers and tensors, so that a state loads with `weights_only=True`."""
     numpy: Any = np.random.get_state(legacy=False)  # noqa: NPY002  (BasicSR seeds this one)
     numpy["state"]["key"] = torch.from_numpy(numpy["state"]["key"].astype(np.int64))
     cuda = torch.cuda.get_rng_state() if torch.cuda.is_available() else None
@@ -485,8 +508,8 @@ def _random_states() -> list[Any]:
 def _set_random_states(states: list[Any]) -> None:
     python, numpy, cpu, cuda = states
     random.setstate((python[0], tuple(python[1]), python[2]))
-    keys = numpy["state"]["key"].numpy().astype(np.uint32)
+    keys = numpy["state"]["key"].cpu().numpy().astype(np.uint32)  # BasicSR loads all tensors of a state to the GPU
     np.random.set_state({**numpy, "state": {**numpy["state"], "key": keys}})  # noqa: NPY002
-    torch.set_rng_state(cpu)
+    torch.set_rng_state(cpu.cpu())
     if cuda is not None and torch.cuda.is_available():
-        torch.cuda.set_rng_state(cuda)
+        torch.cuda.set_rng_state(cuda.cpu())

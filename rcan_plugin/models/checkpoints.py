@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import pickle
 import time
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +59,7 @@ def load(path: str | os.PathLike[str]) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
-        raise ValueError(f"{path} cannot be read ({str(error).splitlines()[0]})") from None
+        raise ValueError(f"{path} cannot be read ({(str(error) or repr(error)).splitlines()[0]})") from None
 
 
 def states(folder: str | os.PathLike[str]) -> list[Path]:
@@ -67,20 +67,21 @@ def states(folder: str | os.PathLike[str]) -> list[Path]:
     return sorted(Path(folder).glob("*.state"), key=lambda path: float(path.stem), reverse=True)
 
 
-def prune(models: Path, training_states: Path, keep: int, labels: Iterable[str] = ("net_g",)) -> None:
+def prune(models: Path, training_states: Path, keep: int) -> None:
     """Delete all but the newest `keep` states and the weights that belong to older ones, states first.
 
     `net_g_latest.pth`, `net_g_best.pth` and the like have no number and stay.
     """
     for state in states(training_states)[keep:]:
         state.unlink(missing_ok=True)
-        for label in labels:
-            (models / f"{label}_{state.stem}.pth").unlink(missing_ok=True)
+        (models / f"net_g_{state.stem}.pth").unlink(missing_ok=True)
 
 
 def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    """See to it that the disk knows the new name, where folders can be told so: not on Windows, nor on all shares."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from .steps import read_clipping
+from .steps import is_number, read_clipping
 
 PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}
 COMPILE_MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
@@ -39,6 +39,8 @@ class Settings:
         train, val, logger = (_section(opt, name) for name in ("train", "val", "logger"))
         batch = (opt.get("datasets", {}).get("train") or {}).get("batch_size_per_gpu", 0)
         accumulated = _whole(train, "train", "grad_accum", 1)
+        if accumulated > 1 and (train.get("pixel_opt") or {}).get("reduction") == "sum":
+            raise ValueError(f"train: grad_accum is {accumulated} and pixel_opt: reduction sum; expected mean.")
         if batch and accumulated > 1 and batch % accumulated:
             raise ValueError(
                 f"train: grad_accum is {accumulated} and batch_size_per_gpu {batch}, which it cuts into parts of one "
@@ -48,7 +50,7 @@ class Settings:
         if compiled is not None and compiled is not True and compiled not in COMPILE_MODES:
             raise ValueError(f"train: compile is {compiled!r}; expected true or one of {', '.join(COMPILE_MODES)}.")
         amp = train.get("amp") or None
-        if amp is not None and amp not in PRECISIONS:
+        if amp not in (None, *PRECISIONS):
             raise ValueError(f"train: amp is {amp!r}; expected bf16 or fp16, or leave it out for float32.")
         return cls(
             amp=amp,
@@ -60,7 +62,7 @@ class Settings:
             self_ensemble=_flag(val, "val", "self_ensemble"),
             tile=_tile(val.get("tile")),
             pictures=_whole(val, "val", "pictures", 0, least=0),
-            keep_last=_whole(logger, "logger", "keep_last", 1) if logger.get("keep_last") is not None else None,
+            keep_last=None if logger.get("keep_last") is None else _whole(logger, "logger", "keep_last", 1),
         )
 
 
@@ -76,8 +78,8 @@ def _flag(section: Mapping[str, Any], name: str, key: str) -> bool:
 
 
 def _whole(section: Mapping[str, Any], name: str, key: str, default: int, least: int = 1) -> int:
-    value = section.get(key, default)
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+    value = default if section.get(key) is None else section[key]
+    if not is_number(value, int) or value < least:
         raise ValueError(f"{name}: {key} is {value!r}; expected a whole number of {least} or more.")
     return value
 
@@ -87,7 +89,7 @@ def _guard(option: Any) -> tuple[float, int] | None:
         return None
     if isinstance(option, Mapping) and option.keys() == {"factor", "stop_after"}:
         factor, stop_after = option["factor"], option["stop_after"]
-        if isinstance(factor, (int, float)) and factor > 1 and isinstance(stop_after, int) and stop_after > 0:
+        if is_number(factor, (int, float)) and factor > 1 and is_number(stop_after, int) and stop_after > 0:
             return float(factor), stop_after
     raise ValueError(
         f"train: guard is {option!r}; expected {{factor: F, stop_after: N}}, with F above 1 and a whole number N."
@@ -101,7 +103,7 @@ def _tile(option: Any) -> tuple[int, int] | str | None:
         return "official_chop"
     if isinstance(option, Mapping) and option.keys() == {"size", "overlap"}:
         size, overlap = option["size"], option["overlap"]
-        if isinstance(size, int) and isinstance(overlap, int) and 0 <= 2 * overlap <= size and size > 0:
+        if is_number(size, int) and is_number(overlap, int) and 0 <= 2 * overlap <= size and size > 0:
             return size, overlap
     raise ValueError(
         f"val: tile is {option!r}; expected {{size: N, overlap: M}} in LR pixels, M at most half of N, or "

@@ -21,9 +21,14 @@ def read_clipping(option: Any) -> tuple[str, float] | None:
         return None
     if isinstance(option, Mapping) and len(option) == 1:
         ((kind, number),) = option.items()
-        if kind in CLIPPINGS and isinstance(number, (int, float)) and 0 < number < math.inf:
+        if kind in CLIPPINGS and is_number(number, (int, float)) and 0 < number < math.inf:
             return kind, float(number)
     raise ValueError(f"train: grad_clip is {option!r}; expected one of {{norm: N}}, {{value: N}}, {{adjustable: N}}.")
+
+
+def is_number(value: Any, kinds: type | tuple[type, ...]) -> bool:
+    """Whether it is one of these; `true` is none, though Python counts it among the whole numbers."""
+    return isinstance(value, kinds) and not isinstance(value, bool)
 
 
 def clip(parameters: Iterable[torch.nn.Parameter], kind: str, number: float, lr: float) -> None:
@@ -53,12 +58,13 @@ class Guard:
     Args:
         device: where the losses are.
         factor: a loss above so many times its running mean is out of range.
+        stop_after: so many steps in a row that are not taken end the training.
     """
 
     MEMORY = 0.99  # of the running mean: about the last hundred steps
 
-    def __init__(self, device: torch.device, factor: float) -> None:
-        self.factor = factor
+    def __init__(self, device: torch.device, factor: float, stop_after: int) -> None:
+        self.factor, self.stop_after = factor, stop_after
         self.mean = torch.full((), math.inf, device=device)
         self.skipped = torch.zeros((), dtype=torch.int64, device=device)
         self.in_a_row = torch.zeros((), dtype=torch.int64, device=device)
@@ -78,6 +84,28 @@ class Guard:
         self.skipped += ~good
         self.in_a_row = torch.where(good, 0, self.in_a_row + 1)
         return bad
+
+    def stop(self, current_iter: int, names: Iterable[str]) -> None:
+        """End the training when too many steps in a row were not taken.
+
+        Args:
+            current_iter: the step that was just decided on. On a GPU only every `stop_after`th asks, since asking means
+                waiting.
+            names: of the images of its batch.
+
+        Raises:
+            RuntimeError: `stop_after` steps in a row, or more, were not taken.
+        """
+        if self.in_a_row.device.type != "cpu" and current_iter % self.stop_after:
+            return
+        in_a_row = int(self.in_a_row)
+        if in_a_row >= self.stop_after:
+            raise RuntimeError(
+                f"iteration {current_iter}: {in_a_row} steps in a row were not taken, since the loss or its gradients "
+                f"are not finite or far out of range. The last batch: {', '.join(names)}. Lower the learning rate "
+                "(train: optim_g: lr), or clip (train: grad_clip), and go on from the last checkpoint with "
+                "--auto_resume."
+            )
 
     def state_dict(self) -> dict[str, float]:
         """Plain numbers, for a training state."""

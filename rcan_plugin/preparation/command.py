@@ -11,6 +11,7 @@ from rcan_plugin.data.record import Recipe
 from rcan_plugin.degradations import Degradation
 
 from .images import BadImageError, look
+from .plan import Bad
 from .prepare import BadImagesError, Job
 from .sources import Source
 from .targets import CODECS, Target
@@ -55,19 +56,23 @@ def scale_of(hr: Sequence[Source], lr: Sequence[Source]) -> int:
     """By how much LR images are smaller, taken all together.
 
     Raises:
+        BadImagesError: none of the HR, or of the LR images can be used.
         ValueError: not by 2, 3, 4 or 8.
     """
-    sides = []
+    sides, bad = [], []
     for sources in (hr, lr):
         total = count = 0
         for source in sources:
             try:
                 head = look(source)
-            except BadImageError:
-                continue  # which is found, and said, when all are looked at
+            except BadImageError as error:
+                bad.append(Bad(source.place, str(error)))
+                continue
             total, count = total + head.height + head.width, count + 1
-        sides.append(total / max(1, count))
-    ratio = sides[0] / sides[1] if sides[1] else 0.0
+        if not count:
+            raise BadImagesError(bad)
+        sides.append(total / count)
+    ratio = sides[0] / sides[1]
     scale = round(ratio)
     if scale not in (2, 3, 4, 8) or abs(ratio - scale) > 0.1 * scale:
         raise ValueError(
@@ -102,7 +107,9 @@ def run(action: Callable[[], None]) -> int:
     except BadImagesError as error:
         for one in error.bad:
             print(one, file=sys.stderr)
-        print(f"{error}. Nothing was written: mend them, or leave them out with --skip-bad.", file=sys.stderr)
+        print(
+            f"{error}. Nothing was written: mend them; --skip-bad leaves them out, if others remain.", file=sys.stderr
+        )
         return 1
     except (OSError, RuntimeError, ValueError) as error:
         print(error, file=sys.stderr)

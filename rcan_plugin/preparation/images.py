@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import warnings
 
@@ -37,6 +36,8 @@ def look(source: Source) -> Header:
     try:
         with source.open() as file:
             header = header_of(file)
+    except MemoryError:
+        raise
     except Exception as error:  # Pillow raises almost anything for a damaged head
         raise BadImageError(f"cannot be read ({error})") from None
     if header is None:
@@ -77,6 +78,8 @@ def decode_bytes(content: bytes) -> np.ndarray:
                 image.load()
     except UnidentifiedImageError:
         pass
+    except MemoryError:
+        raise
     except Exception as error:  # see above
         raise BadImageError(f"is damaged or cut short ({error}): fetch or make it again") from None
     return _decode(content)
@@ -94,8 +97,11 @@ def _content(source: Source) -> bytes:
 
 def _decode(content: bytes) -> np.ndarray:
     image: np.ndarray | None = None
-    with contextlib.suppress(cv2.error):  # raised for more pixels than OpenCV takes
+    try:
         image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH)
+    except cv2.error as error:  # for more pixels than it takes
+        if error.code == cv2.Error.StsNoMem:
+            raise MemoryError(str(error)) from None
     if image is None:
         raise BadImageError(f"({len(content)} bytes) cannot be read as an image: it is damaged, cut short or none")
     if image.dtype not in (np.uint8, np.uint16):

@@ -27,9 +27,13 @@ from .sources import Source
 from .targets import Target, encode, fingerprint, given_targets, png_share, raw_bytes
 from .writer import Value, Writer, move_into_place, read_checksums
 
+_IN_FLIGHT = 60 << 20
+"""Bytes of HR images that threads may hold: with what is made of them, five times as much, all stays below 600 MB."""
+
 T = TypeVar("T")
 R = TypeVar("R")
 
+_LOCK = "lock"
 _PLAN = "plan"  # the file that says what the folder beside it is half made of
 
 Made = tuple[dict[str, list[Value]], dict[str, str]]
@@ -54,7 +58,7 @@ class Job:
         codec: `raw` (binary PNM, cropped without decoding) or `png` (as BasicSR's tools write it).
         sub_images: size and step in HR pixels, to cut all images into squares.
         skip_bad: leave out what cannot be used, instead of refusing all.
-        keep_hr: the HR images are those of `OUT/HR.lmdb`, which stays as it is.
+        keep_hr: the HR images are those of `OUT/HR.lmdb`, which stays as it is, and so do LR images made of it before.
     """
 
     out: Path
@@ -99,7 +103,9 @@ def prepare(job: Job, hr: Sequence[Source], lr: Mapping[int, Sequence[Source]] |
     with _held(job.out) as work:
         missing = [target for target in targets if not _is_there(job, target, made_of[target])]
         if missing:
-            _start(work, "".join(made_of.values()))
+            with _in_words(work):
+                _start(work, "".join(made_of.values()))
+            _say_uneven(items, targets, sub_images)
             _check_space(job, work, items, sum(raw_bytes(target, items, sub_images) for target in missing))
             with _in_words(work):
                 _write(job, work, missing, items, sub_images, made_of, bad)
@@ -110,19 +116,42 @@ def prepare(job: Job, hr: Sequence[Source], lr: Mapping[int, Sequence[Source]] |
 @contextmanager
 def _held(out: Path) -> Iterator[Path]:
     """The folder to work in, which no other run works in meanwhile; it remains where a later run can go on with it."""
-    work = out.with_name(out.name + ".part")
-    work.mkdir(parents=True, exist_ok=True)
+    place = out.resolve() if out.is_symlink() else out
+    # On the same disk, so that what is made can be moved into place.
+    work = place / ".part" if place.is_mount() else place.with_name(place.name + ".part")
+    lock = filelock.FileLock(work / _LOCK, timeout=0)
     try:
-        with filelock.FileLock(work / "lock", timeout=0):
-            try:
-                yield work
-            except BaseException as error:
-                if isinstance(error, BadImagesError) or not (work / _PLAN).exists():
-                    shutil.rmtree(work)
-                raise
-            shutil.rmtree(work)
+        work.mkdir(parents=True, exist_ok=True)
+        names = {path.name for path in work.iterdir()}
+        if names - {_LOCK} and _PLAN not in names:
+            raise FileExistsError(f"it holds {min(names - {_LOCK})}, which is not of a run before")
+        lock.acquire()
     except filelock.Timeout:
-        raise RuntimeError(f"another run is at work on {out} ({work / 'lock'} is held): wait for it.") from None
+        raise RuntimeError(f"another run is at work on {out} ({work / _LOCK} is held): wait for it.") from None
+    except OSError as error:
+        raise OSError(f"{work} cannot be worked in ({error}): choose another folder.") from None
+    try:
+        yield work
+    except BaseException as error:
+        if isinstance(error, BadImagesError) or not (work / _PLAN).exists():
+            _remove(work)
+        raise
+    else:
+        _remove(work)
+    finally:
+        lock.release()
+
+
+def _remove(work: Path) -> None:
+    _clear(work)
+    shutil.rmtree(work)
+
+
+def _clear(work: Path) -> None:
+    """Remove what is half made, and not what tells that this is our folder."""
+    for left in list(work.iterdir()):
+        if left.name not in (_LOCK, _PLAN):
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
 
 
 def _write(
@@ -156,11 +185,17 @@ def _write(
 def _to_be_made(job: Job, given: Sequence[Target]) -> list[Target]:
     there = {(one.scale, one.recipe.degradation.kind) for one in given if one.recipe}
     return [
-        Target(scale, recipe)
+        _as_recorded(job, Target(scale, recipe))
         for recipe in job.recipes
         for scale in job.scales
         if (scale, recipe.degradation.kind) not in there
     ]
+
+
+def _as_recorded(job: Job, target: Target) -> Target:
+    """What stands there under that name, if it is to stay."""
+    record = Record.read(job.out / f"{target.name}.lmdb") if job.keep_hr else None
+    return Target(target.scale, record.recipe) if record else target
 
 
 def _fill(
@@ -176,7 +211,7 @@ def _fill(
     if len(todo) < len(items):
         print(f"{writer.folder}: taking up {len(items) - len(todo)} images of {len(items)} from a run that was stopped")
     with tqdm(desc=job.out.name, total=len(items), initial=len(items) - len(todo), unit="image") as progress:
-        for item, result in in_order(make, todo):
+        for item, result in in_order(make, todo, _threads(items)):
             if isinstance(result, list):
                 bad += result
             elif job.skip_bad or not bad:
@@ -249,17 +284,25 @@ def _say_odd(target: Target, notes: Mapping[str, Mapping[str, str]], images: int
     return len(odd)
 
 
+def _say_uneven(items: Sequence[Item], targets: Sequence[Target], sub_images: SubImages | None) -> None:
+    uneven = sum(any(side % target.scale for side in item.at(1) for target in targets) for item in items)
+    if uneven and not sub_images:
+        print(
+            f"{uneven} HR images are no multiple of every scale: BasicSR's own PairedImageDataset does not train on "
+            "them; DegradationPairedDataset does, without the rest of their rows and columns."
+        )
+
+
 def _is_there(job: Job, target: Target, made_of: str) -> bool:
     final = job.out / f"{target.name}.lmdb"
     if not final.exists():
         return False
-    if target.scale == 1 and job.keep_hr:
-        return True
     try:
         known = read_checksums(final)
     except ValueError as error:
         raise FileExistsError(f"{error}: look at it with scripts/verify_lmdb.py, or remove {final}.") from None
-    if known is None or known["made_of"] != made_of:
+    kept = job.keep_hr and not target.given
+    if not kept and (known is None or known["made_of"] != made_of):
         raise FileExistsError(
             f"{final} is there and was made of other images (or of copies of another date), or in another way: "
             "remove it to make it anew, or choose another folder."
@@ -273,9 +316,7 @@ def _start(work: Path, plan: str) -> None:
     file = work / _PLAN
     if file.is_file() and file.read_text() == plan:
         return
-    for left in list(work.iterdir()):
-        if left.name != "lock":
-            shutil.rmtree(left) if left.is_dir() else left.unlink()
+    _clear(work)
     file.write_text(plan)
 
 
@@ -313,18 +354,23 @@ def _unreadable(source: Source) -> list[Bad]:
     return []
 
 
-def in_order(work: Callable[[T], R], items: Iterable[T]) -> Iterator[tuple[T, R]]:
+def _threads(items: Sequence[Item]) -> int:
+    """As many as there are cores, unless the images that they hold would take too much memory together."""
+    return max(1, min(THREADS, _IN_FLIGHT * len(items) // raw_bytes(Target(), items, None)))
+
+
+def in_order(work: Callable[[T], R], items: Iterable[T], threads: int = THREADS) -> Iterator[tuple[T, R]]:
     """Results of `work` in the items' order, made by threads that run a few items ahead, and no more.
 
     Threads, since decoding, encoding, sums and checksums let go of Python's lock: nothing is sent to and fro, and no
     process can die behind our back.
     """
     waiting: deque[tuple[T, Future[R]]] = deque()
-    with ThreadPoolExecutor(THREADS) as pool:
+    with ThreadPoolExecutor(threads) as pool:
         try:
             for item in items:
                 waiting.append((item, pool.submit(work, item)))
-                if len(waiting) > THREADS + 2:
+                if len(waiting) > threads + 2:
                     first, result = waiting.popleft()
                     yield first, result.result()
             while waiting:
@@ -368,6 +414,7 @@ def _in_words(work: Path) -> Iterator[None]:
         yield
     except (lmdb.Error, OSError) as error:
         raise OSError(
-            f"writing stopped: {error}. What is written is kept in {work}: free some space, or mend what is wrong "
-            "with the disk, and run the same command again to go on; or remove that folder."
+            f"writing stopped: {error} ({_gb(shutil.disk_usage(work).free)} free). What is written is kept in {work}: "
+            "free some space, or mend what is wrong with the disk, and run the same command again to go on; or remove "
+            "that folder."
         ) from None

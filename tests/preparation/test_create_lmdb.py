@@ -13,7 +13,7 @@ import pytest
 from rcan_plugin.degradations import degrade
 from tests.conftest import ROOT
 from tests.data.tiny import write
-from tests.preparation.tiny import assert_equal, pixels, put, scene, values, write_all
+from tests.preparation.scenes import assert_equal, pixels, put, scene, values, write_all
 
 SCRIPT = ROOT / "scripts/create_lmdb.py"
 IMAGES = {f"{i:04}": scene(48 + i, 60 - i, seed=i) for i in range(4)}
@@ -109,7 +109,9 @@ def test_bad_images(call):
     first, second, last = err.splitlines()
     assert first == "HR/0001.png: is empty (0 bytes): fetch or make it again"
     assert second.startswith("HR/0002.png: is damaged or cut short (") and second.endswith(": fetch or make it again")
-    assert last == ("2 images cannot be used. Nothing was written: mend them, or leave them out with --skip-bad.")
+    assert last == (
+        "2 images cannot be used. Nothing was written: mend them; --skip-bad leaves them out, if others remain."
+    )
     assert not Path("new").exists() or there("new") == []
     code, out, err = call("HR", "--out", "new/out", "--skip-bad")
     assert (code, err) == (0, "") and out.count("left out: HR/000") == 2

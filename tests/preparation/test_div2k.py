@@ -23,7 +23,7 @@ from rcan_plugin.data.record import Record
 from rcan_plugin.degradations import degrade
 from rcan_plugin.preparation import div2k
 from tests.conftest import ROOT, read_options
-from tests.preparation.tiny import assert_equal, encoded, pixels, put, scene
+from tests.preparation.scenes import assert_equal, encoded, pixels, put, scene
 
 PREPARE = ROOT / "scripts/prepare_div2k.py"
 HR = {
@@ -152,7 +152,7 @@ def test_official_lr_images_are_taken_from_archives_and_folders_alike(tmp_path, 
         assert_equal(pixels(root / split / "HR.lmdb"), HR[split])
         for name, border in borders(root / split).items():
             assert_equal(pixels(root / split / name), lr_of(split, int(name[6]), border=border))
-    assert "LR images given at x8: x8 BI (border symmetric), exactly" in done.stdout
+    assert "LR images given at x8: x8 BI (symmetric), exactly" in done.stdout
     record = json.loads((root / "valid/LRBI_x8.lmdb/degradation.json").read_text())
     assert (record["kind"], record["border"], record["scale"], record["images"]) == ("BI", "symmetric", 8, 2)
     assert below(source) == before, "nothing is written where the archives are"

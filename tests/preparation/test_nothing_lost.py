@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -143,8 +144,8 @@ class Set:
         self.usual = self.run(out)
         assert self.usual["error"] is None and self.usual["said"].count("left out: ") == 1
         self.whole = {path.name: content(path) for path in out.iterdir()}
-        assert sorted(self.whole) == ["HR.lmdb", "LRBD_x3.lmdb", "LRBI_x2.lmdb", "LRDN_x2.lmdb"]
-        assert [len(one["values"]) for one in self.whole.values()] == [IMAGES] * 4
+        assert sorted(self.whole) == ["HR.lmdb", "LRBD_x3.lmdb", "LRDN_x2.lmdb"]
+        assert [len(one["values"]) for one in self.whole.values()] == [IMAGES] * 3
         assert self.faults(out) == []
 
     def new(self) -> Path:
@@ -152,13 +153,11 @@ class Set:
 
     def run(self, out: Path, **order: Any) -> dict[str, Any]:
         usual = {"hr": str(self.folder / "HR"), "lr": {3: str(self.folder / "LR")}}
-        return self.talk(
-            {**usual, "scales": [2], "kinds": ["BI", "DN"], "commit_bytes": 9000, "out": str(out), **order}
-        )
+        return self.talk({**usual, "scales": [2], "kinds": ["DN"], "commit_bytes": 9000, "out": str(out), **order})
 
     def faults(self, out: Path) -> list[str]:
         """What is wrong with the LMDBs that stand in `out`."""
-        found = sorted(out.glob("*")) if out.exists() else []
+        found = sorted(out.glob("*.lmdb"))
         said = self.talk({"verify": [str(path) for path in found]}) if found else {}
         wrong = [line for path in found for line in said[str(path)]]
         return wrong + [f"{path} is not what it should be" for path in found if content(path) != self.whole[path.name]]
@@ -189,8 +188,8 @@ def content(folder: Path) -> dict[str, Any]:
     return {"values": values, "checksums": checksums, "right": right, "texts": texts, "names": names}
 
 
-HALF: dict[str, Any] = {"how": "killed", "only": "commit", "at": 9}
-"""Of four LMDBs: two commits, of two images each, and the end in the first LMDB's third."""
+HALF: dict[str, Any] = {"how": "killed", "only": "commit", "at": 7}
+"""Of three LMDBs: two commits, of two images each, and the end in the first LMDB's third."""
 
 
 def half_made(out: Path) -> Path:
@@ -209,13 +208,16 @@ def done_in(out: Path) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def images(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Set]:
-    folder = tmp_path_factory.mktemp("set")
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    with subprocess.Popen(
-        [sys.executable, "-c", DRIVER, folder / "result"],
-        cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-    ) as process:  # fmt: skip
+def images() -> Iterator[Set]:
+    shared = "/dev/shm"  # where the hundreds of runs need not wait for a disk
+    with (
+        tempfile.TemporaryDirectory(dir=shared if os.access(shared, os.W_OK) else None) as folder,
+        subprocess.Popen(
+            [sys.executable, "-c", DRIVER, Path(folder, "result")],
+            cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            text=True,
+        ) as process,
+    ):  # fmt: skip
         assert process.stdin and process.stdout
 
         def talk(order: dict[str, Any]) -> dict[str, Any]:
@@ -223,20 +225,19 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Set]:
             process.stdin.flush()
             return json.loads(process.stdout.readline())
 
-        yield Set(folder, talk)
-        process.stdin.close()
+        yield Set(Path(folder), talk)
 
 
 def test_killed_at_any_time(images):
     random = np.random.default_rng(0)
-    usual = sorted(images.run(images.new())["took"] for _ in range(5))[2]
+    usual = min(images.run(images.new())["took"] for _ in range(5))
     killed = 0
     for i in range(30):
         out = images.new()
         killed += images.run(out, after=(i + random.random()) / 30 * usual)["killed"]
         assert images.faults(out) == [], i
         assert images.ends_well(out), i
-    assert killed > 20, "the others had come to their end"
+    assert killed > 5, "the others had come to their end; on a machine with other work how long it takes varies"
 
 
 def test_killed_before_each_change_on_disk(images):
@@ -248,17 +249,19 @@ def test_killed_before_each_change_on_disk(images):
 
 
 def test_interrupted_and_out_of_space_at_each_change_on_disk(images):
-    steps = images.usual["steps"]
+    steps, said = images.usual["steps"], 0
     for at in range(1, steps + 1):
         out = images.new()
         assert images.run(out, how="interrupted", at=at)["error"] == ["KeyboardInterrupt", ""], at
         assert images.faults(out) == [], at
         error = images.run(out, how="full", at=steps + 1 - at)["error"]
-        if error:
+        if error:  # to move and to remove needs no space
+            said += 1
             assert error[0] == "OSError" and str(half_made(out)) in error[1] and "o space left" in error[1], error
             assert "run the same command again" in error[1] or "choose another folder" in error[1], error
         assert images.faults(out) == [], at
         assert images.ends_well(out), at
+    assert said > 0.7 * steps
 
 
 def test_a_run_that_is_taken_up_reads_what_is_missing_and_no_more(images):
@@ -298,8 +301,7 @@ def test_lmdbs_removed_between_two_runs_are_made_anew(images):
 def test_an_lmdb_that_was_there_before_and_is_removed_then_is_made_anew(images):
     out = images.new()
     images.run(out, kinds=[], scales=[], lr={})
-    # Without HR.lmdb a commit is one of three, and of four images.
-    assert images.run(out, **{**HALF, "at": 4})["killed"]
+    assert images.run(out, commit_bytes=2000, **{**HALF, "at": 5})["killed"]  # of the two LMDBs of LR images
     assert len(done_in(out)) == 4
     shutil.rmtree(out / "HR.lmdb")
     assert images.ends_well(out)
@@ -307,7 +309,7 @@ def test_an_lmdb_that_was_there_before_and_is_removed_then_is_made_anew(images):
 
 def test_an_lmdb_that_lost_its_last_commit_with_the_power_is_made_up_for(images):
     early, late = images.new(), images.new()
-    images.run(early, **{**HALF, "at": 5})
+    images.run(early, **{**HALF, "at": 4})
     images.run(late, **HALF)
     assert (len(done_in(early)), len(done_in(late))) == (2, 4)
     shutil.copy(*(half_made(out) / "LRDN_x2.lmdb/data.mdb" for out in (early, late)))
@@ -381,6 +383,9 @@ class Disk:
 
     def grow(self) -> None:
         assert self._mount("remount,size=16M")
+
+    def seal(self) -> None:
+        assert self._mount("remount,ro")
 
     def fill(self) -> Path:
         with (self.folder / "filling").open("wb", buffering=0) as file, contextlib.suppress(OSError):
@@ -478,6 +483,13 @@ def test_a_place_that_cannot_be_written_to_is_said(pictures, tmp_path, run, plac
     assert {path.name for path in tmp_path.iterdir()} == {"HR", "file", "sealed"}
 
 
+def test_a_disk_that_may_only_be_read_is_said(disk, pictures, run):
+    disk.seal()
+    said = run(CREATE, pictures, "--out", disk.folder / "set", code=2).stderr
+    assert f"{half_made(disk.folder / 'set')} cannot be" in said and "Read-only file system" in said
+    assert "choose another folder" in said and "Traceback" not in said
+
+
 def test_a_disk_or_a_link_to_another_is_as_good_a_place_as_others(disk, pictures, tmp_path, run):
     disk.grow()
     run(CREATE, pictures, "--out", disk.folder)
@@ -492,7 +504,8 @@ def test_a_disk_or_a_link_to_another_is_as_good_a_place_as_others(disk, pictures
 def test_what_is_not_ours_stays(pictures, tmp_path, run):
     write(tmp_path / "set.part/mine.png", picture(8, 8, seed=0))
     write(tmp_path / "set/mine.png", picture(8, 8, seed=0))
-    run(CREATE, pictures, "--out", tmp_path / "set", code=None)
+    said = run(CREATE, pictures, "--out", tmp_path / "set", code=2).stderr
+    assert "mine.png" in said and "choose another folder" in said and "Traceback" not in said
     assert (tmp_path / "set.part/mine.png").exists() and (tmp_path / "set/mine.png").exists()
 
 
@@ -565,7 +578,7 @@ def test_the_memory_held_does_not_grow_with_the_set(tmp_path, run):
             write(folder / f"{i}.png", picture(452, 680, seed=i))
         for i in range(4, count):
             os.link(folder / f"{i % 4}.png", folder / f"{i}.png")
-        arguments = ["--out", folder / "out", "--scales", "2", "3", "4", "--degradations", "BI", "BD"]
+        arguments = ["--out", folder / "out", "--scales", "2", "--degradations", "BI"]
         said = run("-c", WITH.format(PEAK), CREATE, folder, *arguments).stdout
         peaks.append(int(re.search(r"VmHWM:\s+(\d+) kB", said)[1]) // 1024)
-    assert peaks[1] < 600 and peaks[1] - peaks[0] < 60, f"{peaks} MB; raw, the second set's images are 270 MB"
+    assert peaks[1] < 600 and peaks[1] - peaks[0] < 50, f"{peaks} MB; raw, the second set takes 180 MB"

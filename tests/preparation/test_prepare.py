@@ -21,7 +21,7 @@ from rcan_plugin.preparation.sources import find_images
 from rcan_plugin.preparation.verify import verify
 from tests.conftest import ROOT
 from tests.data.tiny import options, picture, write, write_lmdb
-from tests.preparation.tiny import BD, BI, DN, assert_equal, encoded, make, pixels, put, scene, values, write_all
+from tests.preparation.scenes import BD, BI, DN, assert_equal, encoded, make, pixels, put, scene, values, write_all
 from tests.reference import REFERENCE, needs_reference
 
 NAMES = ["0001", "0002", "0003"]
@@ -260,6 +260,14 @@ def test_some_pairs_unlike_the_others(tmp_path, capsys):
     assert_equal(pixels(tmp_path / "out/LRBI_x2.lmdb"), lr)
 
 
+def test_what_less_than_half_of_the_pairs_are_is_not_said_of_all(tmp_path, capsys):
+    images = {f"n{i}": scene(40, 50, seed=i) for i in range(5)}
+    lr = small(images) | {name: cv2.resize(images[name], (25, 20)) for name in ("n0", "n2", "n3")}
+    make(tmp_path / "out", write_all(tmp_path / "HR", images), {2: write_all(tmp_path / "LR", lr)})
+    assert "LR images given at x2: none of ours exactly (" in capsys.readouterr().out
+    assert files(tmp_path / "out") == ["HR.lmdb", "LR_x2.lmdb"]
+
+
 def test_gray_images_with_lr_images_in_colour(tmp_path, capsys):
     lr = {**small(COLOUR), "0002": cv2.cvtColor(degrade(GRAY["0002"], 2, "BI"), cv2.COLOR_GRAY2BGR)}
     hr = write_all(tmp_path / "HR", {**COLOUR, "0002": GRAY["0002"]})
@@ -417,6 +425,18 @@ def test_damaged_pixels_alone_are_found_while_writing(tmp_path):
     assert files(tmp_path) == ["HR", "LR"]
 
 
+def test_damaged_pixels_are_found_whatever_else_is_wrong_with_the_pair(tmp_path):
+    hr, lr = write_all(tmp_path / "HR", COLOUR), write_all(tmp_path / "LR", small(COLOUR))
+    (lr / "0001.png").unlink()
+    write(lr / "0002.png", picture(5, 5, seed=1))
+    for name in ("0002", "0003"):
+        (hr / f"{name}.png").write_bytes((hr / f"{name}.png").read_bytes()[:-60])
+    with pytest.raises(BadImagesError) as raised:
+        make(tmp_path / "out", hr, {2: lr})
+    places = [f"{hr}/0001.png", f"{hr}/0002.png", f"{hr}/0003.png", f"{lr}/0002.png"]
+    assert [place for place, _ in bad_of(raised)] == places
+
+
 @pytest.mark.parametrize("skip_bad", [False, True])
 @pytest.mark.parametrize("content", [b"", encoded(COLOUR["0001"])[:300]], ids=["head", "pixels"])
 def test_nothing_but_bad_images(tmp_path, content, skip_bad):
@@ -499,6 +519,16 @@ def test_what_was_made_of_other_images_or_in_another_way_is_refused(made):
     refused("HR")
 
 
+def test_lr_images_that_changed_since(made):
+    lr = write_all(made / "LR", small(COLOUR, "BD", 3))
+    for _ in range(2):
+        make(made / "out", made / "HR", {3: lr})
+    write(lr / "0002.png", degrade(COLOUR["0002"], 3, "BI"))
+    with pytest.raises(FileExistsError) as raised:
+        make(made / "out", made / "HR", {3: lr})
+    assert str(raised.value) == OTHER_IMAGES.format(made / "out/LRBD_x3.lmdb")
+
+
 def test_an_lmdb_of_another_tool_is_not_taken_for_ours(made):
     (made / "out/HR.lmdb/checksums.json").unlink()
     with pytest.raises(FileExistsError, match="was made of other images"):
@@ -534,6 +564,19 @@ def test_hr_images_of_the_lmdb_that_is_there(made):
     assert state(made / "out/HR.lmdb") == before
     assert files(made / "out") == ["HR.lmdb", "LRBD_x3.lmdb", "LRBI_x2.lmdb", "LRDN_x2.lmdb"]
     assert_equal(pixels(made / "out/LRDN_x2.lmdb"), small(COLOUR, "DN"))
+
+
+def test_what_was_made_of_the_lmdb_that_is_there_is_kept_as_it_was(tmp_path):
+    lr = write_all(tmp_path / "LR", small(COLOUR, border="symmetric"))
+    make(tmp_path / "out", write_all(tmp_path / "HR", COLOUR), {2: lr})
+    before = state(tmp_path / "out")
+    for _ in range(2):
+        targets = make(tmp_path / "out", tmp_path / "out/HR.lmdb", recipes=[BI], scales=[2, 3], keep_hr=True)
+        assert [(target.name, target.recipe.degradation.border) for target in targets[1:]] == [
+            ("LRBI_x2", "symmetric"), ("LRBI_x3", "replicate")
+        ]  # fmt: skip
+        assert before.items() <= state(tmp_path / "out").items()
+    assert_equal(pixels(tmp_path / "out/LRBI_x3.lmdb"), small(COLOUR, scale=3))
 
 
 def test_a_folder_that_cannot_be_made(made, monkeypatch):
@@ -606,6 +649,28 @@ def test_names_that_are_no_text_are_told_apart_and_written_down(tmp_path, capsys
     assert (tmp_path / "out/HR.lmdb/renamed.txt").read_bytes() == b"Zudcfcrich\tZ\xfcrich.png\n"
     assert f"left out: {hr}/G\\xf6rlitz.png: is empty" in capsys.readouterr().out
     assert capsys.readouterr().out.encode() == b""
+
+
+def test_a_folder_that_is_not_of_a_run_before_is_left_alone(tmp_path):
+    hr = write_all(tmp_path / "HR", COLOUR)
+    put(tmp_path / "out.part/mine.txt", b"mine")
+    with pytest.raises(OSError) as raised:
+        make(tmp_path / "out", hr)
+    assert str(raised.value) == (
+        f"{tmp_path / 'out.part'} cannot be worked in (it holds mine.txt, which is not of a run before): choose "
+        "another folder."
+    )
+    assert state(tmp_path / "out.part").keys() == {str(tmp_path / "out.part/mine.txt")}
+
+
+def test_a_link_is_followed_to_where_it_leads(tmp_path):
+    hr = write_all(tmp_path / "HR", COLOUR)
+    (tmp_path / "disk/lmdbs").mkdir(parents=True)
+    (tmp_path / "out").symlink_to(tmp_path / "disk/lmdbs")
+    (tmp_path / "out.part").write_text("in the way, if it were made here")
+    make(tmp_path / "out", hr)
+    assert_equal(pixels(tmp_path / "disk/lmdbs/HR.lmdb"), COLOUR)
+    assert files(tmp_path / "disk") == ["lmdbs"]
 
 
 def test_another_run_at_work_is_waited_for(tmp_path):

@@ -12,7 +12,7 @@ import pytest
 from rcan_plugin.preparation.images import BadImageError, decode, look
 from rcan_plugin.preparation.sources import find_images, key_of
 from tests.data.tiny import picture, write, write_lmdb
-from tests.preparation.tiny import encoded, put
+from tests.preparation.scenes import encoded, put
 
 IMAGE = encoded(picture(6, 8, seed=1))
 OTHER = encoded(picture(6, 8, seed=2))

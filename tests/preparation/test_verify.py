@@ -18,7 +18,7 @@ from rcan_plugin.preparation.verify import verify
 from rcan_plugin.preparation.writer import digest, read_checksums, write_checksums
 from tests.conftest import ROOT
 from tests.data.tiny import picture
-from tests.preparation.tiny import BI, encoded, make, put, scene, values, write_all
+from tests.preparation.scenes import BI, encoded, make, put, scene, values, write_all
 
 IMAGES = {"a": scene(60, 70, seed=1), "b.1": scene(62, 68, seed=2), "c": scene(40, 44, seed=3, channels=1)}
 

@@ -1,0 +1,299 @@
+"""Training in several processes on the CPU: by torchrun, on one node and on two, and by the scripts."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from rcan_plugin.models import checkpoints
+from tests.conftest import ROOT, write_options
+from tests.data.tiny import picture, write
+from tests.forks import Forks, Run
+from tests.test_resume import NETWORK, TOTAL, ended_as, models, same, start_at, states, stopped, training
+
+# In front of a hook that changes the model.
+MODEL = "import os, torch; from rcan_plugin.models.accelerated_model import AcceleratedSRModel as Model\n"
+TORCHRUN = (sys.executable, "-m", "torch.distributed.run")
+
+
+@pytest.fixture(scope="module")
+def forks():
+    server = Forks()
+    yield server
+    server.end()
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+def change(folder: Path, **sections) -> Path:
+    """Put values into the sections of `tiny.yml`, by the path of each: `train__optim_g={...}`."""
+    opt = yaml.safe_load((folder / "tiny.yml").read_text())
+    for path, value in sections.items():
+        *way, last = path.split("__")
+        section = opt
+        for key in way:
+            section = section[key]
+        section[last] = value
+    write_options(folder / "tiny.yml", opt)
+    return folder
+
+
+def pair(forks: Forks, folder: Path, *arguments: str, hook: str = "", other: Path | None = None) -> list[Run]:
+    """Two processes that know of each other, as torchrun starts them; the second in another folder if so said."""
+    env = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    opt = ("-opt", "tiny.yml", "--launcher", "pytorch", *arguments)
+    return [
+        forks.start(place, *opt, hook=hook, env={**env, "RANK": str(rank), "LOCAL_RANK": str(rank)})
+        for rank, place in enumerate((folder, other or folder))
+    ]
+
+
+@pytest.fixture(scope="module")
+def unbroken(forks, tmp_path_factory) -> Path:
+    """Two processes that nothing happened to, with the weights of every iteration."""
+    folder = training(tmp_path_factory.mktemp("unbroken"), network="RCANArch", save=1)
+    for run in pair(forks, folder):
+        run.ends()
+    return folder
+
+
+def test_two_ranks_have_the_gradients_of_one_with_twice_the_batch(forks, tmp_path):
+    hook = MODEL + (
+        "step = Model.optimize_parameters\n"
+        "def dump(self, at):\n"
+        "    step(self, at)\n"
+        "    net = self.get_bare_model(self.net_g)\n"
+        "    found = {name: one.grad for name, one in net.named_parameters()} | {'lq': self.lq, 'gt': self.gt}\n"
+        "    torch.save(found, f\"gradients{os.environ.get('RANK', '')}.pt\")\n"
+        "Model.optimize_parameters = dump"
+    )
+    folder = training(tmp_path, network="RCANArch", total_iter=1, optim_g={"type": "SGD", "lr": 1.0})
+    batch = "datasets__train__batch_size_per_gpu"
+    change(folder, datasets__train__dataset_enlarge_ratio=12, **{batch: 16})
+    forks.start(folder, "-opt", "tiny.yml", hook=hook).ends()
+    for run in pair(forks, change(folder, **{batch: 8}), hook=hook):
+        run.ends()
+    alone, *ranks = (torch.load(folder / f"gradients{name}.pt") for name in ("", "0", "1"))
+    for name in ("lq", "gt"):
+        inputs, shares = alone.pop(name), [rank.pop(name) for rank in ranks]
+        assert same(inputs, torch.stack(shares, 1).flatten(0, 1)), "they take turns"
+    assert same(*ranks)
+    largest = max(float(gradient.abs().max()) for gradient in alone.values())
+    assert largest > 1e-3 and all(bool(gradient.any()) for gradient in alone.values())
+    assert max(float((alone[name] - ranks[0][name]).abs().max()) for name in alone) <= 1e-5 * largest
+
+
+@pytest.mark.parametrize("images", [3, 1])
+def test_ranks_share_validation_and_its_figures_are_those_of_one(images, forks, tmp_path):
+    hook = MODEL + (
+        "import rcan_plugin.models.accelerated_model as module; rank = os.environ.get('RANK', 'alone')\n"
+        "write, report = module.imwrite, Model._report\n"
+        "def note(image, path): print('saved', path); write(image, path)\n"
+        "def tell(self, *rest): report(self, *rest); print('exactly', self.metric_results)\n"
+        "module.imwrite, Model._report = note, tell"
+    )
+    folder = training(tmp_path, network="RCANArch", total_iter=0)
+    for i in range(images):
+        write(folder / "val" / f"{i}.png", picture(24 + 8 * i, 32, seed=9 + i))
+    change(folder, val__save_img=True, datasets__val__dataroot_gt=str(folder / "val"))
+    alone = forks.start(folder, "-opt", "tiny.yml", hook=hook).ends()
+    said = [run.ends() for run in pair(forks, folder, hook=hook)]
+
+    figures = [re.findall(r"# (psnr|ssim): ([\d.]+)", text) for text in (alone, *said)]
+    assert [name for name, _ in figures[0]] == ["psnr", "ssim"]
+    assert figures[1] == figures[0] and figures[2] == [], "said once"
+    exactly = [re.findall("exactly (.*)", text) for text in (alone, *said)]
+    assert len(exactly[0]) == 1 and exactly[0] == exactly[1] == exactly[2]
+    saved = [[Path(path).name for path in re.findall("saved (.*)", text)] for text in said]
+    assert saved == [[f"{i}_1.png" for i in range(rank, images, 2)] for rank in range(2)]
+
+
+@pytest.mark.parametrize("spoilt", ["data['lq'][0, 0, 0, 0] = float('nan')", "data['gt'] += 1e6"])
+def test_what_one_rank_must_refuse_the_other_refuses(spoilt, forks, tmp_path):
+    """A NaN reaches both by the gradients, a loss out of range does not; it is counted once."""
+    hook = MODEL + (
+        "feed, save, rank, fed = Model.feed_data, Model.save, os.environ['RANK'], []\n"
+        "def spoil(self, data):\n"
+        "    fed.append(1)\n"
+        f"    if len(fed) == 3 and rank == '1': {spoilt}\n"
+        "    feed(self, data)\n"
+        "def keep(self, epoch, current_iter):\n"
+        "    save(self, epoch, current_iter)\n"
+        "    torch.save(self.get_bare_model(self.net_g).state_dict(), f'rank{rank}_{current_iter}.pt')\n"
+        "Model.feed_data, Model.save = spoil, keep"
+    )
+    folder = training(tmp_path, network="RCANArch", save=1, total_iter=6)
+    said, _ = [run.ends() for run in pair(forks, folder, hook=hook)]
+    first, second = ([torch.load(folder / f"rank{rank}_{at}.pt") for at in range(1, 7)] for rank in range(2))
+    assert same(first, second)
+    assert [same(one, following) for one, following in pairwise(first)] == [False, True, False, False, False]
+    assert all(bool(value.isfinite().all()) for value in first[-1].values())
+    assert re.findall(r"skipped: (\S+)", said) == ["0.0000e+00"] * 2 + ["1.0000e+00"] * 4
+
+
+def test_a_signal_to_one_of_two(forks, tmp_path):
+    """Both stop at one iteration; the one that has nothing to save stays until the other has saved."""
+    hook = (
+        "import os, time; from rcan_plugin.models import checkpoints; save = checkpoints.save\n"
+        "checkpoints.save = lambda *what: time.sleep(0.3) or save(*what)"
+    )
+    folder = training(tmp_path, network="RCANArch", save=1000, total_iter=100_000)
+    first, second = pair(forks, folder, hook=hook)
+    first.until(f"iter:{5:8,d},")
+    os.kill(second.pid, signal.SIGTERM)
+    second.ends(143)
+    assert len(list(states(folder).glob("*.state"))) == 1
+    assert stopped(first.ends(143), signal.SIGTERM) >= 5
+
+
+def test_processes_that_see_different_folders_do_not_begin(forks, unbroken, tmp_path):
+    """As on two nodes without a shared disk: the first has states, the second has none."""
+    folder = training(tmp_path / "one", network="RCANArch")
+    forks.start(folder, "-opt", "tiny.yml", "--force_yml", "train:total_iter=3").ends()
+    other = training(tmp_path / "other", network="RCANArch")
+    for run in pair(forks, folder, "--auto_resume", other=other):
+        assert "would go on from different iterations, [3, None]" in run.ends(1)
+    assert len(list(folder.glob("experiments/*"))) == 1 and not (other / "experiments").exists()
+
+
+def test_torchrun_on_one_node_and_on_two(forks, tmp_path):
+    """The script's job is stopped by SIGTERM; two nodes that find each other take its state up."""
+    folder = training(tmp_path, network="RCANArch", workers=1, save=1000, total_iter=100_000)
+    script = str(ROOT / "scripts/dist_train.sh")
+    job = forks.process(folder, script, "2", "tiny.yml", "--auto_resume", env={"PYTHON": sys.executable})
+    job.until(f"iter:{12:8,d},")
+    assert "World size (gpu number): 2" in job.text and job.text.count("Validation DIV2K_valid") == 1
+    os.kill(job.pid, signal.SIGTERM)
+    said = job.ends(1)
+    at = int(re.findall(r"Asked to stop \(signal 15\): saved at iteration (\d+)", said)[0])
+    assert [file.name for file in states(folder).iterdir()] == [f"{at}.state"]
+    assert "DataLoader worker" not in said
+
+    last = ("--force_yml", f"train:total_iter={at + 8}", f"val:val_freq={at + 8}")
+    nodes = ("--nnodes", "2", "--nproc-per-node", "1", "--rdzv-backend", "c10d", "--rdzv-id", "job")
+    nodes += ("--rdzv-endpoint", f"127.0.0.1:{free_port()}")
+    train = ("-m", "rcan_plugin.train", "-opt", "tiny.yml", "--launcher", "pytorch", "--auto_resume", *last)
+    both = [forks.process(folder, *TORCHRUN, *nodes, *train) for _ in range(2)]
+    said = "".join(run.ends() for run in both)
+    assert start_at(at, per_epoch=3) in said and "World size (gpu number): 2" in said
+    assert said.count("Validation DIV2K_valid") == 2  # at the last iteration, and at the end
+
+    other = training(tmp_path / "unbroken", network="RCANArch", save=at + 8)
+    for run in pair(forks, other, *last):
+        run.ends()
+    ended_as(other, folder, at + 8)
+
+
+def test_a_rank_that_dies_ends_the_job(forks, unbroken, tmp_path):
+    folder = training(tmp_path, network="RCANArch")
+    (folder / "job.py").write_text(
+        "import os, rcan_plugin.train as train\n"
+        "class Dying(train.Run):\n"
+        "    def _agreed_signal(self, at):\n"
+        "        if at == 8 and os.environ['RANK'] == '1': os.kill(os.getpid(), 9)\n"
+        "        return super()._agreed_signal(at)\n"
+        "train.Run = Dying\n"
+        "train.main()\n"
+    )
+    opt = ("job.py", "-opt", "tiny.yml", "--launcher", "pytorch")
+    said = forks.process(folder, *TORCHRUN, "--standalone", "--nproc_per_node", "2", *opt).ends(1)
+    assert re.search(r"job\.py FAILED", said) and re.search(r"local_rank: 1 .*|rank +: 1 ", said), said
+    assert "Signal 9 (SIGKILL) received" in said
+    assert sorted(file.name for file in states(folder).iterdir()) == ["3.state", "6.state"]
+
+    for number, run in enumerate(pair(forks, folder, "--auto_resume")):
+        said = run.ends()
+        assert number or start_at(6, per_epoch=3) in said
+    ended_as(unbroken, folder)
+
+
+def test_two_ranks_restore_their_own_random_numbers(forks, tmp_path):
+    for folder in (tmp_path / "whole", tmp_path / "parts"):
+        training(folder)
+    last = ("--force_yml", f"train:total_iter={TOTAL // 2}")
+    for arguments, folder in ((last, "parts"), (("--auto_resume",), "parts"), ((), "whole")):
+        for run in pair(forks, tmp_path / folder, *arguments, hook=NETWORK):
+            run.ends()
+    one, other = (checkpoints.load(models(tmp_path / folder) / "net_g_latest.pth") for folder in ("whole", "parts"))
+    assert same(one, other)
+
+
+# The scripts
+
+
+def script(name: str, *arguments: str, folder: Path, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [ROOT / "scripts" / name, *arguments], cwd=folder, env={"PATH": os.environ["PATH"], **env},
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+
+def program(path: Path, text: str) -> str:
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+@pytest.mark.parametrize("name", ["dist_train.sh", "slurm_train.sh"])
+def test_a_script_without_arguments_says_how(name, tmp_path):
+    done = script(name, "2", folder=tmp_path, env={})
+    assert done.returncode == 2 and f"usage: scripts/{name} GPUS OPTION_FILE" in done.stderr
+
+
+GPU = 'if [ "$1" = -c ]; then exit 0; fi; echo "$@"; exit 3'  # a Python that says that there is one
+
+
+def test_dist_train_on_gpus(tmp_path):
+    python = program(tmp_path / "python", GPU)
+    done = script("dist_train.sh", "4", "my options.yml", "--auto_resume", folder=tmp_path, env={"PYTHON": python})
+    assert done.returncode == 3, "the exit code is passed through"
+    assert done.stdout == (
+        "-m torch.distributed.run --standalone --nproc_per_node 4 "
+        "basicsr/train.py -opt my options.yml --launcher pytorch --auto_resume\n"
+    )
+
+    several = {"PYTHON": python, "NNODES": "2", "NODE_RANK": "1", "MASTER_ADDR": "node0"}
+    done = script("dist_train.sh", "8", "o.yml", folder=tmp_path, env=several | {"MASTER_PORT": "1234"})
+    assert done.stdout == (
+        "-m torch.distributed.run --nnodes 2 --node_rank 1 --master_addr node0 --master_port 1234 --nproc_per_node 8 "
+        "basicsr/train.py -opt o.yml --launcher pytorch\n"
+    )
+    for name in ("NODE_RANK", "MASTER_ADDR"):
+        done = script("dist_train.sh", "8", "o.yml", folder=tmp_path, env={**several, name: ""})
+        assert done.returncode not in (0, 3) and f"{name}: is not set" in done.stderr
+
+
+def test_dist_train_without_a_gpu(tmp_path):
+    python = program(tmp_path / "python", GPU.replace("exit 0", "exit 1"))
+    done = script("dist_train.sh", "2", "o.yml", folder=tmp_path, env={"PYTHON": python})
+    assert done.stdout.endswith("--nproc_per_node 2 -m rcan_plugin.train -opt o.yml --launcher pytorch\n")
+
+
+def test_slurm_train(tmp_path):
+    program(tmp_path / "srun", 'for word; do echo "$word"; done; echo "port $MASTER_PORT"; exit 5')
+    env = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    done = script("slurm_train.sh", "4", "my options.yml", "--auto_resume", folder=tmp_path, env=env)
+    assert done.returncode == 5
+    *words, port = done.stdout.splitlines()
+    expected = "--nodes 1 --ntasks 4 --ntasks-per-node 4 --gres gpu:4 --cpus-per-task 8 --kill-on-bad-exit=1 "
+    expected += "python -u -m rcan_plugin.train -opt"
+    assert words == [*expected.split(), "my options.yml", "--launcher", "slurm", "--auto_resume"]
+    assert 20000 <= int(port.removeprefix("port ")) < 30000
+
+    env |= {"NNODES": "3", "MASTER_PORT": "1234", "SRUN_ARGS": "--partition gpu", "CPUS_PER_TASK": "6"}
+    done = script("slurm_train.sh", "4", "o.yml", folder=tmp_path, env=env)
+    assert "--nodes\n3\n--ntasks\n12\n--ntasks-per-node\n4\n" in done.stdout
+    assert "--cpus-per-task\n6\n--kill-on-bad-exit=1\n--partition\ngpu\npython\n" in done.stdout
+    assert done.stdout.endswith("port 1234\n")
