@@ -33,7 +33,7 @@ from .data.stream import StreamSampler
 
 log = logging.getLogger("basicsr")
 
-SAME = 2.0  # seconds: torchrun passes on a signal that its processes may have got as well
+SAME = 2.0  # seconds in which two signals are one, that torchrun passes on and its processes got besides
 
 
 def main() -> None:
@@ -159,7 +159,7 @@ class Run:
         return model
 
     def ask_to_stop(self, number: int, frame: object) -> None:
-        """A signal's handler; the second signal stops at once."""
+        """A signal's handler. Where there is nothing to save it stops at once, and so does a second signal."""
         if self.sampler is None or (self.signal and time.monotonic() > self.signal_time + SAME):
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)

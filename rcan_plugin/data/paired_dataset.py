@@ -36,9 +36,10 @@ class DegradationPairedDataset(Dataset[dict[str, Any]]):
     colour they equal those of `PairedImageDataset` bit for bit. In training they are a random crop, flipped and
     turned; a crop's LR made on the fly equals the same crop of the whole image's LR, value for value.
 
-    Random choices come from torch's generator of the process at hand, which BasicSR's `manual_seed` and torch's
-    DataLoader seed: the same seed, workers and ranks give the same samples, another epoch gives others. (BasicSR's own
-    data sets use Python's generator, which its workers set back to the same state at every epoch.)
+    Random choices come with the index, if it is a `stream.Place`: then they depend on the seed and the place in the
+    run's stream of samples alone. Else they come from torch's generator of the process at hand, which BasicSR's
+    `manual_seed` and torch's DataLoader seed: the same seed, workers and ranks give the same samples, another epoch
+    gives others. (BasicSR's own data sets use Python's, which its workers set back at every epoch.)
 
     Options (`opt`):
         phase: `train`, `val` or `test`; scale: set by BasicSR from the option file's top level.

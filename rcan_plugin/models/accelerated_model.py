@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import random
+import warnings
 from collections import OrderedDict
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -432,8 +433,10 @@ class AcceleratedSRModel(SRModel):
         self.schedulers.clear()
         self.opt["train"]["scheduler"] = deepcopy(self.rates["scheduler"])
         self.setup_schedulers()
-        for iteration in range(1, state["iter"] + 1):
-            self.update_learning_rate(iteration, self.rates["warmup_iter"] or -1)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch misses the optimiser's steps, which were the earlier run's
+            for iteration in range(1, state["iter"] + 1):
+                self.update_learning_rate(iteration, self.rates["warmup_iter"] or -1)
         get_root_logger().warning(
             f"The option file has other rates than the state had: {state['rates']}. It goes on with "
             f"{self.rates}, as if they had been so from the start: {self.get_current_learning_rate()} now."

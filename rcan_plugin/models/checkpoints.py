@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import pickle
 import time
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +57,13 @@ def load(path: str | os.PathLike[str]) -> Any:
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist.")
     try:
+        # torch does not look at the checksums of its files.
+        if zipfile.is_zipfile(path) and (damaged := zipfile.ZipFile(path).testzip()):
+            raise ValueError(f"its part {damaged} has another checksum")
         return torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # torch raises almost anything for a damaged file
         raise ValueError(f"{path} cannot be read ({(str(error) or repr(error)).splitlines()[0]})") from None
 
 
@@ -68,11 +73,13 @@ def states(folder: str | os.PathLike[str]) -> list[Path]:
 
 
 def prune(models: Path, training_states: Path, keep: int) -> None:
-    """Delete all but the newest `keep` states and the weights that belong to older ones, states first.
+    """Delete all but the `keep` states that were saved last, and the weights that belong to the others, states first.
 
-    `net_g_latest.pth`, `net_g_best.pth` and the like have no number and stay.
+    Of a run that went back to an earlier state, the numbers of these may be lower. `net_g_latest.pth`,
+    `net_g_best.pth` and the like have no number and stay.
     """
-    for state in states(training_states)[keep:]:
+    by_age = sorted(states(training_states), key=lambda path: path.stat().st_mtime_ns, reverse=True)
+    for state in by_age[keep:]:
         state.unlink(missing_ok=True)
         (models / f"net_g_{state.stem}.pth").unlink(missing_ok=True)
 

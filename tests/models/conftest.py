@@ -12,6 +12,7 @@ import basicsr.utils.logger
 import pytest
 import torch
 from basicsr.models.sr_model import SRModel
+from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 import rcan_plugin
@@ -125,6 +126,17 @@ def same(one: Any, other: Any) -> bool:
     if isinstance(one, (list, tuple)):
         return len(one) == len(other) and all(map(same, one, other))
     return bool(one == other)
+
+
+class Dropping(nn.Module):
+    """A network that draws random numbers in training."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(3, 12, 3, padding=1), nn.Dropout(0.3), nn.PixelShuffle(2))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.body(x)
 
 
 class Images(Dataset[dict[str, Any]]):

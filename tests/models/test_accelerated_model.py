@@ -15,7 +15,7 @@ from rcan_plugin import options as options_module
 from rcan_plugin.archs.rcan_arch import RCANArch
 from rcan_plugin.models.accelerated_model import check
 from tests.archs.test_rcan_arch import official_layout
-from tests.models.conftest import RCAN, batch, build, same, step, train, weights
+from tests.models.conftest import RCAN, Dropping, batch, build, same, step, train, weights
 
 COMMON = {"num_in_ch": 3, "num_out_ch": 3, "num_feat": 8, "num_block": 1, "upscale": 2}
 NETWORKS = {
@@ -92,6 +92,16 @@ def test_bf16_trains_float32_weights_close_to_float32s(options):
     assert seen == [torch.bfloat16] and not bf16.scaler.is_enabled()
 
 
+def test_losses_are_taken_in_float32(options, monkeypatch):
+    monkeypatch.setitem(ARCH_REGISTRY._obj_map, "Dropping", Dropping)
+    model = build(options(network_g={"type": "Dropping"}, train={"amp": "bf16"}))
+    seen = []
+    loss = model.cri_pix
+    model.cri_pix = lambda output, gt: (seen.append(output.dtype), loss(output, gt))[1]
+    step(model, 1)
+    assert seen == [torch.float32]
+
+
 @pytest.mark.filterwarnings("ignore:Detected call of:UserWarning")  # torch saw no first step
 def test_fp16_scales_and_steps_back_when_it_overflows(options, log):
     model = build(options(train={"amp": "fp16"}))
@@ -117,6 +127,7 @@ def test_channels_last_is_the_same_up_to_rounding(options):
     seen = []
     last.net_g.conv_last.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0]))
     step(last, 21)
+    assert last.lq.is_contiguous(memory_format=torch.channels_last)
     assert seen[0].is_contiguous(memory_format=torch.channels_last) and not seen[0].is_contiguous()
 
 
@@ -235,17 +246,16 @@ def test_ranks_exchange_gradients_with_the_last_part_alone(options, one_rank, mo
 
 
 class Normalised(nn.Module):
-    """A network with buffers that training changes, and with dropout."""
+    """A network with buffers that training changes."""
 
-    def __init__(self, dropout: float = 0.0) -> None:
+    def __init__(self) -> None:
         super().__init__()
         self.conv = nn.Conv2d(3, 12, 3, padding=1)
         self.norm = nn.BatchNorm2d(12)
-        self.dropout = nn.Dropout(dropout)
         self.up = nn.PixelShuffle(2)
 
     def forward(self, x):
-        return self.up(self.dropout(self.norm(self.conv(x))))
+        return self.up(self.norm(self.conv(x)))
 
 
 def test_the_average_takes_buffers_over(options, monkeypatch):
