@@ -88,7 +88,7 @@ def test_the_fast_files_are_the_recipe_and_what_makes_it_fast():
         assert features == {
             "amp": "bf16", "channels_last": True, "compile": True, "guard": {"factor": 100, "stop_after": 100}
         }  # fmt: skip
-        assert fast["train"]["optim_g"].pop("fused") is True
+        assert fast["train"]["optim_g"].pop("fused") is fast["datasets"]["train"].pop("pin_memory") is True
         assert (fast["val"].pop("pictures"), fast["logger"].pop("keep_last")) == (3, 5)
         assert fast.pop("name") == plain.pop("name") + "_fast"
         assert (fast.pop("model_type"), plain.pop("model_type")) == ("AcceleratedSRModel", "SRModel")
