@@ -151,7 +151,7 @@ class DegradationPairedDataset(Dataset[dict[str, Any]]):
             tensor = torch.from_numpy(values)[None]
         else:
             planes = np.empty((image.shape[2], *image.shape[:2]), image.dtype)
-            cv2.split(image, list(planes[::-1]))
+            cv2.split(image, [*planes[::-1]])
             # Of 16 bits torch can do little else than convert them.
             tensor = torch.from_numpy(planes).float().div_(peak)
         if self.opt.get("mean") is not None or self.opt.get("std") is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 
 # "P6\n2040 1356\n255\n", https://netpbm.sourceforge.net/doc/ppm.html; comments, which nobody writes here, are not read.
-_HEADER = re.compile(rb"P([56])\s(\d{1,9})\s(\d{1,9})\s(\d{1,5})\s")
+_HEADER = re.compile(rb"P[56]\s\d{1,9}\s\d{1,9}\s\d{1,5}\s")
 _HEADER_BYTES = 64
 _TYPES: dict[int, np.dtype[Any]] = {255: np.dtype(np.uint8), 65535: np.dtype(">u2")}
 
@@ -40,14 +41,20 @@ def view(buffer: bytes | memoryview) -> np.ndarray | None:
         ValueError: it is shorter or longer than its header says.
     """
     found = _HEADER.match(bytes(buffer[:_HEADER_BYTES]))
-    if found is None:
+    head = None if found is None else _read(found[0])
+    if head is None:
         return None
-    kind, width, height, peak = map(int, found.groups())
+    start, expected, shape, dtype = head
+    if len(buffer) != expected:
+        raise ValueError(f"it has {len(buffer)} bytes and its header says {expected}")
+    return np.ndarray(shape, dtype, buffer, start)
+
+
+@functools.lru_cache(maxsize=4096)
+def _read(header: bytes) -> tuple[int, int, tuple[int, ...], np.dtype[Any]] | None:
+    """Where the pixels begin and end, their shape and type; None where others must decode them."""
+    kind, width, height, peak = map(int, header[1:].split())
     if peak not in _TYPES:
         return None
     shape = (height, width) if kind == 5 else (height, width, 3)
-    dtype = _TYPES[peak]
-    expected = found.end() + math.prod(shape) * dtype.itemsize
-    if len(buffer) != expected:
-        raise ValueError(f"it has {len(buffer)} bytes and its header says {expected}")
-    return np.frombuffer(buffer, dtype, offset=found.end()).reshape(shape)
+    return len(header), len(header) + math.prod(shape) * _TYPES[peak].itemsize, shape, _TYPES[peak]
