@@ -19,6 +19,7 @@ from .pairs import Pair, find_pairs
 from .record import SHARE_OF_TIES, Recipe, Record
 from .store import ImageStore, Window
 from .stream import chances_of
+from .transport import Levels
 
 log = logging.getLogger("basicsr")
 
@@ -68,6 +69,9 @@ class DegradationPairedDataset(Dataset[dict[str, Any]]):
         self.lq = None if opt.get("dataroot_lq") is None else _store(opt, "dataroot_lq")
         self.recipe = _recipe(opt, needed=self.lq is None)
         self.reading = _reading(opt)
+        # Nothing to be done to the floats: then they can be made on arrival.
+        self.plain = self.train and not any(opt.get(name) for name in ("color", "mean", "std"))
+        self.travelling = False
         self.pairs = find_pairs(
             self.gt,
             self.lq,
@@ -95,6 +99,17 @@ class DegradationPairedDataset(Dataset[dict[str, Any]]):
             "lq_path": (self.lq or self.gt).path(pair.lq),
             "gt_path": self.gt.path(pair.gt),
         }
+
+    def __getitems__(self, indices: list[int]) -> list[dict[str, Any]]:
+        """The samples of a batch, as DataLoaders ask for them; in a worker their 8-bit images travel as `Levels`, which
+        torch's `default_collate` knows and a `collate_fn` of one's own must expect."""
+        if torch.utils.data.get_worker_info() is None:
+            return [self[index] for index in indices]
+        self.travelling = self.plain
+        try:
+            return [self[index] for index in indices]
+        finally:
+            self.travelling = False
 
     def _whole(self, pair: Pair) -> tuple[np.ndarray, np.ndarray]:
         gt = self.gt.read(pair.gt, **self.reading)
@@ -141,7 +156,7 @@ class DegradationPairedDataset(Dataset[dict[str, Any]]):
         top, left, height, width = _scaled(inside, scale)
         return source[top : top + height, left : left + width], lq
 
-    def _tensor(self, image: np.ndarray) -> torch.Tensor:
+    def _tensor(self, image: np.ndarray) -> torch.Tensor | Levels:
         """B, G, R or gray integers, H x W x C, to R, G, B floats from 0 to 1, C x H x W."""
         peak = 255 if image.dtype == np.uint8 else 65535
         if self.opt.get("color") == "y":
@@ -153,6 +168,8 @@ class DegradationPairedDataset(Dataset[dict[str, Any]]):
             planes = np.empty((image.shape[2], *image.shape[:2]), image.dtype)
             cv2.split(image, [*planes[::-1]])
             # Of 16 bits torch can do little else than convert them.
+            if self.travelling and peak == 255:
+                return Levels(torch.from_numpy(planes))
             tensor = torch.from_numpy(planes).float().div_(peak)
         if self.opt.get("mean") is not None or self.opt.get("std") is not None:
             from torchvision.transforms.functional import normalize

@@ -1,6 +1,7 @@
 """Raw LMDBs: binary PNM values, cropped where they lie."""
 
 import multiprocessing
+import pickle
 
 import cv2
 import lmdb
@@ -12,6 +13,8 @@ from PIL import Image
 from rcan_plugin.data import pnm
 from rcan_plugin.data.paired_dataset import DegradationPairedDataset
 from rcan_plugin.data.store import ImageStore
+from rcan_plugin.data.stream import Place
+from rcan_plugin.data.transport import Levels
 from rcan_plugin.degradations import Degradation
 from rcan_plugin.preparation.prepare import Job, prepare
 from rcan_plugin.preparation.sources import find_images
@@ -202,3 +205,21 @@ def test_several_ranks_with_workers_read_one_file_at_once(prepared):
     for sums in found.values():
         assert sums == pytest.approx([a + b for a, b in zip(hr, lr, strict=True)], rel=1e-6)
     assert found.keys() == {0, 1, 2}
+
+
+@pytest.mark.parametrize("more", [{}, {"keep_depth": True}, {"color": "y"}, {"channels": 1}], ids=str)
+def test_what_comes_out_of_a_worker_is_what_is_made_in_the_main_process(prepared, more):
+    """8-bit images travel as such, and are floats on arrival."""
+    opt = options(prepared, "train", io_backend=None, gt_size=24, **more)
+    opt |= {"dataroot_gt": str(prepared / "raw/HR.lmdb"), "dataroot_lq": str(prepared / "raw/LRBI_x2.lmdb")}
+    dataset = DegradationPairedDataset(opt)
+    places = [Place(index % 3, (5 * index, 7 * index, index, 0)) for index in range(8)]
+    loaders = [torch.utils.data.DataLoader(dataset, 4, sampler=places, num_workers=workers) for workers in (0, 2)]
+    for here, there in zip(*loaders, strict=True):
+        for key in ("gt", "lq"):
+            assert here[key].dtype == there[key].dtype == torch.float32
+            assert torch.equal(here[key], there[key]) and here[key].shape == there[key].shape
+    travelled = torch.utils.data.default_collate([Levels(torch.tensor([[[0, 51, 255]]], dtype=torch.uint8))] * 2)
+    assert isinstance(travelled, Levels)
+    arrived = pickle.loads(pickle.dumps(travelled))
+    assert torch.equal(arrived, torch.tensor([0, 0.2, 1.0]).expand(2, 1, 1, 3))
