@@ -110,11 +110,7 @@ def guess_templates(hr_stems: Iterable[str], lr_stems: Iterable[str]) -> tuple[s
     Names `baby_HR_x4, bird_HR_x4` and `baby_LRBI_x4, bird_LRBI_x4` give `b{}_HR_x4` and `b{}_LRBI_x4`.
     """
     stems = [sorted(hr_stems), sorted(lr_stems)]
-    guesses = []
-    for names in stems:
-        prefix = os.path.commonprefix(names)  # noqa: RUF071  (of characters is what is meant)
-        suffix = os.path.commonprefix([name[len(prefix) :][::-1] for name in names])[::-1]  # noqa: RUF071
-        guesses.append((prefix, suffix))
+    guesses = [around(names) for names in stems]
     bare = [
         {name[len(prefix) : len(name) - len(suffix)] for name in names}
         for names, (prefix, suffix) in zip(stems, guesses, strict=True)
@@ -123,6 +119,13 @@ def guess_templates(hr_stems: Iterable[str], lr_stems: Iterable[str]) -> tuple[s
         return "{}", "{}"
     (hr_prefix, hr_suffix), (lr_prefix, lr_suffix) = guesses
     return f"{hr_prefix}{{}}{hr_suffix}", f"{lr_prefix}{{}}{lr_suffix}"
+
+
+def around(names: Iterable[str]) -> tuple[str, str]:
+    """What all names begin with, and what they end with."""
+    names = list(names)
+    prefix = os.path.commonprefix(names)  # noqa: RUF071  (of characters is what is meant)
+    return prefix, os.path.commonprefix([name[len(prefix) :][::-1] for name in names])[::-1]  # noqa: RUF071
 
 
 def _inexact(found: Identification) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from math import lcm
@@ -13,6 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from rcan_plugin.data.store import Header
+from rcan_plugin.data.survey import around
 
 from .images import BadImageError, decode, look
 from .sources import Source, key_of
@@ -175,7 +176,7 @@ def _by_key(sources: Sequence[Source], bad: list[Bad]) -> dict[str, Source]:
 def _partners(hr: Mapping[str, Source], sources: Sequence[Source], scale: int, bad: list[Bad]) -> dict[str, Source]:
     """The LR image of each HR key."""
     lr = _by_key(sources, bad)
-    around_hr, around_lr = _around(hr), _around(lr)
+    around_hr, around_lr = around(hr), around(lr)
     bare = ("", "")
     candidates = [
         (bare, bare),
@@ -191,12 +192,6 @@ def _partners(hr: Mapping[str, Source], sources: Sequence[Source], scale: int, b
     alone = [Bad(one.place, f"has no HR image (x{scale})") for one in lr.values() if one.place not in taken]
     bad += without + alone
     return found
-
-
-def _around(names: Collection[str]) -> tuple[str, str]:
-    """What all names begin with, and end with."""
-    prefix = os.path.commonprefix(list(names))  # noqa: RUF071  (of characters is what is meant)
-    return prefix, os.path.commonprefix([name[len(prefix) :][::-1] for name in names])[::-1]  # noqa: RUF071
 
 
 def _matches(
