@@ -15,11 +15,12 @@ from torch.utils.data import Dataset
 
 from rcan_plugin.degradations import identify, noise_rng
 
+from .buffers import buffer
 from .pairs import Pair, find_pairs
 from .record import SHARE_OF_TIES, Recipe, Record
 from .store import ImageStore, Window
 from .stream import chances_of
-from .transport import Levels
+from .transport import Levels, to_floats
 
 log = logging.getLogger("basicsr")
 
@@ -134,14 +135,14 @@ class DegradationPairedDataset(Dataset[dict[str, Any]]):
         hflip = chances[2] & 1 and self.opt["use_hflip"]
         vflip = chances[2] & 2 and self.opt["use_rot"]
         transpose = chances[2] & 4 and self.opt["use_rot"]
-        return _turned(gt, hflip, vflip, transpose), _turned(lq, hflip, vflip, transpose)
+        return _turned(gt, "gt", hflip, vflip, transpose), _turned(lq, "lq", hflip, vflip, transpose)
 
     def _crop(self, pair: Pair, window: Window, lq_size: tuple[int, int], seed: int) -> tuple[np.ndarray, np.ndarray]:
         """The HR and LR image of a window in LR pixels."""
         scale = self.scale
         if self.lq is not None:
-            gt = self.gt.crop(pair.gt, _scaled(window, scale), **self.reading)
-            return gt, self.lq.crop(pair.lq, window, **self.reading)
+            gt = self.gt.crop(pair.gt, _scaled(window, scale), use="gt", **self.reading)
+            return gt, self.lq.crop(pair.lq, window, use="lq", **self.reading)
         assert self.recipe is not None  # __init__ saw to it
         # No more of the HR image than the LR window is made of.
         reach = self.recipe.degradation.reach(scale)
@@ -149,7 +150,7 @@ class DegradationPairedDataset(Dataset[dict[str, Any]]):
         first_row, first_column = max(0, top - reach), max(0, left - reach)
         last_row, last_column = min(rows, top + height + reach), min(columns, left + width + reach)
         around = (first_row, first_column, last_row - first_row, last_column - first_column)
-        source = self.gt.crop(pair.gt, _scaled(around, scale), **self.reading)
+        source = self.gt.crop(pair.gt, _scaled(around, scale), use="gt", **self.reading)
         inside = (top - first_row, left - first_column, height, width)
         rng = np.random.default_rng(seed) if self.recipe.degradation.kind == "DN" else None
         lq = self._degrade(source, rng, inside)
@@ -165,12 +166,13 @@ class DegradationPairedDataset(Dataset[dict[str, Any]]):
             values = bgr2ycbcr(image.astype(np.float32) / np.float32(peak), y_only=True)
             tensor = torch.from_numpy(values)[None]
         else:
-            planes = np.empty((image.shape[2], *image.shape[:2]), image.dtype)
+            travels = self.travelling and peak == 255  # of 16 bits torch can do little else than convert them
+            shape = image.shape[2], *image.shape[:2]
+            planes = np.empty(shape, np.uint8) if travels else buffer("planes", shape, image.dtype)
             cv2.split(image, [*planes[::-1]])
-            # Of 16 bits torch can do little else than convert them.
-            if self.travelling and peak == 255:
+            if travels:
                 return Levels(torch.from_numpy(planes))
-            tensor = torch.from_numpy(planes).float().div_(peak)
+            tensor = to_floats(planes)
         if self.opt.get("mean") is not None or self.opt.get("std") is not None:
             from torchvision.transforms.functional import normalize
 
@@ -250,11 +252,13 @@ def _scaled(window: Window, scale: int) -> Window:
     return top * scale, left * scale, height * scale, width * scale
 
 
-def _turned(image: np.ndarray, hflip: Any, vflip: Any, transpose: Any) -> np.ndarray:
+def _turned(image: np.ndarray, use: str, hflip: Any, vflip: Any, transpose: Any) -> np.ndarray:
     if hflip or vflip:
-        image = cv2.flip(image, -1 if hflip and vflip else 1 if hflip else 0)
+        target = buffer(f"{use} flipped", image.shape, image.dtype)
+        image = cv2.flip(image, -1 if hflip and vflip else 1 if hflip else 0, dst=target)
     if transpose:
-        image = cv2.transpose(image)
+        target = buffer(f"{use} transposed", (image.shape[1], image.shape[0], *image.shape[2:]), image.dtype)
+        image = cv2.transpose(image, dst=target)
     return image.reshape(*image.shape[:2], -1)  # of one channel OpenCV drops the axis
 
 

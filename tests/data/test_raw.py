@@ -2,6 +2,7 @@
 
 import multiprocessing
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import lmdb
@@ -14,7 +15,7 @@ from rcan_plugin.data import pnm
 from rcan_plugin.data.paired_dataset import DegradationPairedDataset
 from rcan_plugin.data.store import ImageStore
 from rcan_plugin.data.stream import Place
-from rcan_plugin.data.transport import Levels
+from rcan_plugin.data.transport import Levels, to_floats
 from rcan_plugin.degradations import Degradation
 from rcan_plugin.preparation.prepare import Job, prepare
 from rcan_plugin.preparation.sources import find_images
@@ -223,3 +224,23 @@ def test_what_comes_out_of_a_worker_is_what_is_made_in_the_main_process(prepared
     assert isinstance(travelled, Levels)
     arrived = pickle.loads(pickle.dumps(travelled))
     assert torch.equal(arrived, torch.tensor([0, 0.2, 1.0]).expand(2, 1, 1, 3))
+
+
+@pytest.mark.parametrize(("dtype", "peak"), [(np.uint8, 255), (np.uint16, 65535)])
+def test_each_value_becomes_the_float_that_a_division_gives(dtype, peak):
+    values = np.arange(peak + 1, dtype=dtype).reshape(1, 16, -1)
+    assert torch.equal(to_floats(values), torch.from_numpy(values).float() / peak)
+
+
+def test_samples_do_not_lie_in_memory_that_the_next_one_uses(folders):
+    prepare(Job(folders / "raw"), find_images(folders / "HR"))
+    opt = options(folders, "train", dataroot_gt=str(folders / "raw/HR.lmdb"), dataroot_lq=None, io_backend=None)
+    dataset = DegradationPairedDataset({**opt, "degradation": {"type": "BI"}})
+    # All eight turns, as they are when only one sample was ever made.
+    places = [Place(index, (3, 5, turn, 0)) for turn in range(8) for index in range(3)]
+    alone = [{name: dataset[place][name].clone() for name in ("lq", "gt")} for place in places]
+    with ThreadPoolExecutor(4) as threads:
+        together = list(threads.map(dataset.__getitem__, places))
+    for expected, kept in zip(alone, together, strict=True):
+        assert torch.equal(kept["gt"], expected["gt"]) and torch.equal(kept["lq"], expected["lq"])
+    assert len({item["gt"].data_ptr() for item in together}) == len(together)
