@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-DIV2K_MEAN = (0.4488, 0.4371, 0.4040)
-"""Mean of the DIV2K training images, RGB, range 0 to 1 (official code, `model/rcan.py`)."""
+from . import blocks
+from .blocks import DIV2K_MEAN, conv, keep_buffers_apart, whole_numbers
 
 
 class ChannelAttention(nn.Module):
@@ -39,20 +39,19 @@ class ChannelAttention(nn.Module):
 class RCAB(nn.Module):
     """Residual channel attention block: two convolutions, attention, skip (the authors' `RCAB`)."""
 
-    def __init__(self, num_feat: int, squeeze_factor: int, res_scale: float) -> None:
+    def __init__(self, num_feat: int, squeeze_factor: int, res_scale: float, channel_attention: bool) -> None:
         super().__init__()
         self.res_scale = res_scale
-        self.rcab = nn.Sequential(
-            nn.Conv2d(num_feat, num_feat, 3, padding=1),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(num_feat, num_feat, 3, padding=1),
-            ChannelAttention(num_feat, squeeze_factor),
-        )
+        self.rcab = nn.Sequential(conv(num_feat, num_feat, 3), nn.ReLU(inplace=True), conv(num_feat, num_feat, 3))
+        if channel_attention:
+            self.rcab.append(ChannelAttention(num_feat, squeeze_factor))
 
     def forward(self, x: Tensor) -> Tensor:
-        conv1, relu, conv2, attention = self.rcab
+        conv1, relu, conv2, *attention = self.rcab
         res = conv2(relu(conv1(x)))
-        weight = attention(res)
+        if not attention:
+            return torch.add(x, res, alpha=self.res_scale)
+        weight = attention[0](res)
         if self.res_scale != 1:
             weight = weight * self.res_scale  # one value a channel, instead of one a pixel
         return torch.addcmul(x, res, weight)
@@ -61,22 +60,25 @@ class RCAB(nn.Module):
 class ResidualGroup(nn.Module):
     """Blocks, one convolution, short skip connection (the authors' `ResidualGroup`)."""
 
-    def __init__(self, num_feat: int, num_block: int, squeeze_factor: int, res_scale: float) -> None:
+    def __init__(
+        self,
+        num_feat: int,
+        num_block: int,
+        squeeze_factor: int,
+        res_scale: float,
+        short_skip: bool,
+        channel_attention: bool,
+    ) -> None:
         super().__init__()
-        self.residual_group = nn.Sequential(*(RCAB(num_feat, squeeze_factor, res_scale) for _ in range(num_block)))
-        self.conv = nn.Conv2d(num_feat, num_feat, 3, padding=1)
+        self.short_skip = short_skip
+        self.residual_group = nn.Sequential(
+            *(RCAB(num_feat, squeeze_factor, res_scale, channel_attention) for _ in range(num_block))
+        )
+        self.conv = conv(num_feat, num_feat, 3)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.conv(self.residual_group(x)) + x
-
-
-def upsampler(scale: int, num_feat: int) -> nn.Sequential:
-    """Sub-pixel convolution (ESPCN, CVPR 2016): one of 3, or one of 2 for each power of two."""
-    steps = [3] if scale == 3 else [2] * (scale.bit_length() - 1)
-    layers: list[nn.Module] = []
-    for step in steps:
-        layers += [nn.Conv2d(num_feat, num_feat * step**2, 3, padding=1), nn.PixelShuffle(step)]
-    return nn.Sequential(*layers)
+        deep = self.conv(self.residual_group(x))
+        return deep + x if self.short_skip else deep
 
 
 class RCANArch(nn.Module):
@@ -101,6 +103,11 @@ class RCANArch(nn.Module):
         use_checkpoint: in training, keep the input of each residual group alone and compute the rest again in the
             backward pass: the same gradients from a seventh of the memory (`benchmarks/bench_rcan.py`), for the time
             of one more forward pass.
+        long_skip, short_skip, channel_attention: false leaves a part out, as in the paper's ablation study (table 1):
+            the skip over all groups (LSC), the skip over each group (SSC), the attention (CA). The blocks keep their
+            own skip, and a group its last convolution.
+        upsampler: `subpixel`, the paper's; `transposed` convolution; `nearest` with a convolution (see
+            `blocks.upsampler`).
 
     Raises:
         ValueError: an argument that no network can be built from, or an input of other channels; the text says what to
@@ -123,23 +130,23 @@ class RCANArch(nn.Module):
         img_range: float = 255.0,
         rgb_mean: Sequence[float] | None = None,
         use_checkpoint: bool = False,
+        long_skip: bool = True,
+        short_skip: bool = True,
+        channel_attention: bool = True,
+        upsampler: str = "subpixel",
     ) -> None:
         super().__init__()
-        counts = {
-            "num_in_ch": num_in_ch,
-            "num_out_ch": num_out_ch,
-            "num_feat": num_feat,
-            "num_group": num_group,
-            "num_block": num_block,
-            "squeeze_factor": squeeze_factor,
-            "upscale": upscale,
-        }
-        for name, count in counts.items():
-            if not isinstance(count, int) or isinstance(count, bool) or count < 1:
-                raise ValueError(f"RCANArch: {name}={count!r}: expected a whole number of 1 or more.")
-        if upscale != 3 and upscale & (upscale - 1):
-            raise ValueError(f"RCANArch: upscale={upscale}: expected 3 or a power of two (1, 2, 4, 8).")
-        if num_feat < squeeze_factor:
+        whole_numbers(
+            "RCANArch",
+            num_in_ch=num_in_ch,
+            num_out_ch=num_out_ch,
+            num_feat=num_feat,
+            num_group=num_group,
+            num_block=num_block,
+            squeeze_factor=squeeze_factor,
+            upscale=upscale,
+        )
+        if channel_attention and num_feat < squeeze_factor:
             raise ValueError(
                 f"RCANArch: num_feat={num_feat} is below squeeze_factor={squeeze_factor}, which leaves the attention "
                 f"no channel: raise num_feat to {squeeze_factor} or more, or set squeeze_factor to {num_feat} or less."
@@ -156,21 +163,25 @@ class RCANArch(nn.Module):
             )
         self.img_range = float(img_range)
         self.use_checkpoint = use_checkpoint
+        self.long_skip = long_skip
         # Not in the state dict: BasicSR's RCAN has no such keys.
         self.register_buffer("rgb_mean", mean.view(1, -1, 1, 1), persistent=False)
         out_mean = mean if num_out_ch == num_in_ch else mean.mean().expand(num_out_ch).clone()
         self.register_buffer("out_mean", out_mean.view(1, -1, 1, 1), persistent=False)
-
-        # DistributedDataParallel would broadcast them at every forward, and hang when BasicSR validates on one process.
-        self._ddp_params_and_buffers_to_ignore = ["rgb_mean", "out_mean"]
-
-        self.conv_first = nn.Conv2d(num_in_ch, num_feat, 3, padding=1)
+        self.conv_first = conv(num_in_ch, num_feat, 3)
         self.body = nn.Sequential(
-            *(ResidualGroup(num_feat, num_block, squeeze_factor, res_scale) for _ in range(num_group))
+            *(
+                ResidualGroup(num_feat, num_block, squeeze_factor, res_scale, short_skip, channel_attention)
+                for _ in range(num_group)
+            )
         )
-        self.conv_after_body = nn.Conv2d(num_feat, num_feat, 3, padding=1)
-        self.upsample = upsampler(upscale, num_feat)
-        self.conv_last = nn.Conv2d(num_feat, num_out_ch, 3, padding=1)
+        self.conv_after_body = conv(num_feat, num_feat, 3)
+        try:
+            self.upsample = blocks.upsampler(upscale, num_feat, upsampler)
+        except ValueError as error:
+            raise ValueError(f"RCANArch: {error}") from None
+        self.conv_last = conv(num_feat, num_out_ch, 3)
+        keep_buffers_apart(self)
 
     def forward(self, x: Tensor) -> Tensor:
         if x.shape[1] != self.rgb_mean.shape[1]:  # one channel would be broadcast over the mean's three in silence
@@ -186,7 +197,9 @@ class RCANArch(nn.Module):
                 deep = checkpoint(group, deep, use_reentrant=False)
             else:
                 deep = group(deep)
-        deep = self.conv_after_body(deep) + shallow
+        deep = self.conv_after_body(deep)
+        if self.long_skip:
+            deep = deep + shallow
         out = self.conv_last(self.upsample(deep))
         return out / self.img_range + self.out_mean
 

@@ -52,7 +52,8 @@ def test_arguments_are_basicsrs():
     import inspect
 
     theirs = list(inspect.signature(RCAN).parameters)
-    assert list(inspect.signature(RCANArch).parameters) == [*theirs, "use_checkpoint"]
+    own = ["use_checkpoint", "long_skip", "short_skip", "channel_attention", "upsampler"]
+    assert list(inspect.signature(RCANArch).parameters) == [*theirs, *own]
 
 
 def test_checkpointing_gives_the_same_gradients():

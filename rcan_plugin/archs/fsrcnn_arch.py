@@ -1,0 +1,67 @@
+"""FSRCNN: Dong et al., "Accelerating the Super-Resolution Convolutional Neural Network", ECCV 2016."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from .blocks import check_channels, conv, he, initialise, whole_numbers
+
+
+class FSRCNNArch(nn.Module):
+    """FSRCNN(d, s, m) of section 3.2: feature extraction 5x5, shrinking 1x1, m mapping layers 3x3, expanding 1x1, and a
+    transposed convolution 9x9 that enlarges.
+
+    FSRCNN(56, 12, 4): 12,464 weights (published: 12,464), 173 biases and 172 slopes, whatever the scale.
+
+    Where the paper is silent or readers disagree: a PReLU with a slope for each channel follows every convolution, as
+    public code has it (one reader of the paper sees a single one after the mapping layers); the original's output is
+    `upscale - 1` pixels short, here `output_padding` completes it. Initial weights: He's, by the number of inputs, and
+    of standard deviation 0.001 in the transposed convolution (public code).
+
+    Args:
+        num_in_ch: channels of input and output; the paper's 1 is luma.
+        num_feat: d.
+        num_shrunk: s.
+        num_map: m.
+        bias: whether the convolutions have biases.
+        upscale: 2, 3, 4 ...
+
+    Input: N x num_in_ch x H x W, range 0 to 1; output: N x num_in_ch x H*upscale x W*upscale, not clipped.
+
+    Raises:
+        ValueError: an argument that no network can be built from, or an input of other channels.
+    """
+
+    def __init__(
+        self,
+        num_in_ch: int = 1,
+        num_feat: int = 56,
+        num_shrunk: int = 12,
+        num_map: int = 4,
+        bias: bool = True,
+        upscale: int = 3,
+    ) -> None:
+        super().__init__()
+        whole_numbers(
+            "FSRCNNArch",
+            num_in_ch=num_in_ch,
+            num_feat=num_feat,
+            num_shrunk=num_shrunk,
+            num_map=num_map,
+            upscale=upscale,
+        )
+        self.num_in_ch, self.upscale = num_in_ch, upscale
+        plan = [(num_in_ch, num_feat, 5), (num_feat, num_shrunk, 1)]
+        plan += [(num_shrunk, num_shrunk, 3)] * num_map + [(num_shrunk, num_feat, 1)]
+        layers: list[nn.Module] = []
+        for inputs, outputs, size in plan:
+            layers += [conv(inputs, outputs, size, bias), nn.PReLU(outputs)]
+        self.body = nn.Sequential(*layers)
+        self.deconv = nn.ConvTranspose2d(
+            num_feat, num_in_ch, 9, upscale, padding=4, output_padding=upscale - 1, bias=bias
+        )
+        initialise(self, lambda module: 0.001 if module is self.deconv else he(module))
+
+    def forward(self, x: Tensor) -> Tensor:
+        check_channels(self, x, self.num_in_ch)
+        return self.deconv(self.body(x))

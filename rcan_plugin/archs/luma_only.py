@@ -1,0 +1,78 @@
+"""A network that works on luma, for colour images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .blocks import Enlarge, check_channels, keep_buffers_apart
+
+
+class LumaOnly(nn.Module):
+    """RGB in and out around a network of one channel, which gets luma; chroma is enlarged by bicubic.
+
+    Y, Cb and Cr are MATLAB's (`rgb2ycbcr`, ITU-R BT.601: Y from 16/255 to 235/255), as in the papers. Weights go in and
+    out under the network's own keys: those that were trained on luma load as they are.
+
+    Args:
+        network: the network, or its options as `network_g` has them, such as {type: VDSRArch, upscale: 3}.
+
+    Input: N x 3 x H x W, R, G, B, range 0 to 1; output: N x 3 x H*upscale x W*upscale, not clipped. Of a network that
+    gives several images in training the last is taken.
+
+    Raises:
+        ValueError: the network takes more than one channel or does not say its `upscale`; an input of other channels.
+    """
+
+    to_ycbcr: Tensor
+    to_rgb: Tensor
+    offset: Tensor
+
+    def __init__(self, network: nn.Module | Mapping[str, Any]) -> None:
+        super().__init__()
+        if not isinstance(network, nn.Module):
+            from basicsr.archs import build_network  # only where an option file names the network
+
+            network = build_network(dict(network))
+        upscale, channels = getattr(network, "upscale", None), getattr(network, "num_in_ch", None)
+        if not isinstance(upscale, int) or channels != 1:
+            raise ValueError(
+                f"LumaOnly: {type(network).__name__} has upscale {upscale} and num_in_ch {channels}: expected a network "
+                "of one channel that says what it enlarges by, such as VDSRArch."
+            )
+        self.network, self.upscale = network, upscale
+        self.enlarge = Enlarge(upscale)
+        # Rows: Y, Cb, Cr from R, G, B of 0 to 1, ITU-R BT.601 as in MATLAB's rgb2ycbcr.
+        matrix = torch.tensor(
+            [[65.481, 128.553, 24.966], [-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]], dtype=torch.float64
+        )
+        matrix = matrix / 255
+        self.register_buffer("to_ycbcr", matrix.float(), persistent=False)
+        self.register_buffer("to_rgb", matrix.inverse().float(), persistent=False)
+        offset = torch.tensor([16.0, 128.0, 128.0]).view(1, 3, 1, 1) / 255
+        self.register_buffer("offset", offset, persistent=False)
+        keep_buffers_apart(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        check_channels(self, x, 3)
+        ycbcr = self._mixed(self.to_ycbcr, x) + self.offset
+        luma = self.network(ycbcr[:, :1])
+        luma = luma if isinstance(luma, Tensor) else luma[-1]
+        enlarged = torch.cat([luma.float(), self.enlarge(ycbcr[:, 1:])], dim=1)
+        return self._mixed(self.to_rgb, enlarged - self.offset)
+
+    @staticmethod
+    def _mixed(matrix: Tensor, x: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            return torch.einsum("dc,nchw->ndhw", matrix, x.to(matrix.dtype))
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        """The network's own."""
+        return self.network.state_dict(*args, **kwargs)
+
+    def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        """The network's own."""
+        return self.network.load_state_dict(*args, **kwargs)

@@ -1,0 +1,87 @@
+"""MDSR: Lim et al., "Enhanced Deep Residual Networks for Single Image Super-Resolution", CVPRW 2017."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from .blocks import (
+    DIV2K_MEAN,
+    MeanShift,
+    ResBlock,
+    check_channels,
+    conv,
+    keep_buffers_apart,
+    upsampler,
+    whole_numbers,
+)
+
+
+class MDSRArch(nn.Module):
+    """One network for several scales (section 3.3): for each scale two residual blocks 5x5 before and an upsampler
+    behind a body of residual blocks that all share.
+
+    80 blocks of 64 channels, x2, x3, x4: 7,957,449 parameters (published: 8.0M), with 16 blocks 3,230,665 (3.2M). The
+    skip begins behind the first two blocks. Initial weights are torch's own, as in the authors' code; its residual
+    scaling stays at 1.
+
+    The authors' Torch code and figure have a last convolution for each scale, their PyTorch code one for all
+    (`shared_tail: true`, 7,953,987 parameters).
+
+    Args:
+        num_in_ch: channels of input and output.
+        num_feat: channels in between.
+        num_block: shared residual blocks.
+        scales: the scales it can enlarge by.
+        shared_tail: one last convolution for all scales.
+        img_range: what a pixel of value 1 is inside the network.
+        rgb_mean: of each channel, range 0 to 1.
+
+    Input: N x num_in_ch x H x W, range 0 to 1, and the scale; output: N x num_in_ch x H*scale x W*scale, not clipped.
+
+    Attributes:
+        scales: `AcceleratedSRModel` gives the scale of the data to a network that has this.
+
+    Raises:
+        ValueError: an argument that no network can be built from, an input of other channels, another scale.
+    """
+
+    def __init__(
+        self,
+        num_in_ch: int = 3,
+        num_feat: int = 64,
+        num_block: int = 80,
+        scales: Sequence[int] = (2, 3, 4),
+        shared_tail: bool = False,
+        img_range: float = 255.0,
+        rgb_mean: Sequence[float] = DIV2K_MEAN,
+    ) -> None:
+        super().__init__()
+        whole_numbers("MDSRArch", num_in_ch=num_in_ch, num_feat=num_feat, num_block=num_block)
+        if len(rgb_mean) != num_in_ch:
+            raise ValueError(f"MDSRArch: rgb_mean={rgb_mean!r}: expected one value for each of {num_in_ch} channels.")
+        if not scales:
+            raise ValueError("MDSRArch: scales is empty: expected such as [2, 3, 4].")
+        self.num_in_ch, self.scales = num_in_ch, tuple(scales)
+        self.mean = MeanShift(rgb_mean, img_range)
+        self.conv_first = conv(num_in_ch, num_feat, 3)
+        self.before = nn.ModuleDict(
+            {f"x{scale}": nn.Sequential(*(ResBlock(num_feat, 5) for _ in range(2))) for scale in scales}
+        )
+        self.body = nn.Sequential(*(ResBlock(num_feat) for _ in range(num_block)), conv(num_feat, num_feat, 3))
+        self.upsample = nn.ModuleDict({f"x{scale}": upsampler(scale, num_feat) for scale in scales})
+        tail = conv(num_feat, num_in_ch, 3)
+        self.conv_last = nn.ModuleDict(
+            {f"x{scale}": tail if shared_tail else conv(num_feat, num_in_ch, 3) for scale in scales}
+        )
+        keep_buffers_apart(self)
+
+    def forward(self, x: Tensor, scale: int) -> Tensor:
+        check_channels(self, x, self.num_in_ch)
+        if scale not in self.scales:
+            raise ValueError(f"MDSRArch: scale {scale!r}: this network has {', '.join(map(str, self.scales))}.")
+        branch = f"x{scale}"
+        shallow = self.before[branch](self.conv_first(self.mean.off(x)))
+        deep = shallow + self.body(shallow)
+        return self.mean.back(self.conv_last[branch](self.upsample[branch](deep)))

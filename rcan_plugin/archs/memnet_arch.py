@@ -1,0 +1,108 @@
+"""MemNet: Tai et al., "MemNet: A Persistent Memory Network for Image Restoration", ICCV 2017."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from .blocks import (
+    Enlarge,
+    PreActivated,
+    check_channels,
+    conv,
+    he,
+    initialise,
+    keep_buffers_apart,
+    whole_numbers,
+)
+
+
+class MemoryBlock(nn.Module):
+    """A recursive unit, applied `num_recursion` times with the same convolutions, and a gate that weighs its results
+    (short-term memory) and those of all blocks before (long-term memory)."""
+
+    def __init__(self, num_feat: int, num_recursion: int, num_before: int, bias: bool, batch_norm: bool) -> None:
+        super().__init__()
+        shared = [conv(num_feat, num_feat, 3, bias) for _ in range(2)]
+        self.recursions = nn.ModuleList(
+            nn.Sequential(*(PreActivated(one, batch_norm) for one in shared)) for _ in range(num_recursion)
+        )
+        self.gate = PreActivated(conv((num_before + num_recursion) * num_feat, num_feat, 1, bias), batch_norm)
+
+    def forward(self, before: list[Tensor]) -> Tensor:
+        features, memory = before[-1], list(before)
+        for recursion in self.recursions:
+            features = features + recursion(features)
+            memory.append(features)
+        return self.gate(torch.cat(memory, dim=1))
+
+
+class MemNetArch(nn.Module):
+    """Six memory blocks of six recursions, 64 channels (M6R6, sections 3 and 4: multi-supervised).
+
+    676,992 weights (published: 677K), 1,217 biases and 6 weights of the sum, whatever the scale: one network serves
+    them all. The normalisations, which are not shared, have 17,282 more.
+
+    In training the output is a list: each block's prediction, and last their weighted sum; `EuclideanLoss` supervises
+    all of them.
+
+    As in the authors' prototxt: every convolution comes after normalisation and ReLU, also the first, on the image
+    itself; a recursion adds to the one before it; one convolution reconstructs for all blocks, after a normalisation
+    for each. Where the paper is silent: the weights of the sum start at 1/6 (the authors' Caffe layer starts at 1
+    each, a sum of six); initial weights are He's.
+
+    Args:
+        num_in_ch: channels of input and output; the paper's 1 is luma.
+        num_feat: channels in between.
+        num_block: memory blocks, M.
+        num_recursion: R.
+        bias: whether the convolutions have biases.
+        batch_norm: false leaves the normalisation out.
+        upscale: 1 or more; 1 takes an image that is enlarged already, of whatever scale.
+
+    Input: N x num_in_ch x H x W, range 0 to 1; output: N x num_in_ch x H*upscale x W*upscale, not clipped.
+
+    Raises:
+        ValueError: an argument that no network can be built from, or an input of other channels.
+    """
+
+    def __init__(
+        self,
+        num_in_ch: int = 1,
+        num_feat: int = 64,
+        num_block: int = 6,
+        num_recursion: int = 6,
+        bias: bool = True,
+        batch_norm: bool = True,
+        upscale: int = 1,
+    ) -> None:
+        super().__init__()
+        whole_numbers(
+            "MemNetArch",
+            num_in_ch=num_in_ch,
+            num_feat=num_feat,
+            num_block=num_block,
+            num_recursion=num_recursion,
+            upscale=upscale,
+        )
+        self.num_in_ch, self.upscale = num_in_ch, upscale
+        self.enlarge = Enlarge(upscale)
+        self.extract = PreActivated(conv(num_in_ch, num_feat, 3, bias), batch_norm)
+        self.blocks = nn.ModuleList(
+            MemoryBlock(num_feat, num_recursion, number + 1, bias, batch_norm) for number in range(num_block)
+        )
+        shared = conv(num_feat, num_in_ch, 3, bias)
+        self.reconstruct = nn.ModuleList(PreActivated(shared, batch_norm) for _ in range(num_block))
+        self.weights = nn.Parameter(torch.full((num_block,), 1 / num_block))
+        initialise(self, he)
+        keep_buffers_apart(self)
+
+    def forward(self, x: Tensor) -> Tensor | list[Tensor]:
+        check_channels(self, x, self.num_in_ch)
+        x = self.enlarge(x)
+        memory, predictions = [self.extract(x)], []
+        for block, reconstruct in zip(self.blocks, self.reconstruct, strict=True):
+            memory.append(block(memory))
+            predictions.append(x + reconstruct(memory[-1]))
+        final = torch.einsum("m,mnchw->nchw", self.weights, torch.stack(predictions))
+        return [*predictions, final] if self.training else final

@@ -1,0 +1,55 @@
+"""VDSR: Kim et al., "Accurate Image Super-Resolution Using Very Deep Convolutional Networks", CVPR 2016."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .blocks import Enlarge, check_channels, conv, he, initialise, keep_buffers_apart, whole_numbers
+
+
+class VDSRArch(nn.Module):
+    """20 convolutions 3x3 of 64 channels, ReLU between them, that add to the bicubic-enlarged image (section 3.1).
+
+    664,704 weights (published: 665K) and 1,217 biases, whatever the scale: one network serves them all.
+
+    Where the paper is silent: initial weights are He's by the number of inputs, as Caffe's `msra` has it (public
+    PyTorch code takes the number of outputs, which differs in the first and last convolution). Public weights
+    (twtygqyy/pytorch-vdsr) have no biases.
+
+    Args:
+        num_in_ch: channels of input and output; the paper's 1 is luma.
+        num_feat: channels in between.
+        num_layers: convolutions.
+        bias: whether the convolutions have biases.
+        upscale: 1 or more; 1 takes an image that is enlarged already, of whatever scale.
+
+    Input: N x num_in_ch x H x W, range 0 to 1; output: N x num_in_ch x H*upscale x W*upscale, not clipped.
+
+    Raises:
+        ValueError: an argument that no network can be built from, or an input of other channels.
+    """
+
+    def __init__(
+        self, num_in_ch: int = 1, num_feat: int = 64, num_layers: int = 20, bias: bool = True, upscale: int = 1
+    ) -> None:
+        super().__init__()
+        whole_numbers("VDSRArch", num_in_ch=num_in_ch, num_feat=num_feat, num_layers=num_layers, upscale=upscale)
+        if num_layers < 2:
+            raise ValueError(f"VDSRArch: num_layers={num_layers}: expected 2 or more, a first and a last.")
+        self.num_in_ch, self.upscale = num_in_ch, upscale
+        self.enlarge = Enlarge(upscale)
+        widths = [num_in_ch, *[num_feat] * (num_layers - 1), num_in_ch]
+        self.convs = nn.ModuleList(conv(*pair, 3, bias) for pair in pairwise(widths))
+        initialise(self, he)
+        keep_buffers_apart(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        check_channels(self, x, self.num_in_ch)
+        x = self.enlarge(x)
+        features = x
+        for layer in self.convs[:-1]:
+            features = F.relu(layer(features), inplace=True)
+        return x + self.convs[-1](features)

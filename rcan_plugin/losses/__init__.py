@@ -1,0 +1,1 @@
+"""Losses that the networks need and BasicSR lacks; usable without BasicSR."""
