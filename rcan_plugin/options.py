@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from .archs.rcan_arch import RCANArch
+from .archs import NETWORKS
 from .data.paired_dataset import DegradationPairedDataset
 
 Parse = Callable[..., tuple[dict[str, Any], Namespace]]
@@ -92,7 +92,7 @@ def _has_ours(opt: Mapping[str, Any]) -> bool:
     network_type = (opt.get("network_g") or {}).get("type")
     return (
         DegradationPairedDataset.__name__ in data_types
-        or network_type == RCANArch.__name__
+        or network_type in {network.__name__ for network in NETWORKS}
         or opt.get("model_type") == "AcceleratedSRModel"
     )
 

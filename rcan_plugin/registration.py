@@ -6,14 +6,16 @@ level; a package that must (a subclass of a BasicSR class) does so in its `__ini
 """
 
 import basicsr  # noqa: F401
-from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, MODEL_REGISTRY
+from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, LOSS_REGISTRY, MODEL_REGISTRY
 
-from rcan_plugin.archs.rcan_arch import RCANArch
+from rcan_plugin.archs import NETWORKS
 from rcan_plugin.data.paired_dataset import DegradationPairedDataset
+from rcan_plugin.losses.supervised import EuclideanLoss, PyramidLoss, RecursiveLoss
 from rcan_plugin.models.accelerated_model import AcceleratedSRModel
 
 for registry, cls in (
-    (ARCH_REGISTRY, RCANArch),
+    *((ARCH_REGISTRY, network) for network in NETWORKS),
+    *((LOSS_REGISTRY, loss) for loss in (EuclideanLoss, PyramidLoss, RecursiveLoss)),
     (DATASET_REGISTRY, DegradationPairedDataset),
     (MODEL_REGISTRY, AcceleratedSRModel),
 ):

@@ -115,10 +115,10 @@ class Run:
 
     def make_sampler(self, dataset: Any, num_replicas: int, rank: int, ratio: float = 1) -> StreamSampler:
         """In the place of `EnlargedSampler`."""
-        self.sampler = StreamSampler(dataset, num_replicas, rank, ratio, self.opt["manual_seed"])
         batch = self.opt["datasets"]["train"]["batch_size_per_gpu"]
         if not self.opt["dist"]:
             batch *= max(1, self.opt["num_gpu"])
+        self.sampler = StreamSampler(dataset, num_replicas, rank, ratio, self.opt["manual_seed"], batch)
         per_epoch = len(self.sampler) // batch  # BasicSR's loader drops what does not fill a batch
         if self.state is not None and per_epoch:
             self.state["epoch"], done = divmod(self.state["iter"], per_epoch)

@@ -218,8 +218,8 @@ def check_channels(net: nn.Module, x: Tensor, expected: int) -> None:
     """
     if x.shape[1] != expected:
         raise ValueError(
-            f"{type(net).__name__}: the input has {x.shape[1]} channels, num_in_ch is {expected}: let num_in_ch and the "
-            "data set's color and channels agree" + (", or wrap the network in LumaOnly." if expected == 1 else ".")
+            f"{type(net).__name__}: the input has {x.shape[1]} channels, num_in_ch is {expected}: let num_in_ch and "
+            "the data set's color and channels agree" + (", or wrap the network in LumaOnly." if expected == 1 else ".")
         )
 
 

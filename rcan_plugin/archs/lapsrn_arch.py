@@ -44,7 +44,7 @@ class Level(nn.Module):
 
 
 class LapSRNArch(nn.Module):
-    """A pyramid of doublings: a feature branch predicts the residual of each level, an image branch enlarges (section 3).
+    """A pyramid of doublings: a feature branch predicts each level's residual, an image branch enlarges (section 3).
 
     Each level: 10 convolutions 3x3 of 64 channels and a transposed one, leaky ReLU of 0.2; nothing is shared between
     levels. x4: 812,768 weights (published: 812K), x2: 406,672; biases are 1,474 and 769. Enlarging by 3 is, as in the
@@ -93,9 +93,9 @@ class LapSRNArch(nn.Module):
             Level(num_in_ch, num_feat, depth, up_size, bias) for _ in range(int(math.log2(upscale)))
         )
         initialise(self, lambda module: 0.001 if module is self.conv_first else math.sqrt(2 / (9 * num_feat)))
-        for level in self.levels:
-            with torch.no_grad():
-                level.image.weight.copy_(bilinear())
+        for name, parameter in self.named_parameters():
+            if name.endswith("image.weight"):
+                parameter.data.copy_(bilinear())
         keep_buffers_apart(self)
 
     def forward(self, x: Tensor) -> Tensor | list[Tensor]:

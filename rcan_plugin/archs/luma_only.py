@@ -33,17 +33,21 @@ class LumaOnly(nn.Module):
 
     def __init__(self, network: nn.Module | Mapping[str, Any]) -> None:
         super().__init__()
-        if not isinstance(network, nn.Module):
+        inner: nn.Module
+        if isinstance(network, nn.Module):
+            inner = network
+        else:
             from basicsr.archs import build_network  # only where an option file names the network
 
-            network = build_network(dict(network))
-        upscale, channels = getattr(network, "upscale", None), getattr(network, "num_in_ch", None)
+            inner = build_network(dict(network))
+        upscale, channels = getattr(inner, "upscale", None), getattr(inner, "num_in_ch", None)
         if not isinstance(upscale, int) or channels != 1:
             raise ValueError(
-                f"LumaOnly: {type(network).__name__} has upscale {upscale} and num_in_ch {channels}: expected a network "
-                "of one channel that says what it enlarges by, such as VDSRArch."
+                f"LumaOnly: {type(inner).__name__} has upscale {upscale} and num_in_ch {channels}: expected a "
+                "network of one channel that says what it enlarges by, such as VDSRArch."
             )
-        self.network, self.upscale = network, upscale
+        self.network = inner
+        self.upscale = upscale
         self.enlarge = Enlarge(upscale)
         # Rows: Y, Cb, Cr from R, G, B of 0 to 1, ITU-R BT.601 as in MATLAB's rgb2ycbcr.
         matrix = torch.tensor(

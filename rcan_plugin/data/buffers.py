@@ -1,4 +1,4 @@
-"""Memory that is used again for what lives no longer than one sample: fresh memory is cold, and costs twice the time."""
+"""Memory that is used again, for what lives no longer than one sample: fresh memory is cold and takes longer."""
 
 from __future__ import annotations
 

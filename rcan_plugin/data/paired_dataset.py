@@ -13,19 +13,23 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from rcan_plugin.archs.blocks import Enlarge
 from rcan_plugin.degradations import identify, noise_rng
 
 from .buffers import buffer
 from .pairs import Pair, find_pairs
 from .record import SHARE_OF_TIES, Recipe, Record
 from .store import ImageStore, Window
-from .stream import chances_of
+from .stream import Place, chances_of, numbers
 from .transport import Levels, to_floats
 
 log = logging.getLogger("basicsr")
 
 PAIRS_LOOKED_AT = 3
 """How many pairs of prepared data without a record are compared with what the options say."""
+
+REACH = 2
+"""LR pixels on each side that a bicubically enlarged pixel is made of."""
 
 MADE_BY = {"DIV2K": "prepare_div2k.py", "benchmark": "prepare_benchmarks.py FOLDER_OR_ARCHIVE"}
 """What makes the data of our option files, by a folder in their paths."""
@@ -44,7 +48,11 @@ class DegradationPairedDataset(Dataset[dict[str, Any]]):
     gives others. (BasicSR's own data sets use Python's, which its workers set back at every epoch.)
 
     Options (`opt`):
-        phase: `train`, `val` or `test`; scale: set by BasicSR from the option file's top level.
+        phase: `train`, `val` or `test`; scale: set by BasicSR from the option file's top level, or else this set's own.
+        enlarge: true: the LR image comes enlarged to the HR image's size, by bicubic as `archs.blocks.Enlarge` does it,
+            floats that are not rounded, for networks that work on such (their `upscale` is 1).
+        scales: [2, 3, 4] in the place of `scale`, in training, for one network that serves them all: with `enlarge` one
+            is drawn for each sample; without, one for each batch, the same on all ranks, and the item's `scale` tells.
         dataroot_gt: folder or LMDB (`*.lmdb`) of HR images.
         dataroot_lq: the same of LR images; left out, the LR is made on the fly as `degradation` says.
         degradation: {type: BI|BD|DN, border, sigma, kernel_size, noise, seed}, how the LR is made, or was made: it
@@ -52,7 +60,8 @@ class DegradationPairedDataset(Dataset[dict[str, Any]]):
             fresh at every draw in training, and depends on seed and file name alone in validation.
         meta_info_file: text file whose lines begin with the HR names to take.
         gt_filename_tmpl, filename_tmpl: how HR and LR names are made from the name both share, `{}_HR_x4`.
-        gt_size: side of the HR crop in pixels; use_hflip, use_rot: as in BasicSR (training only).
+        gt_size: side of the HR crop in pixels, or in its place lq_size: that of the LR crop; use_hflip, use_rot: as in
+            BasicSR (training only). With `enlarge` gt_size need be no multiple of the scale.
         keep_depth: true keeps 16 bits (range 0 to 1 of 65,535) where BasicSR cuts to 8.
         channels: 1 keeps gray images gray and turns colour into Y before anything else; 3 by default.
         color: `y` for luma alone, of HR and LR each; mean, std: as in BasicSR.
@@ -65,7 +74,8 @@ class DegradationPairedDataset(Dataset[dict[str, Any]]):
     def __init__(self, opt: Mapping[str, Any]) -> None:
         self.opt = opt
         self.train = _option(opt, "phase") == "train"
-        self.scale = _whole(opt, "scale")
+        self.scales = _scales(opt)
+        self.enlarge = {scale: Enlarge(scale) for scale in self.scales} if _flag(opt, "enlarge") else None
         self.gt = _store(opt, "dataroot_gt")
         self.lq = None if opt.get("dataroot_lq") is None else _store(opt, "dataroot_lq")
         self.recipe = _recipe(opt, needed=self.lq is None)
@@ -73,6 +83,8 @@ class DegradationPairedDataset(Dataset[dict[str, Any]]):
         # Nothing to be done to the floats: then they can be made on arrival.
         self.plain = self.train and not any(opt.get(name) for name in ("color", "mean", "std"))
         self.travelling = False
+        self.batches = 0  # that this process made
+        self.drawn: int | None = None  # the scale of the batch at hand
         self.pairs = find_pairs(
             self.gt,
             self.lq,
@@ -92,54 +104,96 @@ class DegradationPairedDataset(Dataset[dict[str, Any]]):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         pair = self.pairs[index]
-        gt, lq = self._training_crop(index) if self.train else self._whole(pair)
-        return {
+        scale = self._draw_scale(index)
+        gt, lq = self._training_crop(index, scale) if self.train else self._whole(pair, scale)
+        item = {
             "lq": self._tensor(lq),
             "gt": self._tensor(gt),
             # BasicSR names results after the LR; without an LR file, after the HR.
             "lq_path": (self.lq or self.gt).path(pair.lq),
             "gt_path": self.gt.path(pair.gt),
         }
+        return item if self.enlarge or len(self.scales) == 1 else {**item, "scale": scale}
 
     def __getitems__(self, indices: list[int]) -> list[dict[str, Any]]:
         """The samples of a batch, as DataLoaders ask for them; in a worker their 8-bit images travel as `Levels`, which
         torch's `default_collate` knows and a `collate_fn` of one's own must expect."""
-        if torch.utils.data.get_worker_info() is None:
-            return [self[index] for index in indices]
-        self.travelling = self.plain
+        worker = torch.utils.data.get_worker_info()
+        self.travelling = self.plain and worker is not None
+        self.drawn = self.scales[self._chance_of_batch(indices[0], worker) % len(self.scales)]
         try:
             return [self[index] for index in indices]
         finally:
-            self.travelling = False
+            self.travelling, self.drawn = False, None
 
-    def _whole(self, pair: Pair) -> tuple[np.ndarray, np.ndarray]:
+    def _chance_of_batch(self, first: int, worker: Any) -> int:
+        """A number that the samples of a batch have in common, on all ranks."""
+        number = self.batches if worker is None else worker.id + self.batches * worker.num_workers
+        self.batches += 1
+        # Of BasicSR's sampler no rank knows where the others are; but all of them count batches alike.
+        return first.shared if isinstance(first, Place) else numbers(0, f"batch {number}")[0]
+
+    def _draw_scale(self, index: int) -> int:
+        if len(self.scales) == 1:
+            return self.scales[0]
+        if self.enlarge is None and self.drawn is not None:
+            return self.drawn
+        return self.scales[(chances_of(index)[2] >> 3) % len(self.scales)]  # the three bits below turn the image
+
+    def _whole(self, pair: Pair, scale: int) -> tuple[np.ndarray, np.ndarray]:
         gt = self.gt.read(pair.gt, **self.reading)
         if self.lq is not None:
             lq = self.lq.read(pair.lq, **self.reading)
         else:
-            lq = self._degrade(gt, noise_rng(self.recipe.seed if self.recipe else 0, self.gt.stem(pair.gt)))
+            lq = self._degrade(gt, scale, noise_rng(self.recipe.seed if self.recipe else 0, self.gt.stem(pair.gt)))
         # HR images that are no multiple of the scale lose the rest, as in the papers.
-        return gt[: lq.shape[0] * self.scale, : lq.shape[1] * self.scale], lq
+        gt = gt[: lq.shape[0] * scale, : lq.shape[1] * scale]
+        return gt, lq if self.enlarge is None else _enlarged(lq, self.enlarge[scale])
 
-    def _degrade(self, gt: np.ndarray, rng: np.random.Generator | None, region: Window | None = None) -> np.ndarray:
+    def _degrade(
+        self, gt: np.ndarray, scale: int, rng: np.random.Generator | None, region: Window | None = None
+    ) -> np.ndarray:
         assert self.recipe is not None  # __init__ saw to it
-        return self.recipe.degradation.apply(gt, self.scale, rng=rng, region=region)
+        return self.recipe.degradation.apply(gt, scale, rng=rng, region=region)
 
-    def _training_crop(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+    def _training_crop(self, index: int, scale: int) -> tuple[np.ndarray, np.ndarray]:
         chances = chances_of(index)
-        scale, size = self.scale, self.opt["gt_size"] // self.scale
-        height, width = (side // scale for side in self.sizes[index])
-        top, left = chances[0] % (height - size + 1), chances[1] % (width - size + 1)
-        gt, lq = self._crop(self.pairs[index], (top, left, size, size), (height, width), chances[3])
+        lq_size = self.sizes[index][0] // scale, self.sizes[index][1] // scale
+        if self.enlarge is None:
+            size = self.gt_size(scale) // scale
+            top, left = (chance % (side - size + 1) for chance, side in zip(chances[:2], lq_size, strict=True))
+            gt, lq = self._crop(self.pairs[index], (top, left, size, size), lq_size, scale, chances[3])
+        else:
+            gt, lq = self._enlarged_crop(self.pairs[index], chances, lq_size, scale, self.enlarge[scale])
 
         hflip = chances[2] & 1 and self.opt["use_hflip"]
         vflip = chances[2] & 2 and self.opt["use_rot"]
         transpose = chances[2] & 4 and self.opt["use_rot"]
         return _turned(gt, "gt", hflip, vflip, transpose), _turned(lq, "lq", hflip, vflip, transpose)
 
-    def _crop(self, pair: Pair, window: Window, lq_size: tuple[int, int], seed: int) -> tuple[np.ndarray, np.ndarray]:
+    def gt_size(self, scale: int) -> int:
+        """Side of the HR crop."""
+        size: int = self.opt["gt_size"] if self.opt.get("gt_size") is not None else self.opt["lq_size"] * scale
+        return size
+
+    def _enlarged_crop(
+        self, pair: Pair, chances: tuple[int, ...], lq_size: tuple[int, int], scale: int, enlarge: Enlarge
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """A crop anywhere in the HR image, and that of the whole enlarged LR image."""
+        size = self.gt_size(scale)
+        starts = [chance % (side * scale - size + 1) for chance, side in zip(chances[:2], lq_size, strict=True)]
+        # The LR pixels under it and around it; at the image's border there are fewer, and `enlarge` repeats the last.
+        firsts = [max(0, start // scale - REACH) for start in starts]
+        lasts = [min(side, -(-(start + size) // scale) + REACH) for start, side in zip(starts, lq_size, strict=True)]
+        (top, left), (bottom, right) = firsts, lasts
+        gt, lq = self._crop(pair, (top, left, bottom - top, right - left), lq_size, scale, chances[3])
+        y, x = (start - first * scale for start, first in zip(starts, firsts, strict=True))
+        return gt[y : y + size, x : x + size], _enlarged(lq, enlarge)[y : y + size, x : x + size]
+
+    def _crop(
+        self, pair: Pair, window: Window, lq_size: tuple[int, int], scale: int, seed: int
+    ) -> tuple[np.ndarray, np.ndarray]:
         """The HR and LR image of a window in LR pixels."""
-        scale = self.scale
         if self.lq is not None:
             gt = self.gt.crop(pair.gt, _scaled(window, scale), use="gt", **self.reading)
             return gt, self.lq.crop(pair.lq, window, use="lq", **self.reading)
@@ -153,13 +207,13 @@ class DegradationPairedDataset(Dataset[dict[str, Any]]):
         source = self.gt.crop(pair.gt, _scaled(around, scale), use="gt", **self.reading)
         inside = (top - first_row, left - first_column, height, width)
         rng = np.random.default_rng(seed) if self.recipe.degradation.kind == "DN" else None
-        lq = self._degrade(source, rng, inside)
+        lq = self._degrade(source, scale, rng, inside)
         top, left, height, width = _scaled(inside, scale)
         return source[top : top + height, left : left + width], lq
 
     def _tensor(self, image: np.ndarray) -> torch.Tensor | Levels:
-        """B, G, R or gray integers, H x W x C, to R, G, B floats from 0 to 1, C x H x W."""
-        peak = 255 if image.dtype == np.uint8 else 65535
+        """B, G, R or gray integers, or floats from 0 to 1, H x W x C, to R, G, B floats from 0 to 1, C x H x W."""
+        peak = {1: 255, 2: 65535, 4: 1}[image.itemsize]
         if self.opt.get("color") == "y":
             from basicsr.utils import bgr2ycbcr  # on first use, so that this module does not need BasicSR to be read
 
@@ -184,11 +238,12 @@ class DegradationPairedDataset(Dataset[dict[str, Any]]):
         with_alpha = []
         for pair in self.pairs:
             gt = self.gt.header(pair.gt)
+            scale = max(self.scales)  # asks for the most
             self.sizes.append((gt.height, gt.width))
             if gt.alpha:
                 with_alpha.append(self.gt.describe(pair.gt))
-            size = self.opt["gt_size"] if self.train else self.scale
-            if min(gt.height, gt.width) < size:
+            size = self.gt_size(scale) if self.train else scale
+            if min(gt.height, gt.width) // scale * scale < size:
                 raise ValueError(
                     f"{self.gt.describe(pair.gt)} is {gt.height}x{gt.width}, smaller than "
                     + (f"gt_size {size}: remove it or lower gt_size." if self.train else f"scale {size}: remove it.")
@@ -198,11 +253,11 @@ class DegradationPairedDataset(Dataset[dict[str, Any]]):
             lq = self.lq.header(pair.lq)
             if lq.alpha:
                 with_alpha.append(self.lq.describe(pair.lq))
-            expected = gt.height // self.scale, gt.width // self.scale
+            expected = gt.height // scale, gt.width // scale
             if (lq.height, lq.width) != expected:
                 raise ValueError(
                     f"{self.gt.describe(pair.gt)} is {gt.height}x{gt.width} and {self.lq.describe(pair.lq)} is "
-                    f"{lq.height}x{lq.width}: for scale {self.scale} it should be {expected[0]}x{expected[1]}. Check "
+                    f"{lq.height}x{lq.width}: for scale {scale} it should be {expected[0]}x{expected[1]}. Check "
                     "scale, and that the two belong together."
                 )
         if with_alpha:
@@ -215,13 +270,14 @@ class DegradationPairedDataset(Dataset[dict[str, Any]]):
 
     def _check_degradation(self, lq: ImageStore) -> None:
         """Does prepared data agree with the options?"""
+        (scale,) = self.scales  # prepared data is of one
         record = Record.read(lq.root)
         if record is not None:
             said = self.recipe or record.recipe
-            if record.scale != self.scale or record.recipe.at(self.scale) != said.at(self.scale):
+            if record.scale != scale or record.recipe.at(scale) != said.at(scale):
                 raise ValueError(
                     f"data set {self.opt.get('name')}: {lq.root} was made as x{record.scale} {record.recipe}, and the "
-                    f"options say x{self.scale} {said}: mend scale and degradation, or name other data."
+                    f"options say x{scale} {said}: mend scale and degradation, or name other data."
                 )
             if record.images != len(lq):
                 raise ValueError(
@@ -231,20 +287,20 @@ class DegradationPairedDataset(Dataset[dict[str, Any]]):
             for pair in self.pairs[:PAIRS_LOOKED_AT]:
                 # As they were made: neither cut to 8 bits nor turned into Y.
                 images = self.gt.read(pair.gt, keep_depth=True), lq.read(pair.lq, keep_depth=True)
-                if images[0].dtype == images[1].dtype and not self._made_as_said(*images):
+                if images[0].dtype == images[1].dtype and not self._made_as_said(*images, scale):
                     log.warning(
                         "Data set %s: the options say x%d %s, and %s looks like %s",
-                        self.opt.get("name"), self.scale, self.recipe, lq.describe(pair.lq), identify(*images),
+                        self.opt.get("name"), scale, self.recipe, lq.describe(pair.lq), identify(*images),
                     )  # fmt: skip
 
-    def _made_as_said(self, gt: np.ndarray, lq: np.ndarray) -> bool:
+    def _made_as_said(self, gt: np.ndarray, lq: np.ndarray, scale: int) -> bool:
         assert self.recipe is not None
         degradation = self.recipe.degradation
         if degradation.kind == "DN":
             found = identify(gt, lq)  # another noise is still of this kind; a tenth is beyond what the estimate errs
             said = degradation.noise or 0.0
             return found.kind == "DN" and abs((found.noise or 0.0) - said) < 0.1 * said
-        return bool((degradation.apply(gt, self.scale) != lq).mean() < SHARE_OF_TIES)
+        return bool((degradation.apply(gt, scale) != lq).mean() < SHARE_OF_TIES)
 
 
 def _scaled(window: Window, scale: int) -> Window:
@@ -262,6 +318,12 @@ def _turned(image: np.ndarray, use: str, hflip: Any, vflip: Any, transpose: Any)
     return image.reshape(*image.shape[:2], -1)  # of one channel OpenCV drops the axis
 
 
+def _enlarged(lq: np.ndarray, enlarge: Enlarge) -> np.ndarray:
+    """Integers, H x W x C, to float32 from 0 to 1 of the HR image's size."""
+    planes = to_floats(np.ascontiguousarray(lq.transpose(2, 0, 1)))
+    return enlarge(planes[None])[0].permute(1, 2, 0).numpy()
+
+
 def _option(opt: Mapping[str, Any], name: str) -> Any:
     if opt.get(name) is None:
         raise ValueError(f"data set {opt.get('name', '?')}: option {name} is missing.")
@@ -273,6 +335,27 @@ def _whole(opt: Mapping[str, Any], name: str) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise ValueError(f"data set {opt.get('name', '?')}: {name} is {value!r}; expected a whole number of 1 or more.")
     return value
+
+
+def _flag(opt: Mapping[str, Any], name: str) -> bool:
+    value = opt.get(name, False)
+    if not isinstance(value, bool):
+        raise ValueError(f"data set {opt.get('name', '?')}: {name} is {value!r}; expected true or false.")
+    return value
+
+
+def _scales(opt: Mapping[str, Any]) -> tuple[int, ...]:
+    scales, name = opt.get("scales"), opt.get("name", "?")
+    if scales is None:
+        return (_whole(opt, "scale"),)
+    if not isinstance(scales, list) or not scales or not all(type(one) is int and one >= 1 for one in scales):
+        raise ValueError(f"data set {name}: scales is {scales!r}; expected whole numbers, such as [2, 3, 4].")
+    for other, why in {"scale": "give one of the two", "dataroot_lq": "their LR images are made on the fly"}.items():
+        if opt.get(other) is not None:
+            raise ValueError(f"data set {name}: scales is {scales} and {other} is {opt[other]!r}: {why}.")
+    if opt["phase"] != "train":
+        raise ValueError(f"data set {name}: scales is {scales}; expected scale, one for each set that is validated.")
+    return tuple(scales)
 
 
 def _store(opt: Mapping[str, Any], option: str) -> ImageStore:
@@ -324,8 +407,17 @@ def _reading(opt: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check_training(opt: Mapping[str, Any], images: int) -> None:
-    name, size, scale = opt.get("name", "?"), _whole(opt, "gt_size"), opt["scale"]
-    if size % scale:
+    name, enlarge = opt.get("name", "?"), opt.get("enlarge")
+    if opt.get("lq_size") is not None:
+        size = _whole(opt, "lq_size")
+        if opt.get("gt_size") is not None or enlarge:
+            raise ValueError(f"data set {name}: lq_size is {size}: give gt_size or lq_size, and with enlarge gt_size.")
+    elif (size := _whole(opt, "gt_size")) and opt.get("scales") is not None and not enlarge:
+        raise ValueError(
+            f"data set {name}: gt_size is {size} and scales {opt['scales']}: give lq_size, of which each scale makes "
+            "its HR size, or enlarge: true."
+        )
+    elif not enlarge and size % (scale := opt["scale"]):
         raise ValueError(
             f"data set {name}: gt_size {size} is not a multiple of scale {scale}: "
             f"use {size // scale * scale or scale} or {(size // scale + 1) * scale}."

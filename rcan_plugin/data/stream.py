@@ -17,18 +17,20 @@ class Place(int):
 
     Attributes:
         chances: `CHANCES` whole numbers from 0 up to 2**62.
+        shared: one more, the same for all samples of a step, on all ranks.
     """
 
     chances: tuple[int, ...]
+    shared: int
 
-    def __new__(cls, index: int, chances: tuple[int, ...]) -> Place:
+    def __new__(cls, index: int, chances: tuple[int, ...], shared: int = 0) -> Place:
         """An index with its numbers."""
         place = super().__new__(cls, index)
-        place.chances = chances
+        place.chances, place.shared = chances, shared
         return place
 
-    def __reduce__(self) -> tuple[type[Place], tuple[int, tuple[int, ...]]]:
-        return Place, (int(self), self.chances)
+    def __reduce__(self) -> tuple[type[Place], tuple[int, tuple[int, ...], int]]:
+        return Place, (int(self), self.chances, self.shared)
 
 
 def chances_of(index: int) -> tuple[int, ...]:
@@ -49,10 +51,14 @@ class StreamSampler(Sampler[int]):
         num_replicas, rank: how many ranks share the stream, and which this is.
         ratio: how often each image comes in an epoch.
         seed: the run's.
+        batch: samples of a rank in a step.
     """
 
-    def __init__(self, dataset: Sized, num_replicas: int, rank: int, ratio: float = 1, seed: int = 0) -> None:
+    def __init__(
+        self, dataset: Sized, num_replicas: int, rank: int, ratio: float = 1, seed: int = 0, batch: int = 1
+    ) -> None:
         self.dataset, self.num_replicas, self.rank, self.seed = dataset, num_replicas, rank, seed
+        self.step = batch * num_replicas
         self.num_samples = math.ceil(len(dataset) * ratio / num_replicas)
         self.epoch = 0
         self.had = (0, 0)
@@ -73,9 +79,12 @@ class StreamSampler(Sampler[int]):
         # Said of one epoch and not of the next iterator: BasicSR makes one that it throws away before it begins.
         skip = self.had[1] if self.epoch == self.had[0] else 0
         for offset in range(self.rank + skip * self.num_replicas, total, self.num_replicas):
-            yield Place(order[offset] % len(self.dataset), _numbers(self.seed, self.epoch * total + offset))
+            chances = numbers(self.seed, self.epoch * total + offset)
+            shared = numbers(self.seed, f"step {self.epoch} {offset // self.step}")[0]
+            yield Place(order[offset] % len(self.dataset), chances, shared)
 
 
-def _numbers(seed: int, position: int) -> tuple[int, ...]:
+def numbers(seed: int, position: int | str) -> tuple[int, ...]:
+    """`CHANCES` numbers from 0 up to 2**62 that depend on a seed and a place alone."""
     digest = hashlib.blake2b(f"{seed}/{position}".encode(), digest_size=8 * CHANCES).digest()
     return tuple(int.from_bytes(digest[i : i + 8], "little") >> 2 for i in range(0, len(digest), 8))

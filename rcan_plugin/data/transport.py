@@ -25,11 +25,13 @@ class Levels:
 
 
 def to_floats(values: np.ndarray) -> torch.Tensor:
-    """Integers to floats from 0 to 1, exactly v / 255 or v / 65535; what lies in `values` may be overwritten then.
+    """Integers to floats from 0 to 1, exactly v / 255 or v / 65535; floats stay. `values` may be overwritten then.
 
     Args:
-        values: uint8 or uint16, of any shape.
+        values: uint8, uint16 or float32, of any shape.
     """
+    if values.dtype == np.float32:
+        return torch.from_numpy(values).clone()
     if values.dtype != np.uint8:
         return torch.from_numpy(values).float().div_(65535)
     # v / 256 + v / 256 / 255 is v / 255, for each of the 256 values rounded to the same float. A division takes longer.

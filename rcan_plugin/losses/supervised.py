@@ -1,7 +1,7 @@
 """Losses of networks with one output or several, in the scale that the published learning rates belong to.
 
-Caffe and MatConvNet sum over the pixels of an image and take the mean over the batch, where torch's losses take the mean
-over both: with those, a rate of 0.1 for a 41x41 patch would be 840 times too low.
+Caffe and MatConvNet sum over the pixels of an image and take the mean over the batch, where torch's losses take the
+mean over both: with those, a rate of 0.1 for a 41x41 patch would be 840 times too low.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class EuclideanLoss(nn.Module):
 
 
 class RecursiveLoss(nn.Module):
-    """DRCN's: alpha * l1 + (1 - alpha) * l2, "Deeply-Recursive Convolutional Network" (CVPR 2016), equations of section 3.2.
+    """DRCN's: alpha * l1 + (1 - alpha) * l2, "Deeply-Recursive Convolutional Network" (CVPR 2016), section 3.2.
 
     l1 is the mean over the recursions' predictions, l2 is of the final output, both half the squared differences. The
     paper starts with a high alpha and lowers it, by what schedule it does not say: here from `alpha` down to 0 along a
@@ -78,8 +78,8 @@ class RecursiveLoss(nn.Module):
 class PyramidLoss(nn.Module):
     """LapSRN's: Charbonnier at each level, sqrt(d^2 + eps^2), summed over an image, mean over the batch.
 
-    "Deep Laplacian Pyramid Networks" (CVPR 2017), equation 2, with eps 1e-3; the target of a lower level is the HR image
-    reduced by bicubic, as `imresize` in the authors' `getBatch`.
+    "Deep Laplacian Pyramid Networks" (CVPR 2017), equation 2, with eps 1e-3; the target of a lower level is the HR
+    image reduced by bicubic, as `imresize` in the authors' `getBatch`.
 
     Args:
         loss_weight: factor.

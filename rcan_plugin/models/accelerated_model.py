@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import random
 import warnings
 from collections import OrderedDict
@@ -23,6 +24,7 @@ from torch.utils.data import DataLoader, default_collate
 from tqdm import tqdm
 
 from rcan_plugin.degradations import imresize
+from rcan_plugin.losses.supervised import EuclideanLoss, PyramidLoss, RecursiveLoss
 
 from . import checkpoints
 from .enlarge import official_chop, self_ensemble, tiled
@@ -31,6 +33,9 @@ from .settings import PRECISIONS, Settings
 from .steps import Guard, clip
 
 Batch = dict[str, Any]
+
+SUPERVISED = (EuclideanLoss, PyramidLoss, RecursiveLoss)
+"""Losses of several outputs."""
 
 
 class AcceleratedSRModel(SRModel):
@@ -47,7 +52,8 @@ class AcceleratedSRModel(SRModel):
         guard: {factor: F, stop_after: N}: a step whose loss or gradients are not finite, or whose loss is above F
             times its running mean, is not taken; after N such in a row training stops. On a GPU it costs no waiting
             with Adam or AdamW and `fused: true`.
-        optim_g: any optimiser of `torch.optim` by its name, with its own settings, `fused: true` among them.
+        optim_g: any optimiser of `torch.optim` by its name, with its own settings, `fused: true` among them; with
+            `layer_rates: {PART: FACTOR}` parameters with PART in their name learn at FACTOR times the rate.
         scheduler: BasicSR's, or {type: WarmupCosineLR, total, warmup, eta_min}.
         ema_decay: as in BasicSR; buffers are taken over.
     Under `val`:
@@ -57,6 +63,9 @@ class AcceleratedSRModel(SRModel):
         A metric's crop_border may be `scale`, the validated set's own.
     Under `logger`:
         keep_last: N keeps the newest N checkpoints. Those of the best validation are kept as `net_g_best.pth`.
+
+    A network that gives several outputs in training, the final one last, is supervised in all of them by this plugin's
+    losses, in the last alone by others. A network with `scales` is called with the scale of the data.
 
     `log_dict` holds the losses of the last step on the device, this process's alone; `get_current_log` gives numbers.
 
@@ -96,11 +105,24 @@ class AcceleratedSRModel(SRModel):
         self.guard = Guard(self.device, *self.settings.guard) if self.settings.guard else None
 
     def get_optimizer(self, optim_type: str, params: Any, lr: float, **kwargs: Any) -> torch.optim.Optimizer:
-        """Any optimiser of `torch.optim`.
+        """Any optimiser of `torch.optim`, with rates of their own for parts of the network.
 
         Raises:
-            ValueError: there is none of that name.
+            ValueError: there is none of that name; no parameter has a part's name.
         """
+        if rates := kwargs.pop("layer_rates", None):
+            names = {parameter: name for name, parameter in self.get_bare_model(self.net_g).named_parameters()}
+            for part in rates:
+                if not any(part in name for name in names.values()):
+                    raise ValueError(
+                        f"train: optim_g: layer_rates names {part!r}; expected a part of a parameter's name, such as "
+                        f"{next(iter(names.values()))!r}."
+                    )
+            groups: dict[float, list[torch.nn.Parameter]] = {}
+            for parameter in params:
+                factors = [factor for part, factor in rates.items() if part in names[parameter]]
+                groups.setdefault(math.prod(factors), []).append(parameter)
+            params = [{"params": members, "lr": lr * factor} for factor, members in groups.items()]
         return optimizer_class(optim_type)(params, lr=lr, **kwargs)
 
     def setup_schedulers(self) -> None:
@@ -134,6 +156,7 @@ class AcceleratedSRModel(SRModel):
         if "gt" in data:
             self.gt: torch.Tensor = data["gt"].to(self.device, non_blocking=True)
         self.names: list[str] = list(data.get("gt_path") or data.get("lq_path") or [])
+        self.scale = int(data["scale"][0]) if "scale" in data else self.opt.get("scale")  # one for the whole batch
 
     @property
     def _memory_format(self) -> torch.memory_format:
@@ -143,6 +166,8 @@ class AcceleratedSRModel(SRModel):
         """One step."""
         self._restore_random_states()
         self.optimizer_g.zero_grad()
+        if hasattr(self.cri_pix, "current_iter"):
+            self.cri_pix.current_iter = current_iter
         try:
             self._step(self._backward())
         except torch.OutOfMemoryError as error:
@@ -159,7 +184,7 @@ class AcceleratedSRModel(SRModel):
         for number, (lq, gt) in enumerate(parts, start=1):
             with self._synchronised(number == len(parts)):
                 with torch.autocast(self.device.type, PRECISIONS.get(self.settings.amp or ""), bool(self.settings.amp)):
-                    output = self.net_g(lq)
+                    output = self.net_g(lq, *self._scale_for(self.net_g, self.scale))
                 losses = self.losses_of(output, gt)
                 share = len(lq) / len(self.lq)  # the last part may be smaller
                 total = torch.stack(list(losses.values())).sum() * share
@@ -178,11 +203,11 @@ class AcceleratedSRModel(SRModel):
     def losses_of(self, output: Any, gt: torch.Tensor) -> dict[str, torch.Tensor]:
         """The losses of SRModel by their names in the log; their sum is what is trained on."""
         losses = {}
-        output = output.float()
+        final = (output if isinstance(output, torch.Tensor) else output[-1]).float()
         if self.cri_pix:
-            losses["l_pix"] = self.cri_pix(output, gt)
+            losses["l_pix"] = self.cri_pix(output if isinstance(self.cri_pix, SUPERVISED) else final, gt)
         if self.cri_perceptual:
-            for name, loss in zip(("l_percep", "l_style"), self.cri_perceptual(output, gt), strict=True):
+            for name, loss in zip(("l_percep", "l_style"), self.cri_perceptual(final, gt), strict=True):
                 if loss is not None:
                     losses[name] = loss
         return losses
@@ -194,7 +219,7 @@ class AcceleratedSRModel(SRModel):
             self.scaler.unscale_(optimizer)
         refused = self.guard.refuses(total, [one.grad for one in parameters]) if self.guard else None
         if self.settings.grad_clip:
-            clip(parameters, *self.settings.grad_clip, lr=optimizer.param_groups[0]["lr"])
+            clip(optimizer, *self.settings.grad_clip)
         if refused is None:
             self.scaler.step(optimizer)
         elif isinstance(self.optimizer_g, (torch.optim.Adam, torch.optim.AdamW)) and optimizer.defaults["fused"]:
@@ -238,6 +263,21 @@ class AcceleratedSRModel(SRModel):
             log["skipped"] = int(self.guard.skipped)
         return log
 
+    def _scale_for(self, net: torch.nn.Module, scale: int | None) -> list[int]:
+        """What a network with several scales is called with besides the image.
+
+        Raises:
+            ValueError: the data has no scale.
+        """
+        if not hasattr(self.get_bare_model(net), "scales"):
+            return []
+        if scale is None:
+            raise ValueError(
+                f"{type(self.get_bare_model(net)).__name__} needs the scale of the data: give each data set a scale, "
+                "and that for training scales."
+            )
+        return [scale]
+
     # Validation
 
     @torch.no_grad()
@@ -248,16 +288,19 @@ class AcceleratedSRModel(SRModel):
         dataset: Any = dataloader.dataset
         scale = dataset.opt.get("scale")
         rank, world = (self.opt["rank"], self.opt["world_size"]) if self.opt["dist"] else (0, 1)
+        if world > 1:
+            for buffer in self.get_bare_model(self.net_g).buffers():
+                torch.distributed.broadcast(buffer, 0)  # running means: the checkpoint's are those of rank 0
         indices = range(rank, len(dataset), world)
         found: dict[int, dict[str, float]] = {}
         for number, index in enumerate(tqdm(indices, dataset.opt["name"], disable=not self.opt["val"].get("pbar"))):
             data = default_collate([dataset[index]])
             name = Path(data["lq_path"][0]).stem
-            images = self._images(data, scale)
+            images = self._images(data, scale, 1 if dataset.opt.get("enlarge") else scale)
             if save_img:
                 imwrite(images["img"], self._path_of_result(dataset.opt["name"], name, current_iter))
             if tb_logger and "img2" in images and number < self.settings.pictures:
-                strip = _strip(data["lq"], images, scale)
+                strip = _strip(data["lq"], images)
                 tb_logger.add_image(f"{dataset.opt['name']}/{name}", strip, current_iter, dataformats="HWC")
             found[index] = self._metrics(images, scale)
         if world > 1:
@@ -267,22 +310,23 @@ class AcceleratedSRModel(SRModel):
         if any(found.values()):
             self._report(dataset.opt["name"], [found[index] for index in sorted(found)], current_iter, tb_logger)
 
-    def _images(self, data: Batch, scale: int | None) -> dict[str, np.ndarray]:
-        """SR and HR as BasicSR's metrics take them."""
+    def _images(self, data: Batch, scale: int | None, factor: int | None) -> dict[str, np.ndarray]:
+        """SR and HR as BasicSR's metrics take them; of a set of some scale, by which the network enlarges or not."""
         lq = data["lq"]
         if not isinstance(self.settings.tile, tuple):
             lq = lq.to(self.device)  # else each tile goes by itself
-        images = {"img": tensor2img([self.enlarge(lq, scale)])}
+        images = {"img": tensor2img([self.enlarge(lq, scale, factor)])}
         if "gt" in data:
             images["img2"] = tensor2img([data["gt"]])
         return images
 
-    def enlarge(self, lq: torch.Tensor, scale: int | None) -> torch.Tensor:
+    def enlarge(self, lq: torch.Tensor, scale: int | None, factor: int | None = None) -> torch.Tensor:
         """The network's result, with EMA where there is one, in tiles and averaged over eight turns if so set.
 
         Args:
             lq: N x C x H x W.
-            scale: of the result; only tiles need to know it.
+            scale: of the data; only tiles and networks of several scales need to know it.
+            factor: by which the result is larger, if that is not the scale, since the LR image is enlarged already.
         """
         net = getattr(self, "net_g_ema", None) or self.get_bare_model(self.net_g)
         was_training = net.training
@@ -290,14 +334,15 @@ class AcceleratedSRModel(SRModel):
 
         def plain(image: torch.Tensor) -> torch.Tensor:
             # Not `net(image)`: a compiled network would be compiled anew for each size.
-            return net.forward(image.contiguous(memory_format=self._memory_format))
+            return net.forward(image.contiguous(memory_format=self._memory_format), *self._scale_for(net, scale))
 
         def in_parts(image: torch.Tensor) -> torch.Tensor:
             if self.settings.tile == "official_chop":
                 return official_chop(plain, image)
             if isinstance(self.settings.tile, tuple):
                 # Of a set without a scale it says what is missing.
-                return tiled(plain, image, scale, *self.settings.tile, device=self.device)  # type: ignore[arg-type]
+                times: Any = factor or scale
+                return tiled(plain, image, times, *self.settings.tile, device=self.device)
             return plain(image)
 
         try:
@@ -308,7 +353,7 @@ class AcceleratedSRModel(SRModel):
     def test(self) -> None:
         """BasicSR's, by `enlarge`: of `self.lq`, to `self.output`."""
         with torch.no_grad():
-            self.output = self.enlarge(self.lq, self.opt.get("scale"))
+            self.output = self.enlarge(self.lq, self.scale)
 
     def _metrics(self, images: dict[str, np.ndarray], scale: int | None) -> dict[str, float]:
         """Of a set without HR images those alone that need none."""
@@ -427,8 +472,10 @@ class AcceleratedSRModel(SRModel):
     def _reschedule(self, state: Mapping[str, Any]) -> None:
         """The schedulers of the options as they are now, brought to the state's iteration."""
         for optimizer in self.optimizers:
-            for group in optimizer.param_groups:
-                settings = {key: value for key, value in self.rates["optim_g"].items() if key != "type"}
+            # A new one has the rates of each group; those of the state are overwritten.
+            fresh = self.get_optimizer(params=self.net_g.parameters(), **_optimizer_arguments(self.rates["optim_g"]))
+            for group, new in zip(optimizer.param_groups, fresh.param_groups, strict=True):
+                settings = {key: value for key, value in new.items() if key != "params"}
                 group.update(settings, initial_lr=settings["lr"])
         self.schedulers.clear()
         self.opt["train"]["scheduler"] = deepcopy(self.rates["scheduler"])
@@ -492,9 +539,13 @@ def _in_our_way(state: Mapping[str, Any], optimizer: torch.optim.Optimizer) -> d
     return {**state, "param_groups": groups}
 
 
-def _strip(lq: torch.Tensor, images: Mapping[str, np.ndarray], scale: int) -> np.ndarray:
+def _optimizer_arguments(option: Mapping[str, Any]) -> dict[str, Any]:
+    return {"optim_type" if key == "type" else key: value for key, value in option.items()}
+
+
+def _strip(lq: torch.Tensor, images: Mapping[str, np.ndarray]) -> np.ndarray:
     """Bicubic, SR and HR side by side, R, G, B."""
-    bicubic = imresize(tensor2img([lq]), scale)
+    bicubic = imresize(tensor2img([lq]), images["img"].shape[0] // lq.shape[-2])
     panels = [panel if panel.ndim == 3 else panel[..., None] for panel in (bicubic, images["img"], images["img2"])]
     height = min(panel.shape[0] for panel in panels)
     return np.concatenate([panel[:height].repeat(3 // panel.shape[2], 2) for panel in panels], axis=1)[..., ::-1]

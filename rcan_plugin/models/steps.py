@@ -31,22 +31,22 @@ def is_number(value: Any, kinds: type | tuple[type, ...]) -> bool:
     return isinstance(value, kinds) and not isinstance(value, bool)
 
 
-def clip(parameters: Iterable[torch.nn.Parameter], kind: str, number: float, lr: float) -> None:
+def clip(optimizer: torch.optim.Optimizer, kind: str, number: float) -> None:
     """Clip gradients in place.
 
     Args:
-        parameters: whose gradients.
+        optimizer: whose parameters' gradients.
         kind: `norm`: the norm of all of them together to `number`; `value`: each value to -number..number;
-            `adjustable`: each value to -number / lr..number / lr, "Accurate Image Super-Resolution Using Very Deep
-            Convolutional Networks" (CVPR 2016), adjustable gradient clipping.
+            `adjustable`: each value to -number / lr..number / lr, lr being the parameter's rate in this step: "Accurate
+            Image Super-Resolution Using Very Deep Convolutional Networks" (CVPR 2016), adjustable gradient clipping.
         number: the bound, theta.
-        lr: the learning rate of this step.
     """
-    parameters = list(parameters)
     if kind == "norm":
-        torch.nn.utils.clip_grad_norm_(parameters, number)
-    else:
-        torch.nn.utils.clip_grad_value_(parameters, number / lr if kind == "adjustable" and lr > 0 else number)
+        torch.nn.utils.clip_grad_norm_([one for group in optimizer.param_groups for one in group["params"]], number)
+        return
+    for group in optimizer.param_groups:
+        bound = number / group["lr"] if kind == "adjustable" and group["lr"] > 0 else number
+        torch.nn.utils.clip_grad_value_(group["params"], bound)
 
 
 class Guard:

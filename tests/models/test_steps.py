@@ -38,7 +38,7 @@ def test_clipping_of_known_gradients(kind, number, lr, expected):
     parameters = [nn.Parameter(torch.zeros(2)), nn.Parameter(torch.zeros(1))]
     for parameter, gradient in zip(parameters, ([3.0, -4.0], [12.0]), strict=True):
         parameter.grad = torch.tensor(gradient)
-    clip(parameters, kind, number, lr)
+    clip(torch.optim.SGD(parameters, lr=lr), kind, number)
     for parameter, gradient in zip(parameters, expected, strict=True):
         torch.testing.assert_close(parameter.grad, torch.tensor(gradient), rtol=1e-5, atol=0)
 
