@@ -38,6 +38,9 @@ setup(
         "tqdm",
         "yapf",
     ],
-    extras_require={"dev": ["mypy", "pytest", "pytest-xdist", "ruff", "types-PyYAML", "types-requests", "types-tqdm"]},
+    extras_require={
+        "plots": ["matplotlib"],  # benchmarks/training/draw.py
+        "dev": ["mypy", "pytest", "pytest-xdist", "ruff", "types-PyYAML", "types-requests", "types-tqdm"],
+    },
     entry_points={"torch.backends": ["rcan_plugin = rcan_plugin.autoload:load"]},
 )

@@ -12,12 +12,27 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from basicsr.metrics import calculate_psnr
+from basicsr.utils import tensor2img
 
+from rcan_plugin.archs import DRRNArch
+from rcan_plugin.data.paired_dataset import DegradationPairedDataset
 from rcan_plugin.models import checkpoints
 from tests.conftest import ROOT, write_options
 from tests.data.tiny import picture, write
 from tests.forks import Forks, Run
-from tests.test_resume import NETWORK, TOTAL, ended_as, models, same, start_at, states, stopped, training
+from tests.test_resume import (
+    NETWORK,
+    TOTAL,
+    ended_as,
+    models,
+    same,
+    several_scales,
+    start_at,
+    states,
+    stopped,
+    training,
+)
 
 # In front of a hook that changes the model.
 MODEL = "import os, torch; from rcan_plugin.models.accelerated_model import AcceleratedSRModel as Model\n"
@@ -118,6 +133,73 @@ def test_ranks_share_validation_and_its_figures_are_those_of_one(images, forks, 
     assert len(exactly[0]) == 1 and exactly[0] == exactly[1] == exactly[2]
     saved = [[Path(path).name for path in re.findall("saved (.*)", text)] for text in said]
     assert saved == [[f"{i}_1.png" for i in range(rank, images, 2)] for rank in range(2)]
+
+
+@pytest.mark.parametrize("ema_decay", [0, 0.9])
+def test_running_means_are_validated_as_they_are_saved(ema_decay, forks, tmp_path):
+    """Each rank has its own; the figures are those of the first one's, whoever had which image."""
+    hook = MODEL + (
+        "report, rank = Model._report, os.environ['RANK']\n"
+        "def tell(self, *rest): report(self, *rest); print('exactly', self.metric_results)\n"
+        "def keep(self, at):\n"
+        "    step(self, at)\n"
+        "    torch.save(self.get_bare_model(self.net_g).state_dict(), f'rank{rank}_{at}.pt')\n"
+        "step, Model.optimize_parameters, Model._report = Model.optimize_parameters, keep, tell"
+    )
+    folder = training(tmp_path, network="DRRNArch", save=2, total_iter=2, ema_decay=ema_decay)
+    settings = {"num_in_ch": 3, "num_feat": 4, "num_unit": 2, "upscale": 2}
+    psnr = {"type": "calculate_psnr", "crop_border": 2, "test_y_channel": True}
+    change(folder, network_g={"type": "DRRNArch", **settings}, val__val_freq=2, val__metrics={"psnr": psnr})
+    said = [run.ends() for run in pair(forks, folder, hook=hook)]
+
+    first, second = (torch.load(folder / f"rank{rank}_2.pt") for rank in range(2))
+    differ = {name for name, value in first.items() if not torch.equal(value, second[name])}
+    assert differ == {name for name in first if name.endswith(("running_mean", "running_var"))}
+    saved = checkpoints.load(models(folder) / "net_g_2.pth")
+    assert same(saved["params"], first)
+    net = DRRNArch(**settings).eval()
+    net.load_state_dict(saved["params_ema" if ema_decay else "params"])
+    opt = yaml.safe_load((folder / "tiny.yml").read_text())["datasets"]["val"]
+    images = DegradationPairedDataset({**opt, "phase": "val", "scale": 2})
+    assert len(images) == 3
+    with torch.no_grad():
+        values = [
+            calculate_psnr(tensor2img(net(item["lq"][None])), tensor2img(item["gt"]), 2, test_y_channel=True)
+            for item in images
+        ]
+    for text in said:
+        assert re.findall("exactly (.*)", text) == [str({"psnr": float(sum(values) / 3)})] * 2, (
+            "at iteration 2, and at the end"
+        )
+
+
+def test_ranks_train_the_same_scale_of_several(forks, tmp_path):
+    hook = MODEL + (
+        "step, rank = Model.optimize_parameters, os.environ['RANK']\n"
+        "def keep(self, at):\n"
+        "    step(self, at)\n"
+        "    print('step', at, self.scale, tuple(self.gt.shape))\n"
+        "    weights = {**self.get_bare_model(self.net_g).state_dict()}\n"
+        "    torch.save((weights, self.lq), f'rank{rank}_{at}.pt')\n"
+        "Model.optimize_parameters = keep"
+    )
+    folder = several_scales(tmp_path, "MDSRArch", save=4, total_iter=4)
+    change(folder, val__val_freq=4)
+    said = [run.ends() for run in pair(forks, folder, hook=hook)]
+    steps = [re.findall(r"^step (\d+) (\d) \(2, 3, (\d+), ", text, re.MULTILINE) for text in said]
+    assert steps[0] == steps[1] and [int(at) for at, _, _ in steps[0]] == [1, 2, 3, 4]
+    scales = [int(scale) for _, scale, _ in steps[0]]
+    assert set(scales) == {2, 3} and [int(size) for _, _, size in steps[0]] == [8 * scale for scale in scales]
+    before = None
+    for at, scale in enumerate(scales, start=1):
+        (first, lq), (second, other) = (torch.load(folder / f"rank{rank}_{at}.pt") for rank in range(2))
+        assert same(first, second) and not torch.equal(lq, other)
+        if before is not None:
+            kept = {name for name, value in first.items() if torch.equal(value, before[name])}
+            assert kept == {name for name in first if f".x{5 - scale}." in name}, "the other scale's branches"
+        before = first
+    assert same(checkpoints.load(models(folder) / "net_g_4.pth")["params"], before)
+    assert [said[0].count(f"Validation valid_x{scale}\n") for scale in (2, 3)] == [2, 2]
 
 
 @pytest.mark.parametrize("spoilt", ["data['lq'][0, 0, 0, 0] = float('nan')", "data['gt'] += 1e6"])

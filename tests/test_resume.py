@@ -59,6 +59,29 @@ def training(
     return folder
 
 
+SEVERAL = {
+    "MDSRArch": ({"num_block": 1, "scales": [2, 3]}, {"lq_size": 8}, {}),
+    "VDSRArch": ({"num_in_ch": 3, "num_layers": 3}, {"gt_size": 17, "enlarge": True}, {"enlarge": True}),
+}
+"""Networks of several scales: of each its settings, those of the data it learns from, and of what is validated."""
+
+
+def several_scales(folder: Path, network: str, **settings) -> Path:
+    """`training` of one network for x2 and x3, with a set for each to validate."""
+    training(folder, network=network, **settings)
+    opt = yaml.safe_load((folder / "tiny.yml").read_text())
+    del opt["scale"], opt["datasets"]["train"]["gt_size"]
+    own, learned, validated = SEVERAL[network]
+    opt |= {"find_unused_parameters": network == "MDSRArch", "network_g": {"type": network, "num_feat": 4, **own}}
+    opt["datasets"]["train"] |= {"scales": [2, 3], **learned}
+    val = opt["datasets"].pop("val")
+    opt["datasets"] |= {f"val_{x}": {**val, "name": f"valid_x{x}", "scale": x, **validated} for x in (2, 3)}
+    for metric in opt["val"]["metrics"].values():
+        metric["crop_border"] = "scale"
+    write_options(folder / "tiny.yml", opt)
+    return folder
+
+
 def models(folder: Path) -> Path:
     return folder / "experiments/tiny/models"
 
@@ -193,6 +216,36 @@ def test_killed_while_saving(moment, found, forks, unbroken, tmp_path):
     said = forks.start(folder, *opt, hook=NETWORK).ends()
     assert start_at(found) in said and "cannot be gone on from" not in said
     ended_as(unbroken, folder)
+
+
+@pytest.mark.parametrize("network", SEVERAL)
+def test_scales_are_drawn_as_if_nothing_had_happened(network, forks, tmp_path):
+    """One for each batch, or for each sample; killed in an epoch, stopped at its end, with workers and without."""
+    hook = (
+        "from rcan_plugin.models.accelerated_model import AcceleratedSRModel as M; step = M.optimize_parameters\n"
+        "def tell(self, at):\n"
+        "    step(self, at); print('step', at, self.scale, self.gt.shape[-1], flush=True)\n"
+        "    if at == KILLED: kill()\n"
+        "M.optimize_parameters = tell\n"
+    )
+    folder, whole = (several_scales(tmp_path / name, network, save=2, total_iter=14) for name in ("parts", "whole"))
+    plain = KILL + "KILLED = 0\n" + hook
+    expected = forks.start(whole, "-opt", "tiny.yml", hook=plain).ends()
+    opt = ("-opt", "tiny.yml", "--auto_resume", "--force_yml")
+    workers = "datasets:train:num_worker_per_gpu={}".format
+    said = forks.start(folder, *opt, workers(1), hook=KILL + "KILLED = 5\n" + hook).ends(-signal.SIGKILL)
+    found = [re.findall("^step .*", said, re.MULTILINE)[:4]]
+    for last, number, start in ((12, 0, 4), (14, 2, 12)):
+        said = forks.start(folder, *opt, f"train:total_iter={last}", workers(number), hook=plain).ends()
+        assert start_at(start) in said
+        found.append(re.findall("^step .*", said, re.MULTILINE))
+    steps = re.findall("^step .*", expected, re.MULTILINE)
+    assert [one for part in found for one in part] == steps and len(steps) == 14
+    sizes = {"MDSRArch": {"2 16", "3 24"}, "VDSRArch": {"None 17"}}[network]
+    assert {" ".join(one.split()[2:]) for one in steps} == sizes
+    ended_as(whole, folder, 14)
+    one, other = (checkpoints.load(states(run) / "14.state") for run in (folder, whole))
+    assert same(one, other) and one["best"].keys() == {"valid_x2", "valid_x3"}
 
 
 @pytest.fixture

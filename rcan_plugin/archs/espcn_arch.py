@@ -35,6 +35,8 @@ class ESPCNArch(nn.Module):
     ) -> None:
         super().__init__()
         whole_numbers("ESPCNArch", num_in_ch=num_in_ch, upscale=upscale)
+        if len(num_feats) != 2:
+            raise ValueError(f"ESPCNArch: num_feats={num_feats!r}: expected two numbers of channels, such as [64, 32].")
         first, second = num_feats
         self.num_in_ch, self.upscale = num_in_ch, upscale
         self.conv1 = conv(num_in_ch, first, 5, bias)

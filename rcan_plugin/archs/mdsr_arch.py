@@ -70,7 +70,10 @@ class MDSRArch(nn.Module):
             {f"x{scale}": nn.Sequential(*(ResBlock(num_feat, 5) for _ in range(2))) for scale in scales}
         )
         self.body = nn.Sequential(*(ResBlock(num_feat) for _ in range(num_block)), conv(num_feat, num_feat, 3))
-        self.upsample = nn.ModuleDict({f"x{scale}": upsampler(scale, num_feat) for scale in scales})
+        try:
+            self.upsample = nn.ModuleDict({f"x{scale}": upsampler(scale, num_feat) for scale in scales})
+        except ValueError as error:
+            raise ValueError(f"MDSRArch: scales={scales!r}: {error}") from None
         tail = conv(num_feat, num_in_ch, 3)
         self.conv_last = nn.ModuleDict(
             {f"x{scale}": tail if shared_tail else conv(num_feat, num_in_ch, 3) for scale in scales}

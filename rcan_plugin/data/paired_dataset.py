@@ -84,7 +84,6 @@ class DegradationPairedDataset(Dataset[dict[str, Any]]):
         self.plain = self.train and not any(opt.get(name) for name in ("color", "mean", "std"))
         self.travelling = False
         self.batches = 0  # that this process made
-        self.drawn: int | None = None  # the scale of the batch at hand
         self.pairs = find_pairs(
             self.gt,
             self.lq,
@@ -103,8 +102,10 @@ class DegradationPairedDataset(Dataset[dict[str, Any]]):
         return len(self.pairs)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
+        return self._sample(index, self._draw_scale(index))
+
+    def _sample(self, index: int, scale: int) -> dict[str, Any]:
         pair = self.pairs[index]
-        scale = self._draw_scale(index)
         gt, lq = self._training_crop(index, scale) if self.train else self._whole(pair, scale)
         item = {
             "lq": self._tensor(lq),
@@ -113,18 +114,18 @@ class DegradationPairedDataset(Dataset[dict[str, Any]]):
             "lq_path": (self.lq or self.gt).path(pair.lq),
             "gt_path": self.gt.path(pair.gt),
         }
-        return item if self.enlarge or len(self.scales) == 1 else {**item, "scale": scale}
+        return item if self.enlarge or self.opt.get("scales") is None else {**item, "scale": scale}
 
     def __getitems__(self, indices: list[int]) -> list[dict[str, Any]]:
         """The samples of a batch, as DataLoaders ask for them; in a worker their 8-bit images travel as `Levels`, which
         torch's `default_collate` knows and a `collate_fn` of one's own must expect."""
         worker = torch.utils.data.get_worker_info()
         self.travelling = self.plain and worker is not None
-        self.drawn = self.scales[self._chance_of_batch(indices[0], worker) % len(self.scales)]
+        scale = self.scales[self._chance_of_batch(indices[0], worker) % len(self.scales)]
         try:
-            return [self[index] for index in indices]
+            return [self._sample(index, self._draw_scale(index) if self.enlarge else scale) for index in indices]
         finally:
-            self.travelling, self.drawn = False, None
+            self.travelling = False
 
     def _chance_of_batch(self, first: int, worker: Any) -> int:
         """A number that the samples of a batch have in common, on all ranks."""
@@ -136,8 +137,6 @@ class DegradationPairedDataset(Dataset[dict[str, Any]]):
     def _draw_scale(self, index: int) -> int:
         if len(self.scales) == 1:
             return self.scales[0]
-        if self.enlarge is None and self.drawn is not None:
-            return self.drawn
         return self.scales[(chances_of(index)[2] >> 3) % len(self.scales)]  # the three bits below turn the image
 
     def _whole(self, pair: Pair, scale: int) -> tuple[np.ndarray, np.ndarray]:
@@ -238,18 +237,14 @@ class DegradationPairedDataset(Dataset[dict[str, Any]]):
         with_alpha = []
         for pair in self.pairs:
             gt = self.gt.header(pair.gt)
-            scale = max(self.scales)  # asks for the most
             self.sizes.append((gt.height, gt.width))
             if gt.alpha:
                 with_alpha.append(self.gt.describe(pair.gt))
-            size = self.gt_size(scale) if self.train else scale
-            if min(gt.height, gt.width) // scale * scale < size:
-                raise ValueError(
-                    f"{self.gt.describe(pair.gt)} is {gt.height}x{gt.width}, smaller than "
-                    + (f"gt_size {size}: remove it or lower gt_size." if self.train else f"scale {size}: remove it.")
-                )
+            for scale in self.scales:
+                self._check_size(pair, gt.height, gt.width, scale)
             if self.lq is None:
                 continue
+            (scale,) = self.scales  # prepared data is of one
             lq = self.lq.header(pair.lq)
             if lq.alpha:
                 with_alpha.append(self.lq.describe(pair.lq))
@@ -267,6 +262,20 @@ class DegradationPairedDataset(Dataset[dict[str, Any]]):
                 "Data set %s keeps 16 bits; BasicSR's metrics and the pictures it saves are of 8 bits all the same.",
                 self.opt.get("name"),
             )
+
+    def _check_size(self, pair: Pair, height: int, width: int, scale: int) -> None:
+        """Is the HR image large enough for a crop, or for one LR pixel?"""
+        used = height // scale * scale, width // scale * scale
+        if min(used) >= (self.gt_size(scale) if self.train else scale):
+            return
+        size = f"{height}x{width}" + (f", at scale {scale} {used[0]}x{used[1]}" if used != (height, width) else "")
+        if not self.train:
+            asked = f"scale {scale}: remove it."
+        elif self.opt.get("gt_size") is not None:
+            asked = f"gt_size {self.opt['gt_size']}: remove it or lower gt_size."
+        else:
+            asked = f"lq_size {self.opt['lq_size']} x {scale}: remove it or lower lq_size."
+        raise ValueError(f"{self.gt.describe(pair.gt)} is {size}, smaller than {asked}")
 
     def _check_degradation(self, lq: ImageStore) -> None:
         """Does prepared data agree with the options?"""

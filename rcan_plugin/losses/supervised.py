@@ -99,7 +99,8 @@ class PyramidLoss(nn.Module):
         total = target.new_zeros(())
         for image in outputs_of(output):
             divisor, rest = divmod(target.shape[-1], image.shape[-1])
-            if rest or str(divisor) not in self.reducers:
+            same = divisor * image.shape[-2] == target.shape[-2]
+            if rest or not same or str(divisor) not in self.reducers:
                 raise ValueError(
                     f"PyramidLoss: an output of {tuple(image.shape[-2:])} for a target of {tuple(target.shape[-2:])}: "
                     "expected the target's size, a half or a quarter; let upscale and scale agree."

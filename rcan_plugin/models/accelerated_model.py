@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -33,6 +33,7 @@ from .settings import PRECISIONS, Settings
 from .steps import Guard, clip
 
 Batch = dict[str, Any]
+Member = TypeVar("Member")
 
 SUPERVISED = (EuclideanLoss, PyramidLoss, RecursiveLoss)
 """Losses of several outputs."""
@@ -118,10 +119,7 @@ class AcceleratedSRModel(SRModel):
                         f"train: optim_g: layer_rates names {part!r}; expected a part of a parameter's name, such as "
                         f"{next(iter(names.values()))!r}."
                     )
-            groups: dict[float, list[torch.nn.Parameter]] = {}
-            for parameter in params:
-                factors = [factor for part, factor in rates.items() if part in names[parameter]]
-                groups.setdefault(math.prod(factors), []).append(parameter)
+            groups = _by_factor({names[parameter]: parameter for parameter in params}, rates)
             params = [{"params": members, "lr": lr * factor} for factor, members in groups.items()]
         return optimizer_class(optim_type)(params, lr=lr, **kwargs)
 
@@ -289,7 +287,7 @@ class AcceleratedSRModel(SRModel):
         scale = dataset.opt.get("scale")
         rank, world = (self.opt["rank"], self.opt["world_size"]) if self.opt["dist"] else (0, 1)
         if world > 1:
-            for buffer in self.get_bare_model(self.net_g).buffers():
+            for buffer in (getattr(self, "net_g_ema", None) or self.get_bare_model(self.net_g)).buffers():
                 torch.distributed.broadcast(buffer, 0)  # running means: the checkpoint's are those of rank 0
         indices = range(rank, len(dataset), world)
         found: dict[int, dict[str, float]] = {}
@@ -452,7 +450,22 @@ class AcceleratedSRModel(SRModel):
 
         Learning rates and milestones that the option file changed meanwhile take effect: the schedule is then that of
         the new options, at the state's iteration.
+
+        Raises:
+            ValueError: other parameters share a rate than did in the state.
         """
+        # The state knows parameters by their place in the groups alone.
+        names = {name: name for name, _ in self.get_bare_model(self.net_g).named_parameters()}
+        was, now = (
+            (rates or {"optim_g": {}})["optim_g"].get("layer_rates")
+            for rates in (resume_state.get("rates"), self.rates)
+        )
+        if [*_by_factor(names, was or {}).values()] != [*_by_factor(names, now or {}).values()]:
+            raise ValueError(
+                f"train: optim_g: layer_rates is {now} and was {was} in the state that is resumed: rates may "
+                "change, but not which parameters share one. Put it back, or begin anew from the weights (path: "
+                "pretrain_network_g)."
+            )
         optimizers = map(_in_our_way, resume_state["optimizers"], self.optimizers)
         super().resume_training({**resume_state, "optimizers": list(optimizers)})
         if resume_state.get("rates", self.rates) != self.rates:
@@ -537,6 +550,15 @@ def _in_our_way(state: Mapping[str, Any], optimizer: torch.optim.Optimizer) -> d
         for saved, group in zip(state["param_groups"], optimizer.param_groups, strict=True)
     ]
     return {**state, "param_groups": groups}
+
+
+def _by_factor(members: Mapping[str, Member], rates: Mapping[str, float]) -> dict[float, list[Member]]:
+    """Members by their names' factor of the rate, the product of the factors of all parts that a name has."""
+    groups: dict[float, list[Member]] = {}
+    for name, member in members.items():
+        factor = math.prod(factor for part, factor in rates.items() if part in name)
+        groups.setdefault(factor, []).append(member)
+    return groups
 
 
 def _optimizer_arguments(option: Mapping[str, Any]) -> dict[str, Any]:

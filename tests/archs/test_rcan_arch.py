@@ -1,9 +1,11 @@
 """RCANArch against BasicSR's RCAN and against the official layout."""
 
+import itertools
 import logging
 
 import pytest
 import torch
+import torch.nn.functional as F
 from basicsr.archs.rcan_arch import RCAN
 
 from rcan_plugin.archs.rcan_arch import DIV2K_MEAN, RCANArch
@@ -174,6 +176,163 @@ def test_attention_and_skip_are_one_kernel(res_scale, expected):
 def test_bad_arguments_name_the_remedy(arguments, said):
     with pytest.raises(ValueError, match=said.replace("(", r"\(")):
         small(**arguments)
+
+
+SWITCHES = ("long_skip", "short_skip", "channel_attention")
+CELLS = [dict(zip(SWITCHES, values, strict=True)) for values in itertools.product((False, True), repeat=3)]
+"""The eight networks of the paper's ablation study (table 1)."""
+
+
+# Each of 200 attentions has 64 * 4 + 4 weights and biases down and 4 * 64 + 64 up, 580 in all; a skip has none.
+@pytest.mark.parametrize("cell", CELLS)
+def test_parts_that_are_left_out_leave_no_parameters(cell):
+    with torch.device("meta"):
+        net, whole = RCANArch(**cell), RCANArch()
+    parameters = sum(parameter.numel() for parameter in net.parameters())
+    assert parameters == 15_592_355 - (0 if cell["channel_attention"] else 116_000)
+    kept = [key for key in whole.state_dict() if cell["channel_attention"] or ".attention." not in key]
+    assert list(net.state_dict()) == kept
+    assert len(whole.state_dict()) - len(kept) == (0 if cell["channel_attention"] else 200 * 4)
+
+
+def by_hand(
+    net: RCANArch, x: torch.Tensor, long_skip: bool, short_skip: bool, channel_attention: bool, res_scale: float
+):
+    """The paper's equations 1 to 13, x2, on the tensors of `net`, in float64."""
+    w = {key: value.double() for key, value in net.state_dict().items()}
+
+    def conv(name, x):
+        return F.conv2d(x, w[f"{name}.weight"], w[f"{name}.bias"], padding=w[f"{name}.weight"].shape[-1] // 2)
+
+    mean = torch.tensor(DIV2K_MEAN, dtype=torch.float64).view(1, 3, 1, 1)
+    shallow = deep = conv("conv_first", (x.double() - mean) * 255)
+    for g in range(2):
+        group = deep
+        for b in range(2):
+            name = f"body.{g}.residual_group.{b}.rcab"
+            residual = conv(f"{name}.2", conv(f"{name}.0", deep).clamp(min=0))
+            if channel_attention:
+                squeezed = conv(f"{name}.3.attention.1", residual.mean(dim=(2, 3), keepdim=True)).clamp(min=0)
+                residual = residual / (1 + torch.exp(-conv(f"{name}.3.attention.3", squeezed)))
+            deep = deep + res_scale * residual
+        deep = conv(f"body.{g}.conv", deep) + (group if short_skip else 0)
+    deep = conv("conv_after_body", deep) + (shallow if long_skip else 0)
+    n, c, h, width = deep.shape
+    large = (
+        conv("upsample.0", deep).view(n, c, 2, 2, h, width).permute(0, 1, 4, 2, 5, 3).reshape(n, c, 2 * h, 2 * width)
+    )
+    return conv("conv_last", large) / 255 + mean
+
+
+@pytest.mark.parametrize("res_scale", [1.0, 0.3])
+@pytest.mark.parametrize("cell", CELLS)
+def test_parts_that_are_left_out_are_left_out(cell, res_scale):
+    net, x = small(upscale=2, res_scale=res_scale, **cell).eval(), image(2, 3, 6, 7)
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.mul_(2)  # so that what lies deep counts in the output
+        out = net(x).double()
+    torch.testing.assert_close(out, by_hand(net, x, **cell, res_scale=res_scale), rtol=0, atol=1e-5)
+    for switch in SWITCHES:
+        if switch != "channel_attention" or cell[switch]:  # without its weights it cannot be written out
+            other = by_hand(net, x, **{**cell, switch: not cell[switch]}, res_scale=res_scale)
+            assert (out - other).abs().max() > 1e-3, switch
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_parts_that_are_left_out_leave_no_parameter_without_a_gradient(cell):
+    for use_checkpoint in (False, True):
+        net = small(upscale=2, use_checkpoint=use_checkpoint, **cell).train()
+        (net(image(2, 3, 6, 6)) ** 2).mean().backward()
+        for name, parameter in net.named_parameters():
+            assert parameter.grad.abs().max() > 0, name
+
+
+def test_all_parts_are_there_by_default():
+    torch.manual_seed(0)
+    plain, x = RCANArch(**SMALL), image(1, 3, 5, 6)
+    spelled = small(long_skip=True, short_skip=True, channel_attention=True, upsampler="subpixel")
+    assert torch.equal(plain(x), spelled(x))
+
+
+def test_without_attention_the_squeeze_factor_is_free():
+    net = small(num_feat=8, squeeze_factor=16, channel_attention=False)
+    assert net(image(1, 3, 5, 5)).shape == (1, 3, 20, 20)
+
+
+def test_a_whole_networks_weights_start_one_without_attention():
+    whole, net = small(), small(channel_attention=False)
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.zero_()
+    net.load_state_dict(whole.state_dict(), strict=False)
+    for key, tensor in net.state_dict().items():
+        assert torch.equal(tensor, whole.state_dict()[key]), key
+    with pytest.raises(RuntimeError, match="Unexpected key"):
+        small(channel_attention=False).load_state_dict(whole.state_dict())
+
+
+@pytest.mark.parametrize("upscale", [1, 2, 3, 4, 8])
+@pytest.mark.parametrize("kind", ["subpixel", "transposed", "nearest"])
+def test_every_kind_of_upsampler_gives_the_size(kind, upscale):
+    net = small(upsampler=kind, upscale=upscale).eval()
+    with torch.no_grad():
+        assert net(image(2, 3, 4, 5)).shape == (2, 3, 4 * upscale, 5 * upscale)
+
+
+@pytest.mark.parametrize(
+    ("kind", "upscale", "keys"),
+    [
+        ("subpixel", 4, ["0", "2"]),
+        ("subpixel", 3, ["0"]),
+        ("transposed", 8, ["0", "1", "2"]),
+        ("transposed", 3, ["0"]),
+        ("nearest", 4, ["1", "3"]),
+        ("nearest", 3, ["1"]),
+    ],
+)
+def test_keys_of_the_upsamplers(kind, upscale, keys):
+    state = small(upsampler=kind, upscale=upscale).state_dict()
+    found = [key for key in state if key.startswith("upsample.")]
+    assert found == [f"upsample.{number}.{part}" for number in keys for part in ("weight", "bias")]
+    others = [key for key in small().state_dict() if not key.startswith("upsample.")]
+    assert [key for key in state if not key.startswith("upsample.")] == others
+
+
+@pytest.mark.parametrize(
+    ("kind", "upscale", "weights"),
+    # In 64 channels: convolution 3x3 to 256 or 576; filters 4x4 or 9x9; convolution 3x3 to 64; and biases.
+    [
+        ("subpixel", 2, 9 * 64 * 256 + 256),
+        ("subpixel", 3, 9 * 64 * 576 + 576),
+        ("transposed", 2, 16 * 64 * 64 + 64),
+        ("transposed", 3, 81 * 64 * 64 + 64),
+        ("transposed", 4, 2 * (16 * 64 * 64 + 64)),
+        ("nearest", 3, 9 * 64 * 64 + 64),
+        ("nearest", 8, 3 * (9 * 64 * 64 + 64)),
+    ],
+)
+def test_parameters_of_the_upsamplers(kind, upscale, weights):
+    with torch.device("meta"):
+        net = RCANArch(upsampler=kind, upscale=upscale)
+    x2 = 15_444_643 - (9 * 64 * 256 + 256)
+    assert sum(parameter.numel() for parameter in net.parameters()) == x2 + weights
+
+
+def test_weights_go_on_to_another_kind_of_upsampler(caplog):
+    source, net = small(upscale=2), small(upscale=2, upsampler="nearest")
+    with caplog.at_level(logging.INFO, logger="basicsr"):
+        net.load_state_dict(source.state_dict(), strict=False)
+    assert "not in the file: upsample.1.bias, upsample.1.weight" in caplog.text
+    assert torch.equal(net.conv_last.weight, source.conv_last.weight)
+
+
+@pytest.mark.parametrize("upscale", [2, 3, 8])
+@pytest.mark.parametrize("kind", ["bicubic", "", None])
+def test_an_unknown_kind_of_upsampler_is_refused(kind, upscale):
+    said = f"RCANArch: upsampler={kind!r}: expected subpixel, transposed or nearest"
+    with pytest.raises(ValueError, match=said):
+        small(upsampler=kind, upscale=upscale)
 
 
 def official_layout(net: RCANArch, prefix: str = "") -> dict[str, torch.Tensor]:
