@@ -15,11 +15,14 @@ DIV2K_MEAN = (0.4488, 0.4371, 0.4040)
 """Mean of the DIV2K training images, RGB, range 0 to 1 (RCAN's official code, `model/rcan.py`)."""
 
 
+UPSAMPLERS = ("subpixel", "transposed", "nearest")
+
+
 class Enlarge(nn.Module):
     """Bicubic enlargement as MATLAB's `imresize` does it, of floats that are not rounded; nothing in it is trained.
 
-    The numbers are those of `degradations.imresize(image, scale)` up to float32's own rounding, whatever precision the
-    network around it is run in. The border is repeated.
+    The numbers are those of `degradations.imresize(image, scale)` up to float32's own rounding, under autocast too. The
+    border is repeated.
 
     Args:
         scale: whole number of 1 or more; 1 gives the image back.
@@ -48,12 +51,12 @@ class Enlarge(nn.Module):
         self.register_buffer("kernel", kernel.float(), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """N x C x H x W to N x C x H*scale x W*scale, float32."""
+        """N x C x H x W to N x C x H*scale x W*scale, float32, or what the network around it was cast to."""
         if self.scale == 1:
             return x
         with torch.autocast(x.device.type, enabled=False):
-            planes = F.pad(x.float().flatten(0, 1).unsqueeze(1), (2, 2, 2, 2), "replicate")
-            enlarged = F.pixel_shuffle(F.conv2d(planes, self.kernel.float()), self.scale)
+            planes = F.pad(x.to(self.kernel.dtype).flatten(0, 1).unsqueeze(1), (2, 2, 2, 2), "replicate")
+            enlarged = F.pixel_shuffle(F.conv2d(planes, self.kernel), self.scale)
         return enlarged.squeeze(1).unflatten(0, (x.shape[0], x.shape[1]))
 
 
@@ -113,7 +116,7 @@ class MeanShift(nn.Module):
 
 
 class PreActivated(nn.Module):
-    """Normalisation, ReLU, convolution: the order of DRRN and MemNet. The convolution may be shared by several.
+    """Normalisation, ReLU, convolution: the order of DRRN and MemNet.
 
     Args:
         conv: the convolution.
@@ -122,11 +125,32 @@ class PreActivated(nn.Module):
 
     def __init__(self, conv: nn.Conv2d, batch_norm: bool = True) -> None:
         super().__init__()
-        self.norm = nn.BatchNorm2d(conv.in_channels) if batch_norm else nn.Identity()
+        self.norm = normalisation(conv, batch_norm)
         self.conv = conv
 
     def forward(self, x: Tensor) -> Tensor:
         return self.conv(F.relu(self.norm(x)))
+
+
+class Recursion(nn.Module):
+    """Convolutions one after the other that are applied several times, each time after normalisations of its own.
+
+    Args:
+        convs: the convolutions, shared by all times.
+        times: how often they are applied.
+        batch_norm: as in `PreActivated`.
+    """
+
+    def __init__(self, convs: Sequence[nn.Conv2d], times: int, batch_norm: bool = True) -> None:
+        super().__init__()
+        self.convs = nn.ModuleList(convs)
+        self.norms = nn.ModuleList(nn.ModuleList(normalisation(one, batch_norm) for one in convs) for _ in range(times))
+
+    def forward(self, x: Tensor, norms: nn.ModuleList) -> Tensor:
+        """One time, with that time's member of `self.norms`."""
+        for norm, one in zip(norms, self.convs, strict=True):
+            x = one(F.relu(norm(x)))
+        return x
 
 
 class ResBlock(nn.Module):
@@ -139,6 +163,11 @@ class ResBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.conv2(F.relu(self.conv1(x)))
+
+
+def normalisation(conv: nn.Conv2d, batch_norm: bool) -> nn.Module:
+    """What comes before a convolution: batch normalisation, or nothing."""
+    return nn.BatchNorm2d(conv.in_channels) if batch_norm else nn.Identity()
 
 
 def conv(inputs: int, outputs: int, kernel_size: int, bias: bool = True) -> nn.Conv2d:
@@ -160,6 +189,8 @@ def upsampler(scale: int, num_feat: int, kind: str = "subpixel") -> nn.Sequentia
         ValueError: another scale or kind.
     """
     whole_numbers("upsampler", scale=scale)
+    if kind not in UPSAMPLERS:
+        raise ValueError(f"upsampler={kind!r}: expected subpixel, transposed or nearest.")
     if scale != 3 and scale & (scale - 1):
         raise ValueError(f"upscale={scale}: expected 3 or a power of two (1, 2, 4, 8).")
     steps = [3] if scale == 3 else [2] * (scale.bit_length() - 1)
@@ -170,10 +201,8 @@ def upsampler(scale: int, num_feat: int, kind: str = "subpixel") -> nn.Sequentia
         elif kind == "transposed":
             size, padding = {2: (4, 1), 3: (9, 3)}[step]
             layers.append(nn.ConvTranspose2d(num_feat, num_feat, size, step, padding))
-        elif kind == "nearest":
-            layers += [nn.Upsample(scale_factor=step, mode="nearest"), conv(num_feat, num_feat, 3)]
         else:
-            raise ValueError(f"upsampler={kind!r}: expected subpixel, transposed or nearest.")
+            layers += [nn.Upsample(scale_factor=step, mode="nearest"), conv(num_feat, num_feat, 3)]
     return nn.Sequential(*layers)
 
 
@@ -208,6 +237,19 @@ def whole_numbers(name: str, **values: int) -> None:
     for argument, value in values.items():
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise ValueError(f"{name}: {argument}={value!r}: expected a whole number of 1 or more.")
+
+
+def two_widths(name: str, num_feats: Sequence[int]) -> tuple[int, int]:
+    """The channels after the first and after the second convolution.
+
+    Raises:
+        ValueError: names the network and the value.
+    """
+    if not isinstance(num_feats, Sequence) or len(num_feats) != 2:
+        raise ValueError(f"{name}: num_feats={num_feats!r}: expected two numbers of channels, such as [64, 32].")
+    first, second = num_feats
+    whole_numbers(name, num_feats=min(first, second))
+    return first, second
 
 
 def check_channels(net: nn.Module, x: Tensor, expected: int) -> None:

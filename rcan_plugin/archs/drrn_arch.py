@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from .blocks import (
     Enlarge,
     PreActivated,
+    Recursion,
     check_channels,
     conv,
     he,
@@ -55,9 +56,7 @@ class DRRNArch(nn.Module):
         self.enlarge = Enlarge(upscale)
         self.first = PreActivated(conv(num_in_ch, num_feat, 3, bias), batch_norm)
         shared = [conv(num_feat, num_feat, 3, bias) for _ in range(2)]
-        self.units = nn.ModuleList(
-            nn.Sequential(*(PreActivated(one, batch_norm) for one in shared)) for _ in range(num_unit)
-        )
+        self.units = Recursion(shared, num_unit, batch_norm)
         self.last = PreActivated(conv(num_feat, num_in_ch, 3, bias), batch_norm)
         initialise(self, he)
         keep_buffers_apart(self)
@@ -66,6 +65,6 @@ class DRRNArch(nn.Module):
         check_channels(self, x, self.num_in_ch)
         x = self.enlarge(x)
         first = features = self.first(x)
-        for unit in self.units:
-            features = first + unit(features)
+        for norms in self.units.norms:
+            features = first + self.units(features, norms)
         return x + self.last(features)

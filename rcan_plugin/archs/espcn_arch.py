@@ -3,11 +3,13 @@ Neural Network", CVPR 2016."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .blocks import check_channels, conv, he, initialise, whole_numbers
+from .blocks import check_channels, conv, he, initialise, two_widths, whole_numbers
 
 
 class ESPCNArch(nn.Module):
@@ -22,7 +24,7 @@ class ESPCNArch(nn.Module):
         num_in_ch: channels of input and output; the paper's 1 is luma.
         num_feats: channels after the first and after the second convolution.
         bias: whether the convolutions have biases.
-        upscale: 2, 3, 4 ...
+        upscale: whole number.
 
     Input: N x num_in_ch x H x W, range 0 to 1; output: N x num_in_ch x H*upscale x W*upscale, not clipped.
 
@@ -31,13 +33,11 @@ class ESPCNArch(nn.Module):
     """
 
     def __init__(
-        self, num_in_ch: int = 1, num_feats: tuple[int, int] = (64, 32), bias: bool = True, upscale: int = 3
+        self, num_in_ch: int = 1, num_feats: Sequence[int] = (64, 32), bias: bool = True, upscale: int = 3
     ) -> None:
         super().__init__()
         whole_numbers("ESPCNArch", num_in_ch=num_in_ch, upscale=upscale)
-        if len(num_feats) != 2:
-            raise ValueError(f"ESPCNArch: num_feats={num_feats!r}: expected two numbers of channels, such as [64, 32].")
-        first, second = num_feats
+        first, second = two_widths("ESPCNArch", num_feats)
         self.num_in_ch, self.upscale = num_in_ch, upscale
         self.conv1 = conv(num_in_ch, first, 5, bias)
         self.conv2 = conv(first, second, 3, bias)

@@ -24,7 +24,7 @@ class FSRCNNArch(nn.Module):
         num_shrunk: s.
         num_map: m.
         bias: whether the convolutions have biases.
-        upscale: 2, 3, 4 ...
+        upscale: whole number.
 
     Input: N x num_in_ch x H x W, range 0 to 1; output: N x num_in_ch x H*upscale x W*upscale, not clipped.
 

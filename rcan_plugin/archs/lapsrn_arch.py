@@ -82,7 +82,7 @@ class LapSRNArch(nn.Module):
         upscale: int = 4,
     ) -> None:
         super().__init__()
-        whole_numbers("LapSRNArch", num_in_ch=num_in_ch, num_feat=num_feat, depth=depth)
+        whole_numbers("LapSRNArch", num_in_ch=num_in_ch, num_feat=num_feat, depth=depth, upscale=upscale)
         if upscale not in (2, 4, 8):
             raise ValueError(f"LapSRNArch: upscale={upscale!r}: expected 2, 4 or 8 (for 3 reduce the x4 result).")
         if up_size not in (3, 4):

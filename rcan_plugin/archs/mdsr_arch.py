@@ -33,7 +33,7 @@ class MDSRArch(nn.Module):
         num_in_ch: channels of input and output.
         num_feat: channels in between.
         num_block: shared residual blocks.
-        scales: the scales it can enlarge by.
+        scales: the scales it can enlarge by, 3 or powers of two.
         shared_tail: one last convolution for all scales.
         img_range: what a pixel of value 1 is inside the network.
         rgb_mean: of each channel, range 0 to 1.
@@ -61,8 +61,10 @@ class MDSRArch(nn.Module):
         whole_numbers("MDSRArch", num_in_ch=num_in_ch, num_feat=num_feat, num_block=num_block)
         if len(rgb_mean) != num_in_ch:
             raise ValueError(f"MDSRArch: rgb_mean={rgb_mean!r}: expected one value for each of {num_in_ch} channels.")
-        if not scales:
-            raise ValueError("MDSRArch: scales is empty: expected such as [2, 3, 4].")
+        if not isinstance(scales, Sequence) or not scales:
+            raise ValueError(f"MDSRArch: scales={scales!r}: expected several, such as [2, 3, 4].")
+        if not img_range > 0:
+            raise ValueError(f"MDSRArch: img_range={img_range!r}: expected a positive number, 255 or 1.")
         self.num_in_ch, self.scales = num_in_ch, tuple(scales)
         self.mean = MeanShift(rgb_mean, img_range)
         self.conv_first = conv(num_in_ch, num_feat, 3)

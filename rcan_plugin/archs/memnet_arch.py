@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from .blocks import (
     Enlarge,
     PreActivated,
+    Recursion,
     check_channels,
     conv,
     he,
@@ -24,15 +25,13 @@ class MemoryBlock(nn.Module):
     def __init__(self, num_feat: int, num_recursion: int, num_before: int, bias: bool, batch_norm: bool) -> None:
         super().__init__()
         shared = [conv(num_feat, num_feat, 3, bias) for _ in range(2)]
-        self.recursions = nn.ModuleList(
-            nn.Sequential(*(PreActivated(one, batch_norm) for one in shared)) for _ in range(num_recursion)
-        )
+        self.recursion = Recursion(shared, num_recursion, batch_norm)
         self.gate = PreActivated(conv((num_before + num_recursion) * num_feat, num_feat, 1, bias), batch_norm)
 
     def forward(self, before: list[Tensor]) -> Tensor:
         features, memory = before[-1], list(before)
-        for recursion in self.recursions:
-            features = features + recursion(features)
+        for norms in self.recursion.norms:
+            features = features + self.recursion(features, norms)
             memory.append(features)
         return self.gate(torch.cat(memory, dim=1))
 
@@ -91,8 +90,7 @@ class MemNetArch(nn.Module):
         self.blocks = nn.ModuleList(
             MemoryBlock(num_feat, num_recursion, number + 1, bias, batch_norm) for number in range(num_block)
         )
-        shared = conv(num_feat, num_in_ch, 3, bias)
-        self.reconstruct = nn.ModuleList(PreActivated(shared, batch_norm) for _ in range(num_block))
+        self.reconstruct = Recursion([conv(num_feat, num_in_ch, 3, bias)], num_block, batch_norm)
         self.weights = nn.Parameter(torch.full((num_block,), 1 / num_block))
         initialise(self, he)
         keep_buffers_apart(self)
@@ -101,8 +99,8 @@ class MemNetArch(nn.Module):
         check_channels(self, x, self.num_in_ch)
         x = self.enlarge(x)
         memory, predictions = [self.extract(x)], []
-        for block, reconstruct in zip(self.blocks, self.reconstruct, strict=True):
+        for block, norms in zip(self.blocks, self.reconstruct.norms, strict=True):
             memory.append(block(memory))
-            predictions.append(x + reconstruct(memory[-1]))
+            predictions.append(x + self.reconstruct(memory[-1], norms))
         final = torch.einsum("m,mnchw->nchw", self.weights, torch.stack(predictions))
         return [*predictions, final] if self.training else final

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .blocks import Enlarge, check_channels, conv, initialise, keep_buffers_apart, whole_numbers
+from .blocks import Enlarge, check_channels, conv, initialise, keep_buffers_apart, two_widths, whole_numbers
 
 
 class SRCNNArch(nn.Module):
@@ -42,16 +42,14 @@ class SRCNNArch(nn.Module):
     ) -> None:
         super().__init__()
         whole_numbers("SRCNNArch", num_in_ch=num_in_ch, upscale=upscale)
-        if len(num_feats) != 2 or len(kernel_sizes) != 3 or any(size % 2 == 0 for size in kernel_sizes):
-            raise ValueError(
-                f"SRCNNArch: num_feats={num_feats!r}, kernel_sizes={kernel_sizes!r}: expected two numbers of channels "
-                "and three odd sizes, such as [64, 32] and [9, 5, 5]."
-            )
+        first, second = two_widths("SRCNNArch", num_feats)
+        if len(kernel_sizes) != 3 or any(size % 2 == 0 or size < 1 for size in kernel_sizes):
+            raise ValueError(f"SRCNNArch: kernel_sizes={kernel_sizes!r}: expected three odd sizes, such as [9, 5, 5].")
         self.num_in_ch, self.upscale = num_in_ch, upscale
         self.enlarge = Enlarge(upscale)
-        self.conv1 = conv(num_in_ch, num_feats[0], kernel_sizes[0], bias)
-        self.conv2 = conv(num_feats[0], num_feats[1], kernel_sizes[1], bias)
-        self.conv3 = conv(num_feats[1], num_in_ch, kernel_sizes[2], bias)
+        self.conv1 = conv(num_in_ch, first, kernel_sizes[0], bias)
+        self.conv2 = conv(first, second, kernel_sizes[1], bias)
+        self.conv3 = conv(second, num_in_ch, kernel_sizes[2], bias)
         initialise(self, lambda _: 0.001)
         keep_buffers_apart(self)
 

@@ -357,7 +357,7 @@ def _scales(opt: Mapping[str, Any]) -> tuple[int, ...]:
     scales, name = opt.get("scales"), opt.get("name", "?")
     if scales is None:
         return (_whole(opt, "scale"),)
-    if not isinstance(scales, list) or not scales or not all(type(one) is int and one >= 1 for one in scales):
+    if not isinstance(scales, list) or not scales or not all(type(one) is int and one >= 2 for one in scales):
         raise ValueError(f"data set {name}: scales is {scales!r}; expected whole numbers, such as [2, 3, 4].")
     for other, why in {"scale": "give one of the two", "dataroot_lq": "their LR images are made on the fly"}.items():
         if opt.get(other) is not None:

@@ -105,6 +105,7 @@ class PyramidLoss(nn.Module):
                     f"PyramidLoss: an output of {tuple(image.shape[-2:])} for a target of {tuple(target.shape[-2:])}: "
                     "expected the target's size, a half or a quarter; let upscale and scale agree."
                 )
+            check_shapes(image[:, :, :1, :1], target[:, :, :1, :1])
             difference = image - self.reducers[str(divisor)](target)
             total = total + torch.sqrt(difference**2 + self.eps**2).sum() / len(target)
         return self.loss_weight * total
@@ -115,6 +116,24 @@ def outputs_of(output: Outputs) -> list[Tensor]:
     return [one.float() for one in ([output] if isinstance(output, Tensor) else output)]
 
 
+def check_shapes(output: Tensor, target: Tensor) -> None:
+    """Refuse what torch would broadcast in silence.
+
+    Raises:
+        ValueError: the two differ.
+    """
+    if output.shape != target.shape:
+        raise ValueError(
+            f"the network's output is {tuple(output.shape)} and the HR image {tuple(target.shape)} (batch, channels, "
+            "height, width): let the network's channels and upscale agree with the data set's channels and scale."
+        )
+
+
 def half_squares(output: Tensor, target: Tensor) -> Tensor:
-    """Half the squared differences, summed over an image, mean over the batch."""
+    """Half the squared differences, summed over an image, mean over the batch.
+
+    Raises:
+        ValueError: the two differ in shape.
+    """
+    check_shapes(output, target)
     return 0.5 * ((output - target) ** 2).sum() / len(target)

@@ -30,7 +30,7 @@ from . import checkpoints
 from .enlarge import official_chop, self_ensemble, tiled
 from .schedules import WarmupCosineLR
 from .settings import PRECISIONS, Settings
-from .steps import Guard, clip
+from .steps import Guard, clip, is_number
 
 Batch = dict[str, Any]
 Member = TypeVar("Member")
@@ -486,7 +486,8 @@ class AcceleratedSRModel(SRModel):
         """The schedulers of the options as they are now, brought to the state's iteration."""
         for optimizer in self.optimizers:
             # A new one has the rates of each group; those of the state are overwritten.
-            fresh = self.get_optimizer(params=self.net_g.parameters(), **_optimizer_arguments(self.rates["optim_g"]))
+            parameters = [one for one in self.net_g.parameters() if one.requires_grad]
+            fresh = self.get_optimizer(params=parameters, **_optimizer_arguments(self.rates["optim_g"]))
             for group, new in zip(optimizer.param_groups, fresh.param_groups, strict=True):
                 settings = {key: value for key, value in new.items() if key != "params"}
                 group.update(settings, initial_lr=settings["lr"])
@@ -519,6 +520,12 @@ def check(opt: Mapping[str, Any]) -> None:
     train = opt.get("train") or {}
     if "optim_g" in train:
         optimizer_class(train["optim_g"].get("type"))
+        rates = train["optim_g"].get("layer_rates") or {}
+        if not isinstance(rates, dict) or not all(is_number(one, (int, float)) and one >= 0 for one in rates.values()):
+            raise ValueError(
+                f"train: optim_g: layer_rates is {rates!r}; expected parts of parameters' names with a factor each, "
+                "such as {bias: 0.1}."
+            )
     if (train.get("scheduler") or {}).get("type") == WarmupCosineLR.__name__:
         WarmupCosineLR.check(**{key: value for key, value in train["scheduler"].items() if key != "type"})
     if opt["num_gpu"] > 1 and not opt["dist"]:

@@ -207,6 +207,11 @@ def pre(prefix: str) -> list[str]:
     return [*norm(f"{prefix}.norm"), *names(f"{prefix}.conv")]
 
 
+def recursion(prefix: str, convs: int, times: int) -> list[str]:
+    shared = [key for i in range(convs) for key in names(f"{prefix}.convs.{i}")]
+    return [*shared, *(key for t in range(times) for i in range(convs) for key in norm(f"{prefix}.norms.{t}.{i}"))]
+
+
 KEYS = {
     SRCNNArch: [key for i in (1, 2, 3) for key in names(f"conv{i}")],
     FSRCNNArch: [
@@ -227,17 +232,16 @@ KEYS = {
         *names("levels.0.residual"),
         "levels.0.image.weight",
     ],
-    DRRNArch: [*pre("first"), *(key for u in range(3) for i in (0, 1) for key in pre(f"units.{u}.{i}")), *pre("last")],
+    DRRNArch: [*pre("first"), *recursion("units", convs=2, times=3), *pre("last")],
     MemNetArch: [
         "weights",
         *pre("extract"),
         *(
             key
             for m in range(3)
-            for part in ("recursions.0.0", "recursions.0.1", "recursions.1.0", "recursions.1.1", "gate")
-            for key in pre(f"blocks.{m}.{part}")
+            for key in (*recursion(f"blocks.{m}.recursion", convs=2, times=2), *pre(f"blocks.{m}.gate"))
         ),
-        *(key for m in range(3) for key in pre(f"reconstruct.{m}")),
+        *recursion("reconstruct", convs=1, times=3),
     ],
     MDSRArch: [
         *names("conv_first"),
@@ -280,7 +284,7 @@ def test_buffers_are_not_saved_and_not_broadcast(network):
 @pytest.mark.parametrize("network", [SRCNNArch, VDSRArch, DRCNArch, LapSRNArch, DRRNArch, MemNetArch, ESPCNArch])
 def test_without_biases_no_key_of_one_is_left(network):
     with_biases, without = (small(network, bias=bias).state_dict() for bias in (True, False))
-    biases = {key for key in with_biases if key.endswith(".bias") and ".norm." not in key}
+    biases = {key for key in with_biases if key.endswith(".bias") and ".norm" not in key}
     assert biases
     assert set(without) == set(with_biases) - biases
 
@@ -288,7 +292,7 @@ def test_without_biases_no_key_of_one_is_left(network):
 @pytest.mark.parametrize("network", NORMALISED)
 def test_without_normalisation_no_key_of_one_is_left(network):
     with_norm, without = (small(network, batch_norm=kept).state_dict() for kept in (True, False))
-    assert set(without) == {key for key in with_norm if ".norm." not in key}
+    assert set(without) == {key for key in with_norm if ".norm" not in key}
     assert len(without) < len(with_norm)
 
 
@@ -345,9 +349,8 @@ def test_layers_of_lapsrn():
 def test_units_of_drrn_share_convolutions_and_not_normalisations():
     net = meta(DRRNArch)
     assert shapes(net) == [(128, 1, 3, 3), (128, 128, 3, 3), (128, 128, 3, 3), (1, 128, 3, 3)]
-    assert len(net.units) == 25
-    assert all(unit[i].conv is net.units[0][i].conv for unit in net.units for i in (0, 1))
-    assert net.units[0][0].conv is not net.units[0][1].conv
+    assert (len(net.units.convs), len(net.units.norms)) == (2, 25)
+    assert net.units.convs[0] is not net.units.convs[1]
     normalisations = {module for module in net.modules() if isinstance(module, nn.BatchNorm2d)}
     assert len(normalisations) == 1 + 2 * 25 + 1
     assert net.first.norm.num_features == 1
@@ -358,11 +361,10 @@ def test_recursions_of_memnet_share_convolutions_inside_a_block():
     gates = [tuple(block.gate.conv.weight.shape) for block in net.blocks]
     assert gates == [(64, inputs, 1, 1) for inputs in (448, 512, 576, 640, 704, 768)]  # the authors' prototxt
     for block in net.blocks:
-        assert len(block.recursions) == 6
-        assert all(recursion[i].conv is block.recursions[0][i].conv for recursion in block.recursions for i in (0, 1))
-        assert block.recursions[0][0].conv is not block.recursions[0][1].conv
-    assert len({block.recursions[0][0].conv for block in net.blocks}) == 6
-    assert len({one.conv for one in net.reconstruct}) == 1
+        assert (len(block.recursion.convs), len(block.recursion.norms)) == (2, 6)
+        assert block.recursion.convs[0] is not block.recursion.convs[1]
+    assert len({block.recursion.convs[0] for block in net.blocks}) == 6
+    assert (len(net.reconstruct.convs), len(net.reconstruct.norms)) == (1, 6)
     normalisations = {module for module in net.modules() if isinstance(module, nn.BatchNorm2d)}
     assert len(normalisations) == 1 + 6 * (2 * 6 + 1) + 6
 
@@ -438,15 +440,17 @@ class Equations:
         margin = weight.shape[-1] // 2
         return F.conv2d(F.pad(x, (margin,) * 4), weight) + self.bias(name)
 
-    def pre(self, name: str, x: torch.Tensor, shared: str | None = None) -> torch.Tensor:
-        """Normalisation by running mean and variance, ReLU, the convolution (of the name `shared`)."""
-        if f"{name}.norm.weight" in self.w:
+    def pre(self, name: str, x: torch.Tensor) -> torch.Tensor:
+        return self.after(f"{name}.norm", f"{name}.conv", x)
+
+    def after(self, norm: str, conv: str, x: torch.Tensor) -> torch.Tensor:
+        """Normalisation by running mean and variance, ReLU, convolution."""
+        if f"{norm}.weight" in self.w:
             scale, shift, mean, var = (
-                self.w[f"{name}.norm.{part}"].view(-1, 1, 1)
-                for part in ("weight", "bias", "running_mean", "running_var")
+                self.w[f"{norm}.{part}"].view(-1, 1, 1) for part in ("weight", "bias", "running_mean", "running_var")
             )
             x = (x - mean) / (var + 1e-5).sqrt() * scale + shift
-        return self.conv(f"{shared or name}.conv", x.clamp(min=0))
+        return self.conv(conv, x.clamp(min=0))
 
     def srcnn(self, x):
         """F1 = max(0, W1 * Y + B1), F2 = max(0, W2 * F1 + B2), F = W3 * F2 + B3."""
@@ -508,8 +512,8 @@ class Equations:
         x = bicubic(x, self.upscale)
         h0 = h = self.pre("first", x)
         for u in range(3):
-            inner = self.pre(f"units.{u}.0", h, shared="units.0.0")
-            h = h0 + self.pre(f"units.{u}.1", inner, shared="units.0.1")
+            inner = self.after(f"units.norms.{u}.0", "units.convs.0", h)
+            h = h0 + self.after(f"units.norms.{u}.1", "units.convs.1", inner)
         return [x + self.pre("last", h)]
 
     def memnet(self, x):
@@ -519,11 +523,12 @@ class Equations:
         for m in range(3):
             h, short = blocks[-1], []
             for r in range(2):
-                inner = self.pre(f"blocks.{m}.recursions.{r}.0", h, shared=f"blocks.{m}.recursions.0.0")
-                h = h + self.pre(f"blocks.{m}.recursions.{r}.1", inner, shared=f"blocks.{m}.recursions.0.1")
+                own = f"blocks.{m}.recursion"
+                inner = self.after(f"{own}.norms.{r}.0", f"{own}.convs.0", h)
+                h = h + self.after(f"{own}.norms.{r}.1", f"{own}.convs.1", inner)
                 short.append(h)
             blocks.append(self.pre(f"blocks.{m}.gate", torch.cat([*blocks, *short], 1)))
-            sides.append(x + self.pre(f"reconstruct.{m}", blocks[-1], shared="reconstruct.0"))
+            sides.append(x + self.after(f"reconstruct.norms.{m}.0", "reconstruct.convs.0", blocks[-1]))
         return [*sides, sum(w * y for w, y in zip(self.w["weights"], sides, strict=True))]
 
     def mdsr(self, x):
@@ -861,7 +866,13 @@ def test_what_is_no_whole_number_is_refused(network, argument, value):
         (LapSRNArch, {"upscale": 3}, r"LapSRNArch: upscale=3: expected 2, 4 or 8 \(for 3 reduce the x4 result\)"),
         (LapSRNArch, {"upscale": 16}, "LapSRNArch: upscale=16"),
         (LapSRNArch, {"up_size": 5}, "LapSRNArch: up_size=5: expected 3 or 4"),
-        (MDSRArch, {"scales": []}, "MDSRArch: scales is empty"),
+        (MDSRArch, {"scales": []}, r"MDSRArch: scales=\[\]: expected several"),
+        (MDSRArch, {"scales": 3}, "MDSRArch: scales=3: expected several"),
+        (MDSRArch, {"img_range": 0}, "MDSRArch: img_range=0: expected a positive number"),
+        (SRCNNArch, {"kernel_sizes": (9, -1, 5)}, r"SRCNNArch: .*kernel_sizes=\(9, -1, 5\)"),
+        (SRCNNArch, {"num_feats": (0, 32)}, "SRCNNArch: num_feats=0: expected a whole number"),
+        (ESPCNArch, {"num_feats": 32}, "ESPCNArch: num_feats=32: expected two numbers"),
+        (LapSRNArch, {"upscale": 2.0}, "LapSRNArch: upscale=2.0: expected a whole number"),
         (MDSRArch, {"scales": (2, 0)}, r"MDSRArch: scales=\(2, 0\): .*scale=0: expected a whole number"),
         (MDSRArch, {"scales": (2, 5)}, r"MDSRArch: scales=\(2, 5\): upscale=5: expected 3 or a power"),
         (MDSRArch, {"num_in_ch": 1}, r"MDSRArch: rgb_mean=\(0.4488, 0.4371, 0.404\): expected one value for each of 1"),
@@ -905,3 +916,11 @@ def test_mdsr_works_in_its_own_range():
             nn.init.zeros_(last.weight)
             nn.init.zeros_(last.bias)
         torch.testing.assert_close(net(x, 3), torch.tensor(DIV2K_MEAN).view(1, 3, 1, 1).expand(1, 3, 15, 15))
+
+
+@pytest.mark.parametrize("network", [VDSRArch, DRCNArch])
+def test_a_network_that_enlarges_can_be_cast_as_a_whole(network):
+    net = small(network, upscale=2).double().eval()
+    with torch.no_grad():
+        out = net(torch.rand(1, 1, 5, 4, dtype=torch.float64))
+    assert (out.dtype, out.shape) == (torch.float64, (1, 1, 10, 8))

@@ -213,3 +213,10 @@ def test_each_takes_what_its_network_gives_in_training():
         value.backward()
         assert value.item() > 1
         assert all(parameter.grad is not None for parameter in net.parameters())
+
+
+@pytest.mark.parametrize("loss", [EuclideanLoss(), RecursiveLoss(), PyramidLoss()])
+def test_what_torch_would_broadcast_is_refused(loss):
+    outputs = [torch.zeros(2, 1, 4, 4)] * 2
+    with pytest.raises(ValueError, match=r"the network's output is \(2, 1.* and the HR image \(2, 3"):
+        loss(outputs, torch.zeros(2, 3, 4, 4))

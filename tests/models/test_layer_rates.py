@@ -7,6 +7,7 @@ import torch
 from basicsr.models.sr_model import SRModel
 
 from rcan_plugin.models import checkpoints
+from rcan_plugin.models.accelerated_model import check
 from rcan_plugin.models.steps import clip
 from tests.models.conftest import batch, build, same, step, train, weights
 from tests.models.test_checkpoints import resumed
@@ -211,3 +212,9 @@ def test_with_adjustable_clipping_no_step_is_longer_than_theta(options):
             gradients = [one.grad for name, one in model.net_g.named_parameters() if f"net.{name}" in members]
             bound = 1e-4 / (rate * own)
             assert max(float(one.abs().max()) for one in gradients) == pytest.approx(bound, rel=1e-6)
+
+
+@pytest.mark.parametrize("rates", [0.1, {"bias": "0.1"}, {"bias": -1.0}, {"bias": True}])
+def test_rates_that_are_none_are_refused_before_anything_is_built(rates, options):
+    with pytest.raises(ValueError, match=r"optim_g: layer_rates is .*; expected parts of parameters' names"):
+        check(options(train={"optim_g": {"type": "SGD", "lr": 0.1, "layer_rates": rates}}))
