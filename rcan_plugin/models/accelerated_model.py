@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import inspect
-import math
-import random
 import warnings
 from collections import OrderedDict
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,14 +24,13 @@ from tqdm import tqdm
 from rcan_plugin.degradations import imresize
 from rcan_plugin.losses.supervised import EuclideanLoss, PyramidLoss, RecursiveLoss
 
-from . import checkpoints
+from . import checkpoints, optimizers
 from .enlarge import official_chop, self_ensemble, tiled
 from .schedules import WarmupCosineLR
 from .settings import PRECISIONS, Settings
-from .steps import Guard, clip, is_number
+from .steps import Guard, clip
 
 Batch = dict[str, Any]
-Member = TypeVar("Member")
 
 SUPERVISED = (EuclideanLoss, PyramidLoss, RecursiveLoss)
 """Losses of several outputs."""
@@ -106,22 +103,10 @@ class AcceleratedSRModel(SRModel):
         self.guard = Guard(self.device, *self.settings.guard) if self.settings.guard else None
 
     def get_optimizer(self, optim_type: str, params: Any, lr: float, **kwargs: Any) -> torch.optim.Optimizer:
-        """Any optimiser of `torch.optim`, with rates of their own for parts of the network.
-
-        Raises:
-            ValueError: there is none of that name; no parameter has a part's name.
-        """
-        if rates := kwargs.pop("layer_rates", None):
-            names = {parameter: name for name, parameter in self.get_bare_model(self.net_g).named_parameters()}
-            for part in rates:
-                if not any(part in name for name in names.values()):
-                    raise ValueError(
-                        f"train: optim_g: layer_rates names {part!r}; expected a part of a parameter's name, such as "
-                        f"{next(iter(names.values()))!r}."
-                    )
-            groups = _by_factor({names[parameter]: parameter for parameter in params}, rates)
-            params = [{"params": members, "lr": lr * factor} for factor, members in groups.items()]
-        return optimizer_class(optim_type)(params, lr=lr, **kwargs)
+        """Any optimiser of `torch.optim`, with rates of their own for parts of the network (see `optimizers.build`)."""
+        names = {parameter: name for name, parameter in self.get_bare_model(self.net_g).named_parameters()}
+        named = {names[parameter]: parameter for parameter in params}
+        return optimizers.build(named, {"type": optim_type, "lr": lr, **kwargs})
 
     def setup_schedulers(self) -> None:
         """BasicSR's, and `WarmupCosineLR`."""
@@ -421,7 +406,7 @@ class AcceleratedSRModel(SRModel):
         if current_iter == -1:
             return
         self.saved = epoch, current_iter
-        random_states = _random_states()
+        random_states = checkpoints.random_states()
         if self.opt["dist"]:
             gathered: list[Any] = [None] * self.opt["world_size"]
             torch.distributed.all_gather_object(gathered, random_states)
@@ -455,19 +440,19 @@ class AcceleratedSRModel(SRModel):
             ValueError: other parameters share a rate than did in the state.
         """
         # The state knows parameters by their place in the groups alone.
-        names = {name: name for name, _ in self.get_bare_model(self.net_g).named_parameters()}
+        names = [name for name, _ in self.get_bare_model(self.net_g).named_parameters()]
         was, now = (
             (rates or {"optim_g": {}})["optim_g"].get("layer_rates")
             for rates in (resume_state.get("rates"), self.rates)
         )
-        if [*_by_factor(names, was or {}).values()] != [*_by_factor(names, now or {}).values()]:
+        if [*optimizers.by_factor(names, was).values()] != [*optimizers.by_factor(names, now).values()]:
             raise ValueError(
                 f"train: optim_g: layer_rates is {now} and was {was} in the state that is resumed: rates may "
                 "change, but not which parameters share one. Put it back, or begin anew from the weights (path: "
                 "pretrain_network_g)."
             )
-        optimizers = map(_in_our_way, resume_state["optimizers"], self.optimizers)
-        super().resume_training({**resume_state, "optimizers": list(optimizers)})
+        states = list(map(optimizers.in_our_way, resume_state["optimizers"], self.optimizers))
+        super().resume_training({**resume_state, "optimizers": states})
         if resume_state.get("rates", self.rates) != self.rates:
             self._reschedule(resume_state)
         if resume_state.get("scaler"):
@@ -486,8 +471,9 @@ class AcceleratedSRModel(SRModel):
         """The schedulers of the options as they are now, brought to the state's iteration."""
         for optimizer in self.optimizers:
             # A new one has the rates of each group; those of the state are overwritten.
-            parameters = [one for one in self.net_g.parameters() if one.requires_grad]
-            fresh = self.get_optimizer(params=parameters, **_optimizer_arguments(self.rates["optim_g"]))
+            named = self.get_bare_model(self.net_g).named_parameters()
+            learning = {name: parameter for name, parameter in named if parameter.requires_grad}
+            fresh = optimizers.build(learning, self.rates["optim_g"])
             for group, new in zip(optimizer.param_groups, fresh.param_groups, strict=True):
                 settings = {key: value for key, value in new.items() if key != "params"}
                 group.update(settings, initial_lr=settings["lr"])
@@ -506,7 +492,7 @@ class AcceleratedSRModel(SRModel):
     def _restore_random_states(self) -> None:
         """Late, since the data loader draws a number when it begins."""
         if self.random_states is not None:
-            _set_random_states(self.random_states)
+            checkpoints.set_random_states(self.random_states)
             self.random_states = None
 
 
@@ -519,13 +505,7 @@ def check(opt: Mapping[str, Any]) -> None:
     Settings.read(opt)
     train = opt.get("train") or {}
     if "optim_g" in train:
-        optimizer_class(train["optim_g"].get("type"))
-        rates = train["optim_g"].get("layer_rates") or {}
-        if not isinstance(rates, dict) or not all(is_number(one, (int, float)) and one >= 0 for one in rates.values()):
-            raise ValueError(
-                f"train: optim_g: layer_rates is {rates!r}; expected parts of parameters' names with a factor each, "
-                "such as {bias: 0.1}."
-            )
+        optimizers.check(train["optim_g"])
     if (train.get("scheduler") or {}).get("type") == WarmupCosineLR.__name__:
         WarmupCosineLR.check(**{key: value for key, value in train["scheduler"].items() if key != "type"})
     if opt["num_gpu"] > 1 and not opt["dist"]:
@@ -537,62 +517,9 @@ def check(opt: Mapping[str, Any]) -> None:
         )
 
 
-def optimizer_class(name: Any) -> Any:
-    """Of `torch.optim`.
-
-    Raises:
-        ValueError: there is none of that name.
-    """
-    cls = getattr(torch.optim, str(name), None)
-    if not (isinstance(cls, type) and issubclass(cls, torch.optim.Optimizer)):
-        raise ValueError(f"train: optim_g: type is {name!r}; expected a class of torch.optim, such as Adam.")
-    return cls
-
-
-def _in_our_way(state: Mapping[str, Any], optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """An optimiser's saved state, to be worked on as `optimizer` works: one of plain Adam may go on with fused Adam."""
-    ways = ("foreach", "fused", "capturable")
-    groups = [
-        {**saved, **{way: group[way] for way in ways if way in group}}
-        for saved, group in zip(state["param_groups"], optimizer.param_groups, strict=True)
-    ]
-    return {**state, "param_groups": groups}
-
-
-def _by_factor(members: Mapping[str, Member], rates: Mapping[str, float]) -> dict[float, list[Member]]:
-    """Members by their names' factor of the rate, the product of the factors of all parts that a name has."""
-    groups: dict[float, list[Member]] = {}
-    for name, member in members.items():
-        factor = math.prod(factor for part, factor in rates.items() if part in name)
-        groups.setdefault(factor, []).append(member)
-    return groups
-
-
-def _optimizer_arguments(option: Mapping[str, Any]) -> dict[str, Any]:
-    return {"optim_type" if key == "type" else key: value for key, value in option.items()}
-
-
 def _strip(lq: torch.Tensor, images: Mapping[str, np.ndarray]) -> np.ndarray:
     """Bicubic, SR and HR side by side, R, G, B."""
     bicubic = imresize(tensor2img([lq]), images["img"].shape[0] // lq.shape[-2])
     panels = [panel if panel.ndim == 3 else panel[..., None] for panel in (bicubic, images["img"], images["img2"])]
     height = min(panel.shape[0] for panel in panels)
     return np.concatenate([panel[:height].repeat(3 // panel.shape[2], 2) for panel in panels], axis=1)[..., ::-1]
-
-
-def _random_states() -> list[Any]:
-    """Of Python, NumPy and torch, in plain numbers and tensors, so that a state loads with `weights_only=True`."""
-    numpy: Any = np.random.get_state(legacy=False)  # noqa: NPY002  (BasicSR seeds this one)
-    numpy["state"]["key"] = torch.from_numpy(numpy["state"]["key"].astype(np.int64))
-    cuda = torch.cuda.get_rng_state() if torch.cuda.is_available() else None
-    return [random.getstate(), numpy, torch.get_rng_state(), cuda]
-
-
-def _set_random_states(states: list[Any]) -> None:
-    python, numpy, cpu, cuda = states
-    random.setstate((python[0], tuple(python[1]), python[2]))
-    keys = numpy["state"]["key"].cpu().numpy().astype(np.uint32)  # BasicSR loads all tensors of a state to the GPU
-    np.random.set_state({**numpy, "state": {**numpy["state"], "key": keys}})  # noqa: NPY002
-    torch.set_rng_state(cpu.cpu())
-    if cuda is not None and torch.cuda.is_available():
-        torch.cuda.set_rng_state(cuda.cpu())

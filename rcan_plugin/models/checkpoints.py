@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import random
 import time
 import zipfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 log = logging.getLogger("basicsr")
@@ -92,3 +94,22 @@ def _sync(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def random_states() -> list[Any]:
+    """Of Python, NumPy and torch, in plain numbers and tensors, so that a state loads with `weights_only=True`."""
+    numpy: Any = np.random.get_state(legacy=False)  # noqa: NPY002  (BasicSR seeds this one)
+    numpy["state"]["key"] = torch.from_numpy(numpy["state"]["key"].astype(np.int64))
+    cuda = torch.cuda.get_rng_state() if torch.cuda.is_available() else None
+    return [random.getstate(), numpy, torch.get_rng_state(), cuda]
+
+
+def set_random_states(states: list[Any]) -> None:
+    """Go on with what `random_states` gave."""
+    python, numpy, cpu, cuda = states
+    random.setstate((python[0], tuple(python[1]), python[2]))
+    keys = numpy["state"]["key"].cpu().numpy().astype(np.uint32)  # BasicSR loads all tensors of a state to the GPU
+    np.random.set_state({**numpy, "state": {**numpy["state"], "key": keys}})  # noqa: NPY002
+    torch.set_rng_state(cpu.cpu())
+    if cuda is not None and torch.cuda.is_available():
+        torch.cuda.set_rng_state(cuda.cpu())
