@@ -15,6 +15,7 @@ from tests.conftest import ROOT, read_options, shrink
 from tests.test_option_files import pipeline
 
 FILES = sorted(file.stem for file in (ROOT / "options").glob("train_*.yml") if not re.search("_RCAN_", file.stem))
+SHORT = sorted(f"../benchmarks/training/{file.stem}" for file in (ROOT / "benchmarks/training").glob("*.yml"))
 ABLATION = sorted(f"ablation/{file.stem}" for file in (ROOT / "options/ablation").iterdir())
 
 # Published counts are of weights alone (see the networks' own tests); these are with biases, slopes and normalisation.
@@ -149,7 +150,7 @@ def vgg_without_download(monkeypatch):
     monkeypatch.setattr(vgg_arch.vgg, "vgg19", small)
 
 
-@pytest.mark.parametrize("file", [*FILES, *ABLATION])
+@pytest.mark.parametrize("file", [*FILES, *ABLATION, *SHORT])
 def test_each_runs_two_iterations(file, tiny, monkeypatch, vgg_without_download):
     options = shrink(read(file), tiny)
     if file == "train_SRGAN_x4":  # its discriminator takes 128 pixels
