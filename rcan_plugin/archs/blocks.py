@@ -223,9 +223,14 @@ def initialise(net: nn.Module, std: Callable[[nn.Module], float]) -> None:
 def he(module: nn.Module) -> float:
     """The standard deviation of He et al., "Delving Deep into Rectifiers" (ICCV 2015), by the number of inputs
     (equation 10; Caffe's `msra`)."""
-    assert isinstance(module, (nn.Conv2d, nn.ConvTranspose2d))
-    taps = math.prod(module.kernel_size) * module.in_channels / module.groups
-    return math.sqrt(2 / taps)
+    assert isinstance(module, nn.Conv2d)
+    return math.sqrt(2 / (math.prod(module.kernel_size) * module.in_channels))
+
+
+def he_by_outputs(module: nn.Module) -> float:
+    """The same by the number of outputs (equation 14)."""
+    assert isinstance(module, nn.Conv2d)
+    return math.sqrt(2 / (math.prod(module.kernel_size) * module.out_channels))
 
 
 def whole_numbers(name: str, **values: int) -> None:

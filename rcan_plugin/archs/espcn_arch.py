@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .blocks import check_channels, conv, he, initialise, two_widths, whole_numbers
+from .blocks import check_channels, conv, he_by_outputs, initialise, two_widths, whole_numbers
 
 
 class ESPCNArch(nn.Module):
@@ -17,7 +17,7 @@ class ESPCNArch(nn.Module):
 
     22,624 weights at x3 (21,184 at x2, 24,640 at x4) and 96 + upscale^2 biases; the paper gives no figure.
 
-    Where the paper is silent: initial weights are He's by the number of inputs and, in the last convolution, of
+    Where the paper is silent: initial weights are He's by the number of outputs and, in the last convolution, of
     standard deviation 0.001, as in public code. tanh is the paper's; the ReLU of its first version is not offered.
 
     Args:
@@ -42,7 +42,7 @@ class ESPCNArch(nn.Module):
         self.conv1 = conv(num_in_ch, first, 5, bias)
         self.conv2 = conv(first, second, 3, bias)
         self.conv3 = conv(second, num_in_ch * upscale**2, 3, bias)
-        initialise(self, lambda module: 0.001 if module is self.conv3 else he(module))
+        initialise(self, lambda module: 0.001 if module is self.conv3 else he_by_outputs(module))
 
     def forward(self, x: Tensor) -> Tensor:
         check_channels(self, x, self.num_in_ch)

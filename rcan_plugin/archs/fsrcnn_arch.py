@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from .blocks import check_channels, conv, he, initialise, whole_numbers
+from .blocks import check_channels, conv, he_by_outputs, initialise, whole_numbers
 
 
 class FSRCNNArch(nn.Module):
@@ -15,8 +15,9 @@ class FSRCNNArch(nn.Module):
 
     Where the paper is silent or readers disagree: a PReLU with a slope for each channel follows every convolution, as
     public code has it (one reader of the paper sees a single one after the mapping layers); the original's output is
-    `upscale - 1` pixels short, here `output_padding` completes it. Initial weights: He's, by the number of inputs, and
-    of standard deviation 0.001 in the transposed convolution (public code).
+    `upscale - 1` pixels short, here `output_padding` completes it. Initial weights, as in public code: He's, by the
+    number of outputs, with which alone the paper's rate of 1e-3 does not blow up, and of standard deviation 0.001 in
+    the transposed convolution.
 
     Args:
         num_in_ch: channels of input and output; the paper's 1 is luma.
@@ -60,7 +61,7 @@ class FSRCNNArch(nn.Module):
         self.deconv = nn.ConvTranspose2d(
             num_feat, num_in_ch, 9, upscale, padding=4, output_padding=upscale - 1, bias=bias
         )
-        initialise(self, lambda module: 0.001 if module is self.deconv else he(module))
+        initialise(self, lambda module: 0.001 if module is self.deconv else he_by_outputs(module))
 
     def forward(self, x: Tensor) -> Tensor:
         check_channels(self, x, self.num_in_ch)

@@ -46,7 +46,7 @@ class AcceleratedSRModel(SRModel):
         compile: true, or a mode of `torch.compile`: `reduce-overhead` (CUDA graphs), `max-autotune`, ... The network
             is compiled in place: its checkpoints are those of the plain network.
         grad_accum: N cuts each batch into N parts, one after the other: the same gradients in an Nth of the memory.
-        grad_clip: {norm: N}, {value: N} or {adjustable: theta}, see `steps.clip`.
+        grad_clip: {norm: N}, {value: N}, {adjustable: theta} or {adjustable_norm: theta}, see `steps.clip`.
         guard: {factor: F, stop_after: N}: a step whose loss or gradients are not finite, or whose loss is above F
             times its running mean, is not taken; after N such in a row training stops. On a GPU it costs no waiting
             with Adam or AdamW and `fused: true`.

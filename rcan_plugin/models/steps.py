@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-CLIPPINGS = ("norm", "value", "adjustable")
+CLIPPINGS = ("norm", "value", "adjustable", "adjustable_norm")
 
 
 def read_clipping(option: Any) -> tuple[str, float] | None:
@@ -23,7 +23,9 @@ def read_clipping(option: Any) -> tuple[str, float] | None:
         ((kind, number),) = option.items()
         if kind in CLIPPINGS and is_number(number, (int, float)) and 0 < number < math.inf:
             return kind, float(number)
-    raise ValueError(f"train: grad_clip is {option!r}; expected one of {{norm: N}}, {{value: N}}, {{adjustable: N}}.")
+    raise ValueError(
+        f"train: grad_clip is {option!r}; expected one of " + ", ".join(f"{{{kind}: N}}" for kind in CLIPPINGS) + "."
+    )
 
 
 def is_number(value: Any, kinds: type | tuple[type, ...]) -> bool:
@@ -38,11 +40,15 @@ def clip(optimizer: torch.optim.Optimizer, kind: str, number: float) -> None:
         optimizer: whose parameters' gradients.
         kind: `norm`: the norm of all of them together to `number`; `value`: each value to -number..number;
             `adjustable`: each value to -number / lr..number / lr, lr being the parameter's rate in this step: "Accurate
-            Image Super-Resolution Using Very Deep Convolutional Networks" (CVPR 2016), adjustable gradient clipping.
+            Image Super-Resolution Using Very Deep Convolutional Networks" (CVPR 2016), adjustable gradient clipping;
+            `adjustable_norm`: the norm of all of them together to number / lr, lr being the largest rate, as the
+            patched Caffe of DRRN's authors does (README of their code).
         number: the bound, theta.
     """
-    if kind == "norm":
-        torch.nn.utils.clip_grad_norm_([one for group in optimizer.param_groups for one in group["params"]], number)
+    if kind in ("norm", "adjustable_norm"):
+        rate = max(group["lr"] for group in optimizer.param_groups)
+        bound = number / rate if kind == "adjustable_norm" and rate > 0 else number
+        torch.nn.utils.clip_grad_norm_([one for group in optimizer.param_groups for one in group["params"]], bound)
         return
     for group in optimizer.param_groups:
         bound = number / group["lr"] if kind == "adjustable" and group["lr"] > 0 else number

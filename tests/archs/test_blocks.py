@@ -221,7 +221,6 @@ def test_upsamplers_of_an_unknown_kind_are_refused():
     [
         (nn.Conv2d(64, 32, 3), 9 * 64),
         (nn.Conv2d(8, 5, (3, 1)), 3 * 8),
-        (nn.Conv2d(6, 6, 5, groups=3), 25 * 2),
         (nn.Conv2d(7, 1, 1), 7),
     ],
 )

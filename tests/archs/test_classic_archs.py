@@ -709,9 +709,9 @@ def assert_normal(weight: torch.Tensor, std: float, name: str) -> None:
     assert abs(weight.mean().item()) < 5 * std / math.sqrt(weight.numel()), name
 
 
-def he_of(*shape: int) -> float:
-    """He et al. (ICCV 2015), by the number of inputs: outputs, inputs, kernel."""
-    return math.sqrt(2 / math.prod(shape[1:]))
+def he_of(*taps: int) -> float:
+    """He et al. (ICCV 2015)."""
+    return math.sqrt(2 / math.prod(taps))
 
 
 EXPECTED_STDS = {
@@ -741,7 +741,10 @@ def test_initial_weights(network):
             continue  # below
         std = EXPECTED_STDS[network].get(name)
         if std is None:
-            std = math.sqrt(2 / (9 * 64)) if network is LapSRNArch else he_of(*module.weight.shape)
+            outputs, *inputs = module.weight.shape
+            if network in (FSRCNNArch, ESPCNArch):  # by the number of outputs
+                inputs = [outputs, *inputs[1:]]
+            std = math.sqrt(2 / (9 * 64)) if network is LapSRNArch else he_of(*inputs)
         assert_normal(module.weight, std, name)
         seen += 1
     layers = {SRCNNArch: 3, FSRCNNArch: 8, ESPCNArch: 3, VDSRArch: 20, DRCNArch: 4, LapSRNArch: 25, DRRNArch: 4}

@@ -12,7 +12,7 @@ from tests.models.conftest import build
 AMP = "expected bf16 or fp16, or leave it out for float32."
 GUARD = "expected {factor: F, stop_after: N}, with F above 1 and a whole number N."
 TILE = "expected {size: N, overlap: M} in LR pixels, M at most half of N, or {protocol: official_chop}."
-CLIP = "expected one of {norm: N}, {value: N}, {adjustable: N}."
+CLIP = "expected one of {norm: N}, {value: N}, {adjustable: N}, {adjustable_norm: N}."
 MODES = "expected true or one of default, reduce-overhead, max-autotune, max-autotune-no-cudagraphs."
 PARTS = "expected a whole number of 1 or more."
 

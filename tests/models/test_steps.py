@@ -32,6 +32,9 @@ OPTIMISERS = {
         ("adjustable", 0.35, 0.1, ([3.0, -3.5], [3.5])),
         ("adjustable", 0.35, 0.05, ([3.0, -4.0], [7.0])),
         ("adjustable", 0.35, 0.0, ([0.35, -0.35], [0.35])),  # a warm-up may begin there
+        ("adjustable_norm", 0.65, 0.1, ([1.5, -2.0], [6.0])),
+        ("adjustable_norm", 0.65, 0.05, ([3.0, -4.0], [12.0])),
+        ("adjustable_norm", 6.5, 0.0, ([1.5, -2.0], [6.0])),
     ],
 )
 def test_clipping_of_known_gradients(kind, number, lr, expected):
@@ -85,7 +88,8 @@ def test_wrong_clipping_is_refused(option):
     with pytest.raises(ValueError) as caught:
         read_clipping(option)
     assert str(caught.value) == (
-        f"train: grad_clip is {option!r}; expected one of {{norm: N}}, {{value: N}}, {{adjustable: N}}."
+        f"train: grad_clip is {option!r}; expected one of {{norm: N}}, {{value: N}}, {{adjustable: N}}, "
+        "{adjustable_norm: N}."
     )
 
 
