@@ -77,10 +77,12 @@ def test_the_file_does_what_its_name_says(file):
 SGD = {"type": "SGD", "momentum": 0.9}
 DECAYING = {**SGD, "weight_decay": 1e-4}
 ADAM = {"type": "Adam", "weight_decay": 0, "eps": 1e-8}
+CONVOLUTIONS = {"conv.bias": 0.1, "convs.0.bias": 0.1, "convs.1.bias": 0.1}
+"""Of DRRN's and MemNet's biases those of the normalisations learn at the full rate."""
 RECIPES = {
     "train_VDSR_x234": ({**DECAYING, "lr": 0.1}, 64, 41, 9_960),
-    "train_DRRN_x234": ({**DECAYING, "lr": 0.1, "layer_rates": {"bias": 0.1}}, 128, 31, 326_800),
-    "train_MemNet_x234": ({**DECAYING, "lr": 0.1}, 32, 31, 600_000),
+    "train_DRRN_x234": ({**DECAYING, "lr": 0.1, "layer_rates": CONVOLUTIONS}, 128, 31, 326_800),
+    "train_MemNet_x234": ({**DECAYING, "lr": 0.1, "layer_rates": CONVOLUTIONS}, 32, 31, 600_000),
     "train_LapSRN_x4": ({**DECAYING, "lr": 1e-5, "layer_rates": {"bias": 0.1}}, 64, 128, 100_000),
     "train_SRCNN_x3": ({**SGD, "lr": 1e-4, "layer_rates": {"conv3": 0.1}}, 128, 33, 6_000_000),
     "train_FSRCNN_x3": ({**SGD, "lr": 1e-3, "layer_rates": {"deconv": 0.1}}, 128, 21, 3_000_000),

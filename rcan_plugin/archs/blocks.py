@@ -31,7 +31,7 @@ class Enlarge(nn.Module):
         ValueError: another scale.
     """
 
-    kernel: Tensor
+    taps: Tensor
 
     def __init__(self, scale: int) -> None:
         super().__init__()
@@ -39,25 +39,25 @@ class Enlarge(nn.Module):
         self.scale = scale
         if scale == 1:
             return
-        # One row of 4 taps for each of the `scale` places of an output pixel in its input pixel; all in a window of 5.
-        taps = bicubic_taps(8, float(scale))
+        # 4 taps for each of the `scale` places of an output pixel in its input pixel; all in a window of 5.
+        found = bicubic_taps(8, float(scale))
         rows = torch.zeros(scale, 5, dtype=torch.float64)
         for place in range(scale):
             output = 3 * scale + place  # away from the border
-            for number, weight in enumerate(taps.weights[output]):
+            for number, weight in enumerate(found.weights[output]):
                 if weight:
-                    rows[place, int(taps.first[output]) + number - 3 + 2] += float(weight)
-        kernel = torch.einsum("iy,jx->ijyx", rows, rows).reshape(scale**2, 1, 5, 5)
-        self.register_buffer("kernel", kernel.float(), persistent=False)
+                    rows[place, int(found.first[output]) + number - 3 + 2] += float(weight)
+        self.register_buffer("taps", rows.float(), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """N x C x H x W to N x C x H*scale x W*scale, float32, or what the network around it was cast to."""
         if self.scale == 1:
             return x
+        # Products of matrices: for convolutions torch takes TF32 on a GPU, which has 10 bits.
         with torch.autocast(x.device.type, enabled=False):
-            planes = F.pad(x.to(self.kernel.dtype).flatten(0, 1).unsqueeze(1), (2, 2, 2, 2), "replicate")
-            enlarged = F.pixel_shuffle(F.conv2d(planes, self.kernel), self.scale)
-        return enlarged.squeeze(1).unflatten(0, (x.shape[0], x.shape[1]))
+            x = F.pad(x.to(self.taps.dtype), (2, 2, 2, 2), "replicate")
+            x = (x.unfold(2, 5, 1) @ self.taps.T).movedim(-1, 3).flatten(2, 3)
+            return (x.unfold(3, 5, 1) @ self.taps.T).flatten(3, 4)
 
 
 class Reduce(nn.Module):
@@ -70,25 +70,25 @@ class Reduce(nn.Module):
         ValueError: another divisor.
     """
 
-    kernel: Tensor
+    taps: Tensor
 
     def __init__(self, divisor: int) -> None:
         super().__init__()
         whole_numbers("Reduce", divisor=divisor)
         self.divisor = divisor
-        taps = bicubic_taps(8 * divisor, 1 / divisor)
-        weights = torch.from_numpy(taps.weights[0])
-        self.pad = -int(taps.first[0])
-        self.register_buffer("kernel", torch.outer(weights, weights)[None, None].float(), persistent=False)
+        found = bicubic_taps(8 * divisor, 1 / divisor)
+        self.pad = -int(found.first[0])
+        self.register_buffer("taps", torch.from_numpy(found.weights[0]).float(), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """N x C x H x W to N x C x H/divisor x W/divisor, float32; H and W are multiples of the divisor."""
         if self.divisor == 1:
             return x
         with torch.autocast(x.device.type, enabled=False):
-            planes = F.pad(x.float().flatten(0, 1).unsqueeze(1), (self.pad,) * 4, "replicate")
-            reduced = F.conv2d(planes, self.kernel.float(), stride=self.divisor)
-        return reduced.squeeze(1).unflatten(0, (x.shape[0], x.shape[1]))
+            x = F.pad(x.to(self.taps.dtype), (self.pad,) * 4, "replicate")
+            for axis in (2, 3):
+                x = x.unfold(axis, len(self.taps), self.divisor) @ self.taps
+        return x
 
 
 class MeanShift(nn.Module):
@@ -252,8 +252,9 @@ def two_widths(name: str, num_feats: Sequence[int]) -> tuple[int, int]:
     """
     if not isinstance(num_feats, Sequence) or len(num_feats) != 2:
         raise ValueError(f"{name}: num_feats={num_feats!r}: expected two numbers of channels, such as [64, 32].")
+    for one in num_feats:
+        whole_numbers(name, num_feats=one)
     first, second = num_feats
-    whole_numbers(name, num_feats=min(first, second))
     return first, second
 
 

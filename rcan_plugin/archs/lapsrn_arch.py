@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .blocks import check_channels, conv, initialise, keep_buffers_apart, whole_numbers
+from .blocks import check_channels, conv, initialise, whole_numbers
 
 
 class Doubling(nn.Module):
@@ -96,7 +96,6 @@ class LapSRNArch(nn.Module):
         for name, parameter in self.named_parameters():
             if name.endswith("image.weight"):
                 parameter.data.copy_(bilinear())
-        keep_buffers_apart(self)
 
     def forward(self, x: Tensor) -> Tensor | list[Tensor]:
         check_channels(self, x, self.num_in_ch)

@@ -43,7 +43,8 @@ class SRCNNArch(nn.Module):
         super().__init__()
         whole_numbers("SRCNNArch", num_in_ch=num_in_ch, upscale=upscale)
         first, second = two_widths("SRCNNArch", num_feats)
-        if len(kernel_sizes) != 3 or any(size % 2 == 0 or size < 1 for size in kernel_sizes):
+        odd = isinstance(kernel_sizes, Sequence) and all(isinstance(one, int) and one % 2 == 1 for one in kernel_sizes)
+        if not odd or len(kernel_sizes) != 3 or min(kernel_sizes) < 1:
             raise ValueError(f"SRCNNArch: kernel_sizes={kernel_sizes!r}: expected three odd sizes, such as [9, 5, 5].")
         self.num_in_ch, self.upscale = num_in_ch, upscale
         self.enlarge = Enlarge(upscale)

@@ -53,6 +53,7 @@ class DegradationPairedDataset(Dataset[dict[str, Any]]):
             floats that are not rounded, for networks that work on such (their `upscale` is 1).
         scales: [2, 3, 4] in the place of `scale`, in training, for one network that serves them all: with `enlarge` one
             is drawn for each sample; without, one for each batch, the same on all ranks, and the item's `scale` tells.
+            (BasicSR's own `train.py` on several GPUs draws the same for every epoch; `rcan_plugin.train` does not.)
         dataroot_gt: folder or LMDB (`*.lmdb`) of HR images.
         dataroot_lq: the same of LR images; left out, the LR is made on the fly as `degradation` says.
         degradation: {type: BI|BD|DN, border, sigma, kernel_size, noise, seed}, how the LR is made, or was made: it
@@ -84,6 +85,7 @@ class DegradationPairedDataset(Dataset[dict[str, Any]]):
         self.plain = self.train and not any(opt.get(name) for name in ("color", "mean", "std"))
         self.travelling = False
         self.batches = 0  # that this process made
+        self.ranks = torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
         self.pairs = find_pairs(
             self.gt,
             self.lq,
@@ -129,10 +131,14 @@ class DegradationPairedDataset(Dataset[dict[str, Any]]):
 
     def _chance_of_batch(self, first: int, worker: Any) -> int:
         """A number that the samples of a batch have in common, on all ranks."""
+        if isinstance(first, Place):
+            return first.shared
+        if self.ranks == 1:
+            return chances_of(first)[0]
+        # Of BasicSR's sampler no rank knows where the others are; but all of them count an epoch's batches alike.
         number = self.batches if worker is None else worker.id + self.batches * worker.num_workers
         self.batches += 1
-        # Of BasicSR's sampler no rank knows where the others are; but all of them count batches alike.
-        return first.shared if isinstance(first, Place) else numbers(0, f"batch {number}")[0]
+        return numbers(0, f"batch {number}")[0]
 
     def _draw_scale(self, index: int) -> int:
         if len(self.scales) == 1:

@@ -17,6 +17,7 @@ from basicsr.metrics import calculate_metric
 from basicsr.models.sr_model import SRModel
 from basicsr.utils import get_root_logger, imwrite, tensor2img
 from basicsr.utils.registry import METRIC_REGISTRY
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, default_collate
 from tqdm import tqdm
@@ -46,6 +47,7 @@ class AcceleratedSRModel(SRModel):
         compile: true, or a mode of `torch.compile`: `reduce-overhead` (CUDA graphs), `max-autotune`, ... The network
             is compiled in place: its checkpoints are those of the plain network.
         grad_accum: N cuts each batch into N parts, one after the other: the same gradients in an Nth of the memory.
+            (BatchNorm, in DRRN and MemNet, sees parts instead of batches.)
         grad_clip: {norm: N}, {value: N}, {adjustable: theta} or {adjustable_norm: theta}, see `steps.clip`.
         guard: {factor: F, stop_after: N}: a step whose loss or gradients are not finite, or whose loss is above F
             times its running mean, is not taken; after N such in a row training stops. On a GPU it costs no waiting
@@ -151,11 +153,15 @@ class AcceleratedSRModel(SRModel):
         self.optimizer_g.zero_grad()
         if hasattr(self.cri_pix, "current_iter"):
             self.cri_pix.current_iter = current_iter
+        running = self._running_means() if self.guard else []
+        before = [one.clone() for one in running]
         try:
-            self._step(self._backward())
+            refused = self._step(self._backward())
         except torch.OutOfMemoryError as error:
             raise RuntimeError(self._out_of_memory()) from error
         if self.guard:
+            for one, old in zip(running, before, strict=True):
+                one.copy_(torch.where(refused > 0, old, one))
             self.guard.stop(current_iter, self.names)
         if self.ema_decay > 0:
             self.model_ema(decay=self.ema_decay)
@@ -195,7 +201,13 @@ class AcceleratedSRModel(SRModel):
                     losses[name] = loss
         return losses
 
-    def _step(self, total: torch.Tensor) -> None:
+    def _running_means(self) -> list[torch.Tensor]:
+        """What a forward pass changes, of a step that may not be taken."""
+        norms = (module for module in self.net_g.modules() if isinstance(module, _BatchNorm))
+        return [buffer for norm in norms for buffer in norm.buffers()]
+
+    def _step(self, total: torch.Tensor) -> Any:
+        """Take the step or not; gives the guard's word, if there is one."""
         optimizer = self.optimizer_g
         parameters = [one for group in optimizer.param_groups for one in group["params"] if one.grad is not None]
         if self.guard or self.settings.grad_clip:
@@ -214,6 +226,7 @@ class AcceleratedSRModel(SRModel):
         elif not refused:
             optimizer.step()
         self.scaler.update()
+        return refused
 
     def _out_of_memory(self) -> str:
         batch, _, height, width = self.lq.shape
@@ -351,7 +364,9 @@ class AcceleratedSRModel(SRModel):
         """As BasicSR names it."""
         folder = Path(self.opt["path"]["visualization"])
         if self.opt["is_train"]:
-            return str(folder / name / f"{name}_{current_iter}.png")
+            # BasicSR leaves the set's name out; one image may be validated at several scales.
+            several = sum(phase.startswith("val") for phase in self.opt.get("datasets", {})) > 1
+            return str(folder / name / f"{name}_{dataset + '_' if several else ''}{current_iter}.png")
         return str(folder / dataset / f"{name}_{self.opt['val'].get('suffix') or self.opt['name']}.png")
 
     def _report(self, dataset: str, values: list[dict[str, float]], current_iter: int | str, tb_logger: Any) -> None:

@@ -12,7 +12,7 @@ CLIPPINGS = ("norm", "value", "adjustable", "adjustable_norm")
 
 
 def read_clipping(option: Any) -> tuple[str, float] | None:
-    """`{norm: 1.0}`, `{value: 0.5}` or `{adjustable: 0.4}` as (kind, number); None stays None.
+    """`{norm: 1.0}`, `{adjustable: 0.01}` ... as (kind, number); None stays None.
 
     Raises:
         ValueError: anything else.

@@ -293,7 +293,7 @@ def test_buffers_kept_apart_are_those_of_all_modules():
     net = nn.Sequential(Enlarge(2), nn.BatchNorm2d(3), nn.Conv2d(3, 3, 1))
     keep_buffers_apart(net)
     assert net._ddp_params_and_buffers_to_ignore == [
-        "0.kernel",
+        "0.taps",
         "1.running_mean",
         "1.running_var",
         "1.num_batches_tracked",

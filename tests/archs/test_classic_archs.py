@@ -275,7 +275,7 @@ def test_buffers_are_not_saved_and_not_broadcast(network):
     buffers = [name for name, _ in net.named_buffers()]
     running = [key for key in buffers if key.split(".")[-1].startswith(("running_", "num_batches"))]
     assert bool(running) == (network in NORMALISED)
-    constants = ["mean.mean"] * (network is MDSRArch) + ["enlarge.kernel"] * (network in ENLARGED_FIRST)
+    constants = ["mean.mean"] * (network is MDSRArch) + ["enlarge.taps"] * (network in ENLARGED_FIRST)
     assert sorted(buffers) == sorted(constants + running)
     assert set(net.state_dict()) & set(buffers) == set(running)
     assert getattr(net, "_ddp_params_and_buffers_to_ignore", []) == buffers

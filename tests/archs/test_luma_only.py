@@ -122,7 +122,7 @@ def test_what_is_trained_is_the_networks():
 def test_constants_are_not_broadcast():
     net = LumaOnly(vdsr())
     buffers = [name for name, _ in net.named_buffers()]
-    assert sorted(buffers) == ["enlarge.kernel", "network.enlarge.kernel", "offset", "to_rgb", "to_ycbcr"]
+    assert sorted(buffers) == ["enlarge.taps", "network.enlarge.taps", "offset", "to_rgb", "to_ycbcr"]
     assert net._ddp_params_and_buffers_to_ignore == buffers
 
 

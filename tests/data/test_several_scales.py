@@ -291,6 +291,7 @@ def test_with_basicsrs_sampler_ranks_agree_too(workers, images):
     for rank in (0, 1):
         torch.manual_seed(rank)  # as BasicSR does
         dataset = by_batches(images)
+        dataset.ranks = 2  # as it finds where there is a process group
         ranks.append(collect(dataset, workers, 2, (0,), EnlargedSampler(dataset, 2, rank, 32)))
     scales = [[int(data["scale"][0]) for data in batches] for batches in ranks]
     assert len(scales[0]) == 24 and scales[0] == scales[1] and set(scales[0]) == set(SCALES)
@@ -405,3 +406,17 @@ def test_images_that_are_too_small_for_the_largest_scale(images):
         f"image {images / 'HR' / 'b.png'} is 49x53, at scale 2 48x52, smaller than gt_size 50: remove it or lower "
         "gt_size."
     )
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_with_basicsrs_sampler_alone_the_seed_decides_and_epochs_differ(workers, images):
+    def scales(seed: int) -> list[int]:
+        torch.manual_seed(seed)
+        dataset = by_batches(images)
+        found = collect(dataset, workers, 2, (0, 1), EnlargedSampler(dataset, 1, 0, 16))
+        assert all(len(set(data["scale"].tolist())) == 1 for data in found)
+        return [int(data["scale"][0]) for data in found]
+
+    first = scales(0)
+    assert set(first) == set(SCALES) and first[:24] != first[24:]
+    assert first == scales(0) != scales(1)

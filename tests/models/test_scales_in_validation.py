@@ -285,3 +285,14 @@ def test_the_network_that_is_validated_gets_the_running_means_of_the_first(ema_d
     images.items = [Images().items[1]]  # that of the second process
     first.validation(images.loader, 3, None)
     assert second.metric_results == first.metric_results
+
+
+def test_pictures_of_one_image_at_several_scales_do_not_overwrite_each_other(options, tmp_path):
+    sets = {"train": {}, "val_1": {}, "val_2": {}}
+    model = build(options(network_g=VDSR, scale=None, val={"metrics": BORDER}, datasets=sets))
+    for scale in (2, 3):
+        images = enlarged(scale, name="same")
+        images.opt["name"] = f"Set_x{scale}"
+        model.validation(images.loader, 5, None, save_img=True)
+    saved = sorted(path.name for path in (tmp_path / "visualization/same0").iterdir())
+    assert saved == ["same0_Set_x2_5.png", "same0_Set_x3_5.png"]

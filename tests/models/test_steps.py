@@ -254,3 +254,18 @@ def test_without_a_guard_such_a_step_is_taken(options):
     step(model, 1, spoilt(model, "NaN in the batch"))
     assert any(value.isnan().any() for value in weights(model).values())
     assert "skipped" not in model.get_current_log()
+
+
+@pytest.mark.parametrize("network", [{"type": "DRRNArch", "num_in_ch": 3, "num_feat": 4, "num_unit": 1, "upscale": 2}])
+def test_a_step_that_is_not_taken_leaves_running_means_as_they_were(network, options):
+    features = {"guard": {"factor": 10, "stop_after": 3}, "ema_decay": 0.9}
+    model = build(options(network_g=network, train=features))
+    step(model, 1)
+    before = weights(model)
+    assert any("running_mean" in name for name in before)
+    step(model, 2, spoilt(model, "NaN in the batch"))
+    after = weights(model)
+    assert all(torch.equal(value, after[name]) for name, value in before.items() if name.startswith("net."))
+    assert all(value.isfinite().all() for value in after.values())
+    step(model, 3)
+    assert not same(weights(model)["net.first.norm.running_mean"], before["net.first.norm.running_mean"])
