@@ -123,9 +123,11 @@ class DegradationPairedDataset(Dataset[dict[str, Any]]):
         torch's `default_collate` knows and a `collate_fn` of one's own must expect."""
         worker = torch.utils.data.get_worker_info()
         self.travelling = self.plain and worker is not None
-        scale = self.scales[self._chance_of_batch(indices[0], worker) % len(self.scales)]
+        common = None  # the scale of the batch
+        if len(self.scales) > 1 and not self.enlarge:
+            common = self.scales[self._chance_of_batch(indices[0], worker) % len(self.scales)]
         try:
-            return [self._sample(index, self._draw_scale(index) if self.enlarge else scale) for index in indices]
+            return [self._sample(index, common or self._draw_scale(index)) for index in indices]
         finally:
             self.travelling = False
 

@@ -299,7 +299,9 @@ def test_with_basicsrs_sampler_ranks_agree_too(workers, images):
     for data in ranks[0]:
         (scale,) = set(data["scale"].tolist())
         assert data["lq"].shape == (2, 3, 9, 9) and data["gt"].shape == (2, 3, 9 * scale, 9 * scale)
-    in_this_process = collect(by_batches(images), 0, 2, (0,), EnlargedSampler(range(3), 2, 0, 32))
+    dataset = by_batches(images)
+    dataset.ranks = 2
+    in_this_process = collect(dataset, 0, 2, (0,), EnlargedSampler(dataset, 2, 0, 32))
     assert [int(data["scale"][0]) for data in in_this_process] == scales[0], "however many workers"
 
 
