@@ -1,13 +1,14 @@
 """Training steps of RCAN and others: BasicSR as shipped, traiNNer-redux's network, and AcceleratedSRModel.
 
     python benchmarks/bench_train.py                                   # a GPU: x2 and x4, batch 16, LR patch 48
-    python benchmarks/bench_train.py --trainner PATH_OF_A_CHECKOUT     # and traiNNer-redux's RCAN
-    python benchmarks/bench_train.py --batch 2 --steps 3 --scales 4    # a CPU: minutes a row
+    python benchmarks/bench_train.py --trainner PATH_OF_A_CHECKOUT     # and traiNNer-redux's RCAN; needs spandrel
+    python benchmarks/bench_train.py --batch 2 --steps 9 --scales 4    # a CPU: a minute or two a row
 
 Each row is a model with its network, optimiser and loss, fed the same batch over and over: `feed_data`,
 `update_learning_rate` and `optimize_parameters`, as BasicSR's loop calls them, to the end of the work on the GPU. After
-warming up, the rows take turns; the table has medians. "Of the peak" counts the multiplications and additions of one
-forward and two for backward, of the plain network, against the card's bf16 peak (--peak, in TFLOPS, dense).
+warming up, the rows take turns; the table has medians, and ratios to the row before of BasicSR's own network and model.
+"Of the peak" counts the multiplications and additions of one forward and two for backward, of the plain network,
+against the card's bf16 peak (--peak, in TFLOPS, dense).
 """
 
 from __future__ import annotations
@@ -221,12 +222,14 @@ def main() -> int:
             for _ in tqdm(range(turns), f"x{scale}: measuring", unit="turn"):
                 for row in running.values():
                     row.seconds.append(row.steps(max(1, args.steps // turns)))
-        print(f"\n### x{scale}\n\n| | ms a step | images a second | times the first | peak GiB | of the first | "
+        print(f"\n### x{scale}\n\n| | ms a step | images a second | times BasicSR's | peak GiB | of BasicSR's | "
               "of the peak |\n| --- | --- | --- | --- | --- | --- | --- |")  # fmt: skip
-        base = statistics.median(running[first].seconds)
+        peer = running[first]
         for title, row in running.items():
-            seconds = statistics.median(row.seconds)
-            memory = f"{row.peak:.2f} | {row.peak / running[first].peak:.2f}" if row.peak else "- | -"
+            if title.startswith("BasicSR:"):
+                peer = row  # of those that follow
+            seconds, base = statistics.median(row.seconds), statistics.median(peer.seconds)
+            memory = f"{row.peak:.2f} | {row.peak / peer.peak:.2f}" if row.peak else "- | -"
             share = f"{flops(chosen[title][0], scale, args) / seconds / 1e12 / peak:.0%}" if peak else "-"
             rate = args.batch / seconds
             print(f"| {title} | {seconds * 1e3:.1f} | {rate:.1f} | {base / seconds:.2f} | {memory} | {share} |")
