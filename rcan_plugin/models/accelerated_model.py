@@ -356,7 +356,13 @@ class AcceleratedSRModel(SRModel):
         values = {}
         for name, option in (self.opt["val"].get("metrics") or {}).items():
             if "img2" in images or "img2" not in inspect.signature(METRIC_REGISTRY.get(option["type"])).parameters:
-                option = {**option, "crop_border": scale} if option.get("crop_border") == "scale" else option
+                if option.get("crop_border") == "scale":
+                    if scale is None:
+                        raise ValueError(
+                            f"val: metrics: {name}: crop_border is scale, and the validated set has none: give it a "
+                            "scale, or crop_border a number of pixels."
+                        )
+                    option = {**option, "crop_border": scale}
                 values[name] = float(calculate_metric(images, option))
         return values
 

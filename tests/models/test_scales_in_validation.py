@@ -296,3 +296,11 @@ def test_pictures_of_one_image_at_several_scales_do_not_overwrite_each_other(opt
         model.validation(images.loader, 5, None, save_img=True)
     saved = sorted(path.name for path in (tmp_path / "visualization/same0").iterdir())
     assert saved == ["same0_Set_x2_5.png", "same0_Set_x3_5.png"]
+
+
+def test_a_border_of_the_scale_of_a_set_that_has_none_is_refused(options):
+    model = build(options(network_g=VDSR, scale=None, val={"metrics": BORDER}))
+    images = enlarged(2)
+    del images.opt["scale"]
+    with pytest.raises(ValueError, match="val: metrics: psnr: crop_border is scale, and the validated set has none"):
+        model.validation(images.loader, 5, None)
