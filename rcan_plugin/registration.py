@@ -10,12 +10,12 @@ from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, LOSS_REGISTR
 
 from rcan_plugin.archs import NETWORKS
 from rcan_plugin.data.paired_dataset import DegradationPairedDataset
-from rcan_plugin.losses.supervised import EuclideanLoss, PyramidLoss, RecursiveLoss
+from rcan_plugin.losses import LOSSES
 from rcan_plugin.models.accelerated_model import AcceleratedSRModel
 
 for registry, cls in (
     *((ARCH_REGISTRY, network) for network in NETWORKS),
-    *((LOSS_REGISTRY, loss) for loss in (EuclideanLoss, PyramidLoss, RecursiveLoss)),
+    *((LOSS_REGISTRY, loss) for loss in LOSSES),
     (DATASET_REGISTRY, DegradationPairedDataset),
     (MODEL_REGISTRY, AcceleratedSRModel),
 ):

@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader, default_collate
 from tqdm import tqdm
 
 from rcan_plugin.degradations import imresize
-from rcan_plugin.losses.supervised import EuclideanLoss, PyramidLoss, RecursiveLoss
+from rcan_plugin.losses import LOSSES
 
 from . import checkpoints, optimizers
 from .enlarge import official_chop, self_ensemble, tiled
@@ -32,9 +32,6 @@ from .settings import PRECISIONS, Settings
 from .steps import Guard, clip
 
 Batch = dict[str, Any]
-
-SUPERVISED = (EuclideanLoss, PyramidLoss, RecursiveLoss)
-"""Losses of several outputs."""
 
 
 class AcceleratedSRModel(SRModel):
@@ -194,7 +191,7 @@ class AcceleratedSRModel(SRModel):
         losses = {}
         final = (output if isinstance(output, torch.Tensor) else output[-1]).float()
         if self.cri_pix:
-            losses["l_pix"] = self.cri_pix(output if isinstance(self.cri_pix, SUPERVISED) else final, gt)
+            losses["l_pix"] = self.cri_pix(output if isinstance(self.cri_pix, LOSSES) else final, gt)
         if self.cri_perceptual:
             for name, loss in zip(("l_percep", "l_style"), self.cri_perceptual(final, gt), strict=True):
                 if loss is not None:
