@@ -118,7 +118,8 @@ for line in sys.stdin:
         time.sleep(order["after"])
         os.kill(pid, signal.SIGKILL)
     _, status = os.waitpid(pid, os.WUNTRACED)
-    said = json.loads(result.read_text()) if result.exists() else {}
+    # One that was killed as it said so may have left half of it.
+    said = json.loads(result.read_text()) if result.exists() and not os.WIFSIGNALED(status) else {}
     result.unlink(missing_ok=True)
     print(json.dumps({**said, "pid": pid, "killed": os.WIFSIGNALED(status)}), flush=True)
 """
