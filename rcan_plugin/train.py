@@ -12,14 +12,13 @@ What differs from `python basicsr/train.py`:
 
 from __future__ import annotations
 
-import functools
 import logging
 import multiprocessing
 import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +32,7 @@ from .data.stream import StreamSampler
 
 log = logging.getLogger("basicsr")
 
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
 SAME = 2.0  # seconds in which two signals are one, that torchrun passes on and its processes got besides
 
 
@@ -50,8 +50,10 @@ def main() -> None:
     basicsr.train.build_model = run.build_model
     if not torch.cuda.is_available():
         run_without_gpu()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in SIGNALS:
         signal.signal(number, run.ask_to_stop)
+    if hasattr(signal, "pthread_sigmask"):
+        BaseProcess.start = start_masked  # type: ignore[method-assign]
     try:
         basicsr.train.train_pipeline(str(Path.cwd()))
     finally:
@@ -126,11 +128,10 @@ class Run:
         return self.sampler
 
     def build_dataloader(self, *args: Any, **kwargs: Any) -> Any:
-        """BasicSR's data loader, whose workers leave signals to us."""
+        """BasicSR's data loader, with random numbers of its own."""
         from basicsr.data import build_dataloader
 
         loader = build_dataloader(*args, **kwargs)
-        loader.worker_init_fn = functools.partial(start_worker, loader.worker_init_fn)
         # An epoch begins with a draw: not from the model's numbers, which a resumed run would then miss.
         loader.generator = torch.Generator()
         loader.generator.manual_seed(torch.initial_seed() + (self.state["iter"] if self.state else 0))
@@ -180,15 +181,21 @@ class Run:
         return int(number)
 
 
-def start_worker(init: Callable[[int], None] | None, number: int) -> None:
-    """A data loader's worker begins: what stops it is the main process alone.
+process_start = BaseProcess.start
 
-    Ctrl-C, torchrun and `pkill` reach the workers too, which the main process needs to finish its step.
+
+def start_masked(self: BaseProcess) -> None:
+    """Start a data loader's worker: what stops it is the main process alone.
+
+    Ctrl-C, torchrun and `pkill` reach the workers too, which the main process needs to finish its step. The mask is
+    inherited, by fork and by spawn, so that there is no moment at which a worker could be stopped, as there is before
+    it can ignore signals by itself.
     """
-    for ignored in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(ignored, signal.SIG_IGN)
-    if init is not None:
-        init(number)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        process_start(self)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def end_workers() -> None:

@@ -259,7 +259,9 @@ def test_torchrun_on_one_node_and_on_two(forks, tmp_path):
     assert "World size (gpu number): 2" in job.text and job.text.count("Validation DIV2K_valid") == 1
     os.kill(job.pid, signal.SIGTERM)
     said = job.ends(1)
-    at = int(re.findall(r"Asked to stop \(signal 15\): saved at iteration (\d+)", said)[0])
+    found = re.findall(r"Asked to stop \(signal 15\): saved at iteration (\d+)", said)
+    assert found, said
+    at = int(found[0])
     assert [file.name for file in states(folder).iterdir()] == [f"{at}.state"]
     assert "DataLoader worker" not in said
 

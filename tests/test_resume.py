@@ -363,6 +363,30 @@ def test_a_signal_to_the_whole_group(number, workers, forks, tmp_path):
     ended_as(other, folder, at + 8)
 
 
+# What a worker does as it starts, in the run's folder.
+STOP = "os.path.exists('second') and os.killpg(0, signal.SIGTERM)"
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_a_signal_while_a_worker_starts(method, forks, tmp_path):
+    """To the whole group: under spawn as Python starts, under fork when torch has put its own handlers in place."""
+    (tmp_path / "sitecustomize.py").write_text(
+        f"import os, signal, sys\nif '--multiprocessing-fork' in sys.orig_argv: {STOP}\n"
+    )
+    hook = (
+        "import os, signal, torch, rcan_plugin.train as train; look = train.Run._agreed_signal\n"
+        f"torch.multiprocessing.set_start_method({method!r})\n"
+        f"torch.set_num_threads = lambda number: {STOP}\n"
+        "def second(self, at):\n"
+        "    if at == 6: open('second', 'w').close()\n"
+        "    return look(self, at)\n"
+        "train.Run._agreed_signal = second\n"
+    )
+    folder = training(tmp_path, network="RCANArch", workers=1, save=1000)
+    said = forks.start(folder, "-opt", "tiny.yml", hook=hook, env={"PYTHONPATH": str(tmp_path)}).ends(143)
+    assert stopped(said, signal.SIGTERM) == 7 and "DataLoader worker" not in said
+
+
 @pytest.mark.parametrize("iteration", [5, 6])  # six is an epoch's end
 def test_a_signal_that_comes_twice_at_once(iteration, forks, unbroken, tmp_path):
     """torchrun passes on what its processes got already."""
