@@ -36,11 +36,11 @@ import torch  # noqa: E402
 
 import rcan_plugin  # noqa: E402
 from rcan_plugin import autoload  # noqa: E402
-from rcan_plugin.data.record import Recipe  # noqa: E402
 from rcan_plugin.degradations import Degradation, noise_rng  # noqa: E402
+from rcan_plugin.degradations.record import Recipe  # noqa: E402
+from rcan_plugin.images.sources import find_images  # noqa: E402
 from rcan_plugin.preparation.plan import SubImages  # noqa: E402
 from rcan_plugin.preparation.prepare import Job, prepare  # noqa: E402
-from rcan_plugin.preparation.sources import find_images  # noqa: E402
 
 autoload.supply_functional_tensor()  # where the plugin is not installed, BasicSR does not import without
 from basicsr.data import build_dataloader, build_dataset  # noqa: E402

@@ -30,7 +30,7 @@ import torch  # noqa: E402
 
 from rcan_plugin import autoload  # noqa: E402
 from rcan_plugin.degradations import KINDS, Degradation, imresize, noise_rng  # noqa: E402
-from rcan_plugin.degradations.separable import Image  # noqa: E402
+from rcan_plugin.resampling.separable import Image  # noqa: E402
 
 autoload.supply_functional_tensor()  # where the plugin is not installed, BasicSR does not import without
 from basicsr.utils.matlab_functions import imresize as basicsr_imresize  # noqa: E402

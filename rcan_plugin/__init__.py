@@ -3,7 +3,9 @@
 Importing this package imports neither torch nor BasicSR, because `import torch` imports it (see `autoload`).
 """
 
-__version__ = "0.1.0"
+from rcan_plugin._version import __version__
+
+__all__ = ["__version__", "register"]
 
 
 def register() -> None:
@@ -15,7 +17,7 @@ def register() -> None:
     Raises:
         ImportError: BasicSR, or something it needs, is not installed.
     """
-    from . import autoload
+    from rcan_plugin import autoload
 
     autoload.supply_functional_tensor()
     autoload.connect()

@@ -92,14 +92,14 @@ def connect() -> None:
 
     1. our classes are in its registries (`rcan_plugin.registration`);
     2. after `parse_options`, data and weights that an option file with a class of ours names are looked for, because
-       BasicSR renames an earlier run of the same name before it looks (`rcan_plugin.options`). Option files in which
-       nothing is ours pass untouched.
+       BasicSR renames an earlier run of the same name before it looks (`rcan_plugin.options.check`). Option
+       files in which nothing is ours pass untouched.
 
     Raises:
         ImportError: BasicSR, or something it needs, is not installed.
     """
     importlib.import_module("rcan_plugin.registration")
-    options = importlib.import_module("rcan_plugin.options")
+    options = importlib.import_module("rcan_plugin.options.check")
     importlib.import_module("basicsr.utils.options")
     for name in ("basicsr.utils.options", "basicsr.train", "basicsr.test"):
         module = sys.modules.get(name)

@@ -14,9 +14,9 @@ import argparse
 import sys
 from pathlib import Path
 
+from rcan_plugin.images.sources import find_images
 from rcan_plugin.preparation import command
 from rcan_plugin.preparation.prepare import prepare
-from rcan_plugin.preparation.sources import find_images
 
 
 def main() -> int:

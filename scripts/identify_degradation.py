@@ -9,7 +9,7 @@ Exit code: 0 if all pairs fit, 1 if some do not, 2 if the folders cannot be read
 import argparse
 import sys
 
-from rcan_plugin.data.survey import survey
+from rcan_plugin.preparation.survey import survey
 
 
 def main() -> int:

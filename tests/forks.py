@@ -67,7 +67,7 @@ class Forks:
     def start(
         self, folder: Path, *arguments: str, hook: str = "", env: Mapping[str, str] | None = None, program: str = ""
     ) -> Run:
-        """Start `rcan_plugin.train`, or the program at a path, in a folder.
+        """Start `rcan_plugin.cli.train`, or the program at a path, in a folder.
 
         Args:
             folder: where.
@@ -151,7 +151,7 @@ def work(job: Mapping[str, Any]) -> None:
         if job["program"]:
             runpy.run_path(job["program"], run_name="__main__")
         else:
-            rcan_plugin.train.main()
+            rcan_plugin.cli.train.main()
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
         print(end.code, file=sys.stderr)
@@ -176,7 +176,7 @@ if __name__ == "__main__":
     rcan_plugin.register()
     import basicsr.train  # noqa: F401
 
-    import rcan_plugin.train
+    import rcan_plugin.cli.train
 
     gc.freeze()
     work(serve())

@@ -17,7 +17,7 @@ from basicsr.utils import tensor2img
 
 from rcan_plugin.archs import DRRNArch
 from rcan_plugin.data.paired_dataset import DegradationPairedDataset
-from rcan_plugin.models import checkpoints
+from rcan_plugin.training import checkpoints
 from tests.conftest import ROOT, write_options
 from tests.data.tiny import picture, write
 from tests.forks import Forks, Run
@@ -283,7 +283,7 @@ def test_torchrun_on_one_node_and_on_two(forks, tmp_path):
 def test_a_rank_that_dies_ends_the_job(forks, unbroken, tmp_path):
     folder = training(tmp_path, network="RCANArch")
     (folder / "job.py").write_text(
-        "import os, rcan_plugin.train as train\n"
+        "import os, rcan_plugin.cli.train as train\n"
         "class Dying(train.Run):\n"
         "    def _agreed_signal(self, at):\n"
         "        if at == 8 and os.environ['RANK'] == '1': os.kill(os.getpid(), 9)\n"

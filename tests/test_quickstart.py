@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from rcan_plugin import quickstart
-from rcan_plugin.data.record import Record
-from rcan_plugin.data.survey import survey
+from rcan_plugin.degradations.record import Record
+from rcan_plugin.preparation.survey import survey
 from rcan_plugin.preparation.verify import verify
 from tests.conftest import ROOT
 

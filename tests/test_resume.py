@@ -12,8 +12,8 @@ import pytest
 import torch
 import yaml
 
-from rcan_plugin.models import checkpoints
-from rcan_plugin.train import Run
+from rcan_plugin.cli.train import Run
+from rcan_plugin.training import checkpoints
 from tests.conftest import link_basicsr, read_options, shrink, write_options
 from tests.data.tiny import picture, write
 from tests.forks import Forks
@@ -61,7 +61,7 @@ def training(
 
 SEVERAL = {
     "MDSRArch": ({"num_block": 1, "scales": [2, 3]}, {"lq_size": 8}, {}),
-    "VDSRArch": ({"num_in_ch": 3, "num_layers": 3}, {"gt_size": 17, "enlarge": True}, {"enlarge": True}),
+    "VDSRArch": ({"num_in_ch": 3, "num_layers": 3}, {"gt_size": 17, "pre_upsample": True}, {"pre_upsample": True}),
 }
 """Networks of several scales: of each its settings, those of the data it learns from, and of what is validated."""
 
@@ -145,19 +145,19 @@ def test_how_data_is_loaded_changes_nothing(workers, loading, forks, unbroken, t
 @pytest.mark.parametrize("chain", range(5))
 def test_killed_at_random_points(chain, forks, unbroken, tmp_path):
     """Six times each; the state found is the newest that was begun to be written before, and each is whole."""
-    chance = random.Random(chain)
+    number = random.Random(chain)
     folder = training(tmp_path, save=2)
     started = 0
     for _ in range(6):
-        workers = chance.choice([0, 1, 2])
+        workers = number.choice([0, 1, 2])
         run = forks.start(
             folder, "-opt", "tiny.yml", "--auto_resume",
             "--force_yml", f"datasets:train:num_worker_per_gpu={workers}", hook=NETWORK,
         )  # fmt: skip
         run.until(start_at(started))
-        at = min(started + chance.randint(1, 7), TOTAL - 2)
+        at = min(started + number.randint(1, 7), TOTAL - 2)
         run.until(f"iter:{at:8,d},")
-        time.sleep(chance.uniform(0, 0.03))
+        time.sleep(number.uniform(0, 0.03))
         run.kill()
         run.ends(-signal.SIGKILL)
         assert "cannot be gone on from" not in run.text
@@ -374,7 +374,7 @@ def test_a_signal_while_a_worker_starts(method, forks, tmp_path):
         f"import os, signal, sys\nif '--multiprocessing-fork' in sys.orig_argv: {STOP}\n"
     )
     hook = (
-        "import os, signal, torch, rcan_plugin.train as train; look = train.Run._agreed_signal\n"
+        "import os, signal, torch, rcan_plugin.cli.train as train; look = train.Run._agreed_signal\n"
         f"torch.multiprocessing.set_start_method({method!r})\n"
         f"torch.set_num_threads = lambda number: {STOP}\n"
         "def second(self, at):\n"
@@ -391,7 +391,7 @@ def test_a_signal_while_a_worker_starts(method, forks, tmp_path):
 def test_a_signal_that_comes_twice_at_once(iteration, forks, unbroken, tmp_path):
     """torchrun passes on what its processes got already."""
     hook = (
-        "import os, rcan_plugin.train as train, signal; save = train.Run._agreed_signal\n"
+        "import os, rcan_plugin.cli.train as train, signal; save = train.Run._agreed_signal\n"
         "def signalled(self, at):\n"
         f"    if at == {iteration}: os.kill(os.getpid(), signal.SIGTERM); os.kill(os.getpid(), signal.SIGTERM)\n"
         "    return save(self, at)\n"
@@ -406,7 +406,7 @@ def test_a_signal_that_comes_twice_at_once(iteration, forks, unbroken, tmp_path)
 
 SLOW = """
 import time
-from rcan_plugin import train
+from rcan_plugin.cli import train
 from rcan_plugin.models.accelerated_model import AcceleratedSRModel
 train.SAME = 0.2
 def slow(self, at):
@@ -442,7 +442,7 @@ def test_a_signal_before_training_stops_at_once(forks, tmp_path):
 
 def test_an_error_ends_a_run_with_workers(forks, tmp_path):
     """Workers leave SIGTERM to the main process, and Python ends its children by it."""
-    hook = "import rcan_plugin.models.steps as steps\nsteps.Guard.refuses = lambda *_: 1 / 0"
+    hook = "from rcan_plugin.training.guard import Guard\nGuard.refuses = lambda *_: 1 / 0"
     said = forks.start(training(tmp_path, workers=2), "-opt", "tiny.yml", hook=NETWORK + hook).ends(1)
     assert "ZeroDivisionError" in said and "DataLoader worker" not in said
 

@@ -5,8 +5,8 @@ import shutil
 import pytest
 import torch
 
-from rcan_plugin import options as options_module
 from rcan_plugin.archs.rcan_arch import RCANArch
+from rcan_plugin.options import check as options_module
 from tests.conftest import ROOT, link_basicsr, read_options, shrink, write_options
 
 

@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .blocks import Enlarge, check_channels, conv, he, initialise, keep_buffers_apart, whole_numbers
+from rcan_plugin.archs.layers import check_channels, conv, he, initialise, keep_buffers_apart, whole_numbers
+from rcan_plugin.resampling.bicubic_modules import BicubicUpsample
 
 
 class DRCNArch(nn.Module):
@@ -41,7 +42,7 @@ class DRCNArch(nn.Module):
         super().__init__()
         whole_numbers("DRCNArch", num_in_ch=num_in_ch, num_feat=num_feat, num_recursion=num_recursion, upscale=upscale)
         self.num_in_ch, self.upscale, self.num_recursion = num_in_ch, upscale, num_recursion
-        self.enlarge = Enlarge(upscale)
+        self.bicubic = BicubicUpsample(upscale)
         self.embed1 = conv(num_in_ch, num_feat, 3, bias)
         self.embed2 = conv(num_feat, num_feat, 3, bias)
         self.recursive = conv(num_feat, num_feat, 3, bias)
@@ -54,7 +55,7 @@ class DRCNArch(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor | list[Tensor]:
         check_channels(self, x, self.num_in_ch)
-        x = self.enlarge(x)
+        x = self.bicubic(x)
         features = F.relu(self.embed2(F.relu(self.embed1(x))))
         predictions = []
         for _ in range(self.num_recursion):

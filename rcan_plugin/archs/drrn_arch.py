@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from .blocks import (
-    Enlarge,
+from rcan_plugin.archs.layers import (
     PreActivated,
     Recursion,
     check_channels,
@@ -15,6 +14,7 @@ from .blocks import (
     keep_buffers_apart,
     whole_numbers,
 )
+from rcan_plugin.resampling.bicubic_modules import BicubicUpsample
 
 
 class DRRNArch(nn.Module):
@@ -53,7 +53,7 @@ class DRRNArch(nn.Module):
         super().__init__()
         whole_numbers("DRRNArch", num_in_ch=num_in_ch, num_feat=num_feat, num_unit=num_unit, upscale=upscale)
         self.num_in_ch, self.upscale = num_in_ch, upscale
-        self.enlarge = Enlarge(upscale)
+        self.bicubic = BicubicUpsample(upscale)
         self.first = PreActivated(conv(num_in_ch, num_feat, 3, bias), batch_norm)
         shared = [conv(num_feat, num_feat, 3, bias) for _ in range(2)]
         self.units = Recursion(shared, num_unit, batch_norm)
@@ -63,7 +63,7 @@ class DRRNArch(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         check_channels(self, x, self.num_in_ch)
-        x = self.enlarge(x)
+        x = self.bicubic(x)
         first = features = self.first(x)
         for norms in self.units.norms:
             features = first + self.units(features, norms)

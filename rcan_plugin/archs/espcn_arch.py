@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .blocks import check_channels, conv, he_by_outputs, initialise, two_widths, whole_numbers
+from rcan_plugin.archs.layers import check_channels, conv, he_by_outputs, initialise, two_widths, whole_numbers
 
 
 class ESPCNArch(nn.Module):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from .blocks import check_channels, conv, he_by_outputs, initialise, whole_numbers
+from rcan_plugin.archs.layers import check_channels, conv, he_by_outputs, initialise, whole_numbers
 
 
 class FSRCNNArch(nn.Module):

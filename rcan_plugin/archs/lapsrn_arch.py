@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .blocks import check_channels, conv, initialise, whole_numbers
+from rcan_plugin.archs.layers import check_channels, conv, initialise, whole_numbers
 
 
 class Doubling(nn.Module):

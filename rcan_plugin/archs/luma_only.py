@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .blocks import Enlarge, check_channels, keep_buffers_apart
+from rcan_plugin.archs.layers import check_channels, keep_buffers_apart
+from rcan_plugin.resampling.bicubic_modules import BicubicUpsample
 
 
 class LumaOnly(nn.Module):
@@ -48,7 +49,7 @@ class LumaOnly(nn.Module):
             )
         self.network = inner
         self.upscale = upscale
-        self.enlarge = Enlarge(upscale)
+        self.bicubic = BicubicUpsample(upscale)
         # Rows: Y, Cb, Cr from R, G, B of 0 to 1, ITU-R BT.601 as in MATLAB's rgb2ycbcr.
         matrix = torch.tensor(
             [[65.481, 128.553, 24.966], [-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]], dtype=torch.float64
@@ -65,7 +66,7 @@ class LumaOnly(nn.Module):
         ycbcr = self._mixed(self.to_ycbcr, x) + self.offset
         luma = self.network(ycbcr[:, :1])
         luma = luma if isinstance(luma, Tensor) else luma[-1]
-        enlarged = torch.cat([luma.float(), self.enlarge(ycbcr[:, 1:])], dim=1)
+        enlarged = torch.cat([luma.float(), self.bicubic(ycbcr[:, 1:])], dim=1)
         return self._mixed(self.to_rgb, enlarged - self.offset)
 
     @staticmethod

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from .blocks import (
+from rcan_plugin.archs.layers import (
     DIV2K_MEAN,
     MeanShift,
     ResBlock,

@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from .blocks import (
-    Enlarge,
+from rcan_plugin.archs.layers import (
     PreActivated,
     Recursion,
     check_channels,
@@ -16,6 +15,7 @@ from .blocks import (
     keep_buffers_apart,
     whole_numbers,
 )
+from rcan_plugin.resampling.bicubic_modules import BicubicUpsample
 
 
 class MemoryBlock(nn.Module):
@@ -85,7 +85,7 @@ class MemNetArch(nn.Module):
             upscale=upscale,
         )
         self.num_in_ch, self.upscale = num_in_ch, upscale
-        self.enlarge = Enlarge(upscale)
+        self.bicubic = BicubicUpsample(upscale)
         self.extract = PreActivated(conv(num_in_ch, num_feat, 3, bias), batch_norm)
         self.blocks = nn.ModuleList(
             MemoryBlock(num_feat, num_recursion, number + 1, bias, batch_norm) for number in range(num_block)
@@ -97,7 +97,7 @@ class MemNetArch(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor | list[Tensor]:
         check_channels(self, x, self.num_in_ch)
-        x = self.enlarge(x)
+        x = self.bicubic(x)
         memory, predictions = [self.extract(x)], []
         for block, norms in zip(self.blocks, self.reconstruct.norms, strict=True):
             memory.append(block(memory))

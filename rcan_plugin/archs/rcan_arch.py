@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from . import blocks
-from .blocks import DIV2K_MEAN, conv, keep_buffers_apart, whole_numbers
+from rcan_plugin.archs import layers
+from rcan_plugin.archs.layers import DIV2K_MEAN, conv, keep_buffers_apart, whole_numbers
 
 
 class ChannelAttention(nn.Module):
@@ -107,7 +107,7 @@ class RCANArch(nn.Module):
             the skip over all groups (LSC), the skip over each group (SSC), the attention (CA). The blocks keep their
             own skip, and a group its last convolution.
         upsampler: `subpixel`, the paper's; `transposed` convolution; `nearest` with a convolution (see
-            `blocks.upsampler`).
+            `layers.upsampler`).
 
     Raises:
         ValueError: an argument that no network can be built from, or an input of other channels; the text says what to
@@ -177,7 +177,7 @@ class RCANArch(nn.Module):
         )
         self.conv_after_body = conv(num_feat, num_feat, 3)
         try:
-            self.upsample = blocks.upsampler(upscale, num_feat, upsampler)
+            self.upsample = layers.upsampler(upscale, num_feat, upsampler)
         except ValueError as error:
             raise ValueError(f"RCANArch: {error}") from None
         self.conv_last = conv(num_feat, num_out_ch, 3)

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .blocks import Enlarge, check_channels, conv, initialise, keep_buffers_apart, two_widths, whole_numbers
+from rcan_plugin.archs.layers import check_channels, conv, initialise, keep_buffers_apart, two_widths, whole_numbers
+from rcan_plugin.resampling.bicubic_modules import BicubicUpsample
 
 
 class SRCNNArch(nn.Module):
@@ -47,7 +48,7 @@ class SRCNNArch(nn.Module):
         if not odd or len(kernel_sizes) != 3 or min(kernel_sizes) < 1:
             raise ValueError(f"SRCNNArch: kernel_sizes={kernel_sizes!r}: expected three odd sizes, such as [9, 5, 5].")
         self.num_in_ch, self.upscale = num_in_ch, upscale
-        self.enlarge = Enlarge(upscale)
+        self.bicubic = BicubicUpsample(upscale)
         self.conv1 = conv(num_in_ch, first, kernel_sizes[0], bias)
         self.conv2 = conv(first, second, kernel_sizes[1], bias)
         self.conv3 = conv(second, num_in_ch, kernel_sizes[2], bias)
@@ -56,4 +57,4 @@ class SRCNNArch(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         check_channels(self, x, self.num_in_ch)
-        return self.conv3(F.relu(self.conv2(F.relu(self.conv1(self.enlarge(x))))))
+        return self.conv3(F.relu(self.conv2(F.relu(self.conv1(self.bicubic(x))))))

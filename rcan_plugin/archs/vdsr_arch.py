@@ -7,7 +7,8 @@ from itertools import pairwise
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .blocks import Enlarge, check_channels, conv, he, initialise, keep_buffers_apart, whole_numbers
+from rcan_plugin.archs.layers import check_channels, conv, he, initialise, keep_buffers_apart, whole_numbers
+from rcan_plugin.resampling.bicubic_modules import BicubicUpsample
 
 
 class VDSRArch(nn.Module):
@@ -40,7 +41,7 @@ class VDSRArch(nn.Module):
         if num_layers < 2:
             raise ValueError(f"VDSRArch: num_layers={num_layers}: expected 2 or more, a first and a last.")
         self.num_in_ch, self.upscale = num_in_ch, upscale
-        self.enlarge = Enlarge(upscale)
+        self.bicubic = BicubicUpsample(upscale)
         widths = [num_in_ch, *[num_feat] * (num_layers - 1), num_in_ch]
         self.convs = nn.ModuleList(conv(*pair, 3, bias) for pair in pairwise(widths))
         initialise(self, he)
@@ -48,7 +49,7 @@ class VDSRArch(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         check_channels(self, x, self.num_in_ch)
-        x = self.enlarge(x)
+        x = self.bicubic(x)
         features = x
         for layer in self.convs[:-1]:
             features = F.relu(layer(features), inplace=True)

@@ -1,1 +1,1 @@
-"""Images from disk to tensors: the image store and the paired data set over it."""
+"""Images from disk to tensors: the paired data set, its sampler, and the transport of batches."""

@@ -13,15 +13,14 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from rcan_plugin.archs.blocks import Enlarge
+from rcan_plugin.data.stream import SampleIndex, random_numbers_at, random_numbers_of
+from rcan_plugin.data.transport import Levels, to_floats
 from rcan_plugin.degradations import identify, noise_rng
-
-from .buffers import buffer
-from .pairs import Pair, find_pairs
-from .record import SHARE_OF_TIES, Recipe, Record
-from .store import ImageStore, Window
-from .stream import Place, chances_of, numbers
-from .transport import Levels, to_floats
+from rcan_plugin.degradations.record import SHARE_OF_TIES, Recipe, Record
+from rcan_plugin.images.buffers import buffer
+from rcan_plugin.images.pairs import Pair, find_pairs
+from rcan_plugin.images.store import ImageStore, Window
+from rcan_plugin.resampling.bicubic_modules import BicubicUpsample
 
 log = logging.getLogger("basicsr")
 
@@ -42,18 +41,19 @@ class DegradationPairedDataset(Dataset[dict[str, Any]]):
     colour they equal those of `PairedImageDataset` bit for bit. In training they are a random crop, flipped and
     turned; a crop's LR made on the fly equals the same crop of the whole image's LR, value for value.
 
-    Random choices come with the index, if it is a `stream.Place`: then they depend on the seed and the place in the
-    run's stream of samples alone. Else they come from torch's generator of the process at hand, which BasicSR's
+    Random choices come with the index, if it is a `stream.SampleIndex`: then they depend on the seed and the place in
+    the run's stream of samples alone. Else they come from torch's generator of the process at hand, which BasicSR's
     `manual_seed` and torch's DataLoader seed: the same seed, workers and ranks give the same samples, another epoch
     gives others. (BasicSR's own data sets use Python's, which its workers set back at every epoch.)
 
     Options (`opt`):
         phase: `train`, `val` or `test`; scale: set by BasicSR from the option file's top level, or else this set's own.
-        enlarge: true: the LR image comes enlarged to the HR image's size, by bicubic as `archs.blocks.Enlarge` does it,
+        pre_upsample: true: the LR image comes enlarged to the HR image's size, by bicubic (`BicubicUpsample`),
             floats that are not rounded, for networks that work on such (their `upscale` is 1).
-        scales: [2, 3, 4] in the place of `scale`, in training, for one network that serves them all: with `enlarge` one
-            is drawn for each sample; without, one for each batch, the same on all ranks, and the item's `scale` tells.
-            (BasicSR's own `train.py` on several GPUs draws the same for every epoch; `rcan_plugin.train` does not.)
+        scales: [2, 3, 4] in the place of `scale`, in training, for one network that serves them all: with
+            `pre_upsample` one is drawn for each sample; without, one for each batch, the same on all ranks, and the
+            item's `scale` tells. (BasicSR's own `train.py` on several GPUs draws the same for every epoch;
+            `rcan_plugin.train` does not.)
         dataroot_gt: folder or LMDB (`*.lmdb`) of HR images.
         dataroot_lq: the same of LR images; left out, the LR is made on the fly as `degradation` says.
         degradation: {type: BI|BD|DN, border, sigma, kernel_size, noise, seed}, how the LR is made, or was made: it
@@ -62,7 +62,7 @@ class DegradationPairedDataset(Dataset[dict[str, Any]]):
         meta_info_file: text file whose lines begin with the HR names to take.
         gt_filename_tmpl, filename_tmpl: how HR and LR names are made from the name both share, `{}_HR_x4`.
         gt_size: side of the HR crop in pixels, or in its place lq_size: that of the LR crop; use_hflip, use_rot: as in
-            BasicSR (training only). With `enlarge` gt_size need be no multiple of the scale.
+            BasicSR (training only). With `pre_upsample` gt_size need be no multiple of the scale.
         keep_depth: true keeps 16 bits (range 0 to 1 of 65,535) where BasicSR cuts to 8.
         channels: 1 keeps gray images gray and turns colour into Y before anything else; 3 by default.
         color: `y` for luma alone, of HR and LR each; mean, std: as in BasicSR.
@@ -76,7 +76,9 @@ class DegradationPairedDataset(Dataset[dict[str, Any]]):
         self.opt = opt
         self.train = _option(opt, "phase") == "train"
         self.scales = _scales(opt)
-        self.enlarge = {scale: Enlarge(scale) for scale in self.scales} if _flag(opt, "enlarge") else None
+        self.pre_upsample = (
+            {scale: BicubicUpsample(scale) for scale in self.scales} if _flag(opt, "pre_upsample") else None
+        )
         self.gt = _store(opt, "dataroot_gt")
         self.lq = None if opt.get("dataroot_lq") is None else _store(opt, "dataroot_lq")
         self.recipe = _recipe(opt, needed=self.lq is None)
@@ -116,7 +118,7 @@ class DegradationPairedDataset(Dataset[dict[str, Any]]):
             "lq_path": (self.lq or self.gt).path(pair.lq),
             "gt_path": self.gt.path(pair.gt),
         }
-        return item if self.enlarge or self.opt.get("scales") is None else {**item, "scale": scale}
+        return item if self.pre_upsample or self.opt.get("scales") is None else {**item, "scale": scale}
 
     def __getitems__(self, indices: list[int]) -> list[dict[str, Any]]:
         """The samples of a batch, as DataLoaders ask for them; in a worker their 8-bit images travel as `Levels`, which
@@ -124,7 +126,7 @@ class DegradationPairedDataset(Dataset[dict[str, Any]]):
         worker = torch.utils.data.get_worker_info()
         self.travelling = self.plain and worker is not None
         common = None  # the scale of the batch
-        if len(self.scales) > 1 and not self.enlarge:
+        if len(self.scales) > 1 and not self.pre_upsample:
             common = self.scales[self._chance_of_batch(indices[0], worker) % len(self.scales)]
         try:
             return [self._sample(index, common or self._draw_scale(index)) for index in indices]
@@ -133,19 +135,19 @@ class DegradationPairedDataset(Dataset[dict[str, Any]]):
 
     def _chance_of_batch(self, first: int, worker: Any) -> int:
         """A number that the samples of a batch have in common, on all ranks."""
-        if isinstance(first, Place):
+        if isinstance(first, SampleIndex):
             return first.shared
         if self.ranks == 1:
-            return chances_of(first)[0]
+            return random_numbers_of(first)[0]
         # Of BasicSR's sampler no rank knows where the others are; but all of them count an epoch's batches alike.
         number = self.batches if worker is None else worker.id + self.batches * worker.num_workers
         self.batches += 1
-        return numbers(0, f"batch {number}")[0]
+        return random_numbers_at(0, f"batch {number}")[0]
 
     def _draw_scale(self, index: int) -> int:
         if len(self.scales) == 1:
             return self.scales[0]
-        return self.scales[(chances_of(index)[2] >> 3) % len(self.scales)]  # the three bits below turn the image
+        return self.scales[(random_numbers_of(index)[2] >> 3) % len(self.scales)]  # the three bits below turn the image
 
     def _whole(self, pair: Pair, scale: int) -> tuple[np.ndarray, np.ndarray]:
         gt = self.gt.read(pair.gt, **self.reading)
@@ -155,7 +157,7 @@ class DegradationPairedDataset(Dataset[dict[str, Any]]):
             lq = self._degrade(gt, scale, noise_rng(self.recipe.seed if self.recipe else 0, self.gt.stem(pair.gt)))
         # HR images that are no multiple of the scale lose the rest, as in the papers.
         gt = gt[: lq.shape[0] * scale, : lq.shape[1] * scale]
-        return gt, lq if self.enlarge is None else _enlarged(lq, self.enlarge[scale])
+        return gt, lq if self.pre_upsample is None else _upsampled(lq, self.pre_upsample[scale])
 
     def _degrade(
         self, gt: np.ndarray, scale: int, rng: np.random.Generator | None, region: Window | None = None
@@ -164,18 +166,18 @@ class DegradationPairedDataset(Dataset[dict[str, Any]]):
         return self.recipe.degradation.apply(gt, scale, rng=rng, region=region)
 
     def _training_crop(self, index: int, scale: int) -> tuple[np.ndarray, np.ndarray]:
-        chances = chances_of(index)
+        random_numbers = random_numbers_of(index)
         lq_size = self.sizes[index][0] // scale, self.sizes[index][1] // scale
-        if self.enlarge is None:
+        if self.pre_upsample is None:
             size = self.gt_size(scale) // scale
-            top, left = (chance % (side - size + 1) for chance, side in zip(chances[:2], lq_size, strict=True))
-            gt, lq = self._crop(self.pairs[index], (top, left, size, size), lq_size, scale, chances[3])
+            top, left = (number % (side - size + 1) for number, side in zip(random_numbers[:2], lq_size, strict=True))
+            gt, lq = self._crop(self.pairs[index], (top, left, size, size), lq_size, scale, random_numbers[3])
         else:
-            gt, lq = self._enlarged_crop(self.pairs[index], chances, lq_size, scale, self.enlarge[scale])
+            gt, lq = self._upsampled_crop(self.pairs[index], random_numbers, lq_size, scale, self.pre_upsample[scale])
 
-        hflip = chances[2] & 1 and self.opt["use_hflip"]
-        vflip = chances[2] & 2 and self.opt["use_rot"]
-        transpose = chances[2] & 4 and self.opt["use_rot"]
+        hflip = random_numbers[2] & 1 and self.opt["use_hflip"]
+        vflip = random_numbers[2] & 2 and self.opt["use_rot"]
+        transpose = random_numbers[2] & 4 and self.opt["use_rot"]
         return _turned(gt, "gt", hflip, vflip, transpose), _turned(lq, "lq", hflip, vflip, transpose)
 
     def gt_size(self, scale: int) -> int:
@@ -183,19 +185,24 @@ class DegradationPairedDataset(Dataset[dict[str, Any]]):
         size: int = self.opt["gt_size"] if self.opt.get("gt_size") is not None else self.opt["lq_size"] * scale
         return size
 
-    def _enlarged_crop(
-        self, pair: Pair, chances: tuple[int, ...], lq_size: tuple[int, int], scale: int, enlarge: Enlarge
+    def _upsampled_crop(
+        self,
+        pair: Pair,
+        random_numbers: tuple[int, ...],
+        lq_size: tuple[int, int],
+        scale: int,
+        upsample: BicubicUpsample,
     ) -> tuple[np.ndarray, np.ndarray]:
         """A crop anywhere in the HR image, and that of the whole enlarged LR image."""
         size = self.gt_size(scale)
-        starts = [chance % (side * scale - size + 1) for chance, side in zip(chances[:2], lq_size, strict=True)]
-        # The LR pixels under it and around it; at the image's border there are fewer, and `enlarge` repeats the last.
+        starts = [number % (side * scale - size + 1) for number, side in zip(random_numbers[:2], lq_size, strict=True)]
+        # The LR pixels under it and around it; at the image's border there are fewer, and `upsample` repeats the last.
         firsts = [max(0, start // scale - REACH) for start in starts]
         lasts = [min(side, -(-(start + size) // scale) + REACH) for start, side in zip(starts, lq_size, strict=True)]
         (top, left), (bottom, right) = firsts, lasts
-        gt, lq = self._crop(pair, (top, left, bottom - top, right - left), lq_size, scale, chances[3])
+        gt, lq = self._crop(pair, (top, left, bottom - top, right - left), lq_size, scale, random_numbers[3])
         y, x = (start - first * scale for start, first in zip(starts, firsts, strict=True))
-        return gt[y : y + size, x : x + size], _enlarged(lq, enlarge)[y : y + size, x : x + size]
+        return gt[y : y + size, x : x + size], _upsampled(lq, upsample)[y : y + size, x : x + size]
 
     def _crop(
         self, pair: Pair, window: Window, lq_size: tuple[int, int], scale: int, seed: int
@@ -335,10 +342,10 @@ def _turned(image: np.ndarray, use: str, hflip: Any, vflip: Any, transpose: Any)
     return image.reshape(*image.shape[:2], -1)  # of one channel OpenCV drops the axis
 
 
-def _enlarged(lq: np.ndarray, enlarge: Enlarge) -> np.ndarray:
+def _upsampled(lq: np.ndarray, upsample: BicubicUpsample) -> np.ndarray:
     """Integers, H x W x C, to float32 from 0 to 1 of the HR image's size."""
     planes = to_floats(np.ascontiguousarray(lq.transpose(2, 0, 1)))
-    return enlarge(planes[None])[0].permute(1, 2, 0).numpy()
+    return upsample(planes[None])[0].permute(1, 2, 0).numpy()
 
 
 def _option(opt: Mapping[str, Any], name: str) -> Any:
@@ -424,17 +431,19 @@ def _reading(opt: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check_training(opt: Mapping[str, Any], images: int) -> None:
-    name, enlarge = opt.get("name", "?"), opt.get("enlarge")
+    name, pre_upsample = opt.get("name", "?"), opt.get("pre_upsample")
     if opt.get("lq_size") is not None:
         size = _whole(opt, "lq_size")
-        if opt.get("gt_size") is not None or enlarge:
-            raise ValueError(f"data set {name}: lq_size is {size}: give gt_size or lq_size, and with enlarge gt_size.")
-    elif (size := _whole(opt, "gt_size")) and opt.get("scales") is not None and not enlarge:
+        if opt.get("gt_size") is not None or pre_upsample:
+            raise ValueError(
+                f"data set {name}: lq_size is {size}: give gt_size or lq_size, and with pre_upsample gt_size."
+            )
+    elif (size := _whole(opt, "gt_size")) and opt.get("scales") is not None and not pre_upsample:
         raise ValueError(
             f"data set {name}: gt_size is {size} and scales {opt['scales']}: give lq_size, of which each scale makes "
-            "its HR size, or enlarge: true."
+            "its HR size, or pre_upsample: true."
         )
-    elif not enlarge and size % (scale := opt["scale"]):
+    elif not pre_upsample and size % (scale := opt["scale"]):
         raise ValueError(
             f"data set {name}: gt_size {size} is not a multiple of scale {scale}: "
             f"use {size // scale * scale or scale} or {(size // scale + 1) * scale}."

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from .fast import apply
-from .gaussian import OFFICIAL_SIGMA, gaussian_taps, official_kernel_size
-from .resize import bicubic_taps
-from .separable import Image, Taps, check_border, check_image, round_half_up
+from rcan_plugin.degradations.gaussian import OFFICIAL_SIGMA, gaussian_taps, official_kernel_size
+from rcan_plugin.resampling.bicubic import bicubic_taps
+from rcan_plugin.resampling.fast import apply
+from rcan_plugin.resampling.separable import Image, Taps, check_border, check_image, round_half_up
 
 KINDS = ("BI", "BD", "DN")
 OFFICIAL_NOISE = 30.0  # of DN in RCAN's `Prepare_TestData_HR_LR.m`

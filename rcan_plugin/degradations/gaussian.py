@@ -7,7 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from .separable import Floats, Taps
+from rcan_plugin.resampling.separable import Floats, Taps
 
 OFFICIAL_SIGMA = 1.6  # of BD in RCAN's `Prepare_TestData_HR_LR.m`
 

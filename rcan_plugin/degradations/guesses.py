@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from .degrade import Region, degrade
-from .residuals import as_levels
-from .resize import imresize
-from .separable import BORDERS, Image
+from rcan_plugin.degradations.degrade import Region, degrade
+from rcan_plugin.degradations.residuals import as_levels
+from rcan_plugin.resampling.bicubic import imresize
+from rcan_plugin.resampling.separable import BORDERS, Image
 
 _WINDOW = 96  # LR pixels a side of the square in which shifts are tried
 _MARGIN = 6  # LR pixels at each border that a shifted image need not share: what half of BD's 12 taps reach at x2
@@ -93,7 +93,7 @@ def best_guess(hr: Image, lr: Image, scale: int) -> Guess:
 
     papers = min((Guess("BI", shift=(0, 0)), Guess("BD", shift=(0, 0))), key=errors.__getitem__)
     best = min(errors, key=errors.__getitem__)
-    # Under noise the error of n values varies by a part of sqrt(2 / n), by chance alone.
+    # Under noise the error of n values varies by a part of sqrt(2 / n), by number alone.
     gain = min(0.5, max(_GAIN, 6 * (2 / (height * width)) ** 0.5))
     return best if errors[best] < (1 - gain) * errors[papers] else papers
 

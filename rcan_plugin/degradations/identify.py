@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from .guesses import Guess, Shift, best_guess, predict, squared_error
-from .residuals import coarse_correlation, detail_correlation, noise_level
-from .separable import BORDERS, Image, check_image
+from rcan_plugin.degradations.guesses import Guess, Shift, best_guess, predict, squared_error
+from rcan_plugin.degradations.residuals import coarse_correlation, detail_correlation, noise_level
+from rcan_plugin.resampling.separable import BORDERS, Image, check_image
 
 SCALES = (2, 3, 4, 8)
 

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from .separable import Image
+from rcan_plugin.resampling.separable import Image
 
 Levels = npt.NDArray[np.float32]
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from rcan_plugin.archs.blocks import Reduce
+from rcan_plugin.resampling.bicubic_modules import BicubicDownsample
 
 Outputs = Tensor | Sequence[Tensor]
 
@@ -92,7 +92,7 @@ class PyramidLoss(nn.Module):
     def __init__(self, loss_weight: float = 1.0, eps: float = 1e-3) -> None:
         super().__init__()
         self.loss_weight, self.eps = loss_weight, eps
-        self.reducers = nn.ModuleDict({str(divisor): Reduce(divisor) for divisor in (1, 2, 4)})
+        self.reducers = nn.ModuleDict({str(divisor): BicubicDownsample(divisor) for divisor in (1, 2, 4)})
 
     def forward(self, output: Outputs, target: Tensor) -> Tensor:
         """The levels' images, N x C x H x W each, and HR; gives one number."""

@@ -23,13 +23,13 @@ from torch.utils.data import DataLoader, default_collate
 from tqdm import tqdm
 
 from rcan_plugin.degradations import imresize
+from rcan_plugin.inference.enlarge import official_chop, self_ensemble, tiled
 from rcan_plugin.losses import LOSSES
-
-from . import checkpoints, optimizers
-from .enlarge import official_chop, self_ensemble, tiled
-from .schedules import WarmupCosineLR
-from .settings import PRECISIONS, Settings
-from .steps import Guard, clip
+from rcan_plugin.models.settings import PRECISIONS, Settings
+from rcan_plugin.training import checkpoints, optimizers
+from rcan_plugin.training.clipping import clip
+from rcan_plugin.training.guard import Guard
+from rcan_plugin.training.schedules import WarmupCosineLR
 
 Batch = dict[str, Any]
 
@@ -289,7 +289,7 @@ class AcceleratedSRModel(SRModel):
         for number, index in enumerate(tqdm(indices, dataset.opt["name"], disable=not self.opt["val"].get("pbar"))):
             data = default_collate([dataset[index]])
             name = Path(data["lq_path"][0]).stem
-            images = self._images(data, scale, 1 if dataset.opt.get("enlarge") else scale)
+            images = self._images(data, scale, 1 if dataset.opt.get("pre_upsample") else scale)
             if save_img:
                 imwrite(images["img"], self._path_of_result(dataset.opt["name"], name, current_iter))
             if tb_logger and "img2" in images and number < self.settings.pictures:
@@ -308,12 +308,12 @@ class AcceleratedSRModel(SRModel):
         lq = data["lq"]
         if not isinstance(self.settings.tile, tuple):
             lq = lq.to(self.device)  # else each tile goes by itself
-        images = {"img": tensor2img([self.enlarge(lq, scale, factor)])}
+        images = {"img": tensor2img([self.upscale(lq, scale, factor)])}
         if "gt" in data:
             images["img2"] = tensor2img([data["gt"]])
         return images
 
-    def enlarge(self, lq: torch.Tensor, scale: int | None, factor: int | None = None) -> torch.Tensor:
+    def upscale(self, lq: torch.Tensor, scale: int | None, factor: int | None = None) -> torch.Tensor:
         """The network's result, with EMA where there is one, in tiles and averaged over eight turns if so set.
 
         Args:
@@ -344,9 +344,9 @@ class AcceleratedSRModel(SRModel):
             net.train(was_training)
 
     def test(self) -> None:
-        """BasicSR's, by `enlarge`: of `self.lq`, to `self.output`."""
+        """BasicSR's, by `upscale`: of `self.lq`, to `self.output`."""
         with torch.no_grad():
-            self.output = self.enlarge(self.lq, self.scale)
+            self.output = self.upscale(self.lq, self.scale)
 
     def _metrics(self, images: dict[str, np.ndarray], scale: int | None) -> dict[str, float]:
         """Of a set without HR images those alone that need none."""
@@ -469,7 +469,7 @@ class AcceleratedSRModel(SRModel):
                 "change, but not which parameters share one. Put it back, or begin anew from the weights (path: "
                 "pretrain_network_g)."
             )
-        states = list(map(optimizers.in_our_way, resume_state["optimizers"], self.optimizers))
+        states = list(map(optimizers.with_kernel_flags_of, resume_state["optimizers"], self.optimizers))
         super().resume_training({**resume_state, "optimizers": states})
         if resume_state.get("rates", self.rates) != self.rates:
             self._reschedule(resume_state)

@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from .steps import is_number, read_clipping
+from rcan_plugin._checks import is_number
+from rcan_plugin.training.clipping import read_clipping
 
 PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}
 COMPILE_MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")

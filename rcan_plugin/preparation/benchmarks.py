@@ -21,9 +21,8 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
-from rcan_plugin.data.store import SUFFIXES
-
-from .sources import READING_FAILS, Source, find_images, key_of
+from rcan_plugin.images.sources import READING_FAILS, Source, find_images, key_of
+from rcan_plugin.images.store import SUFFIXES
 
 COUNTS = {"Set5": 5, "Set14": 14, "B100": 100, "Urban100": 100, "Manga109": 109}
 """The test sets, and how many images each has."""

@@ -7,14 +7,13 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from rcan_plugin.data.record import Recipe
 from rcan_plugin.degradations import Degradation
-
-from .images import BadImageError, look
-from .plan import Bad
-from .prepare import BadImagesError, Job
-from .sources import Source
-from .targets import CODECS, Target
+from rcan_plugin.degradations.record import Recipe
+from rcan_plugin.images.decode import BadImageError, look
+from rcan_plugin.images.sources import Source
+from rcan_plugin.preparation.plan import Bad
+from rcan_plugin.preparation.prepare import BadImagesError, Job
+from rcan_plugin.preparation.targets import CODECS, Target
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from .download import download
-from .prepare import Job
-from .sources import Source, find_images
+from rcan_plugin.images.sources import Source, find_images
+from rcan_plugin.preparation.download import download
+from rcan_plugin.preparation.prepare import Job
 
 BASE_URL = "https://data.vision.ee.ethz.ch/cvl/DIV2K/"
 IMAGES = {"train": 800, "valid": 100}

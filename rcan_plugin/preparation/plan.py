@@ -12,11 +12,10 @@ from math import lcm
 import numpy as np
 from tqdm import tqdm
 
-from rcan_plugin.data.store import Header
-from rcan_plugin.data.survey import around
-
-from .images import BadImageError, decode, look
-from .sources import Source, key_of
+from rcan_plugin.images.decode import BadImageError, decode, look
+from rcan_plugin.images.sources import Source, key_of
+from rcan_plugin.images.store import Header
+from rcan_plugin.preparation.survey import around
 
 THREADS = min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, 16)
 """More than 16 would only hold more images in memory at once: the disk is the limit by then."""

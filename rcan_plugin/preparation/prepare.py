@@ -17,15 +17,14 @@ import lmdb
 import numpy as np
 from tqdm import tqdm
 
-from rcan_plugin.data.record import SHARE_OF_TIES, Recipe, Record
-from rcan_plugin.data.store import ImageStore
 from rcan_plugin.degradations import Identification, identify, noise_rng
-
-from .images import BadImageError, decode
-from .plan import THREADS, Bad, Item, SubImages, make_plan
-from .sources import Source
-from .targets import Target, encode, fingerprint, given_targets, png_share, raw_bytes
-from .writer import Value, Writer, move_into_place, read_checksums
+from rcan_plugin.degradations.record import SHARE_OF_TIES, Recipe, Record
+from rcan_plugin.images.decode import BadImageError, decode
+from rcan_plugin.images.sources import Source
+from rcan_plugin.images.store import ImageStore
+from rcan_plugin.preparation.plan import THREADS, Bad, Item, SubImages, make_plan
+from rcan_plugin.preparation.targets import Target, encode, fingerprint, given_targets, png_share, raw_bytes
+from rcan_plugin.preparation.writer import Value, Writer, move_into_place, read_checksums
 
 _IN_FLIGHT = 60 << 20
 """Bytes of HR images that threads may hold: with what is made of them, five times as much, all stays below 600 MB."""

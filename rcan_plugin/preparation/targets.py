@@ -11,14 +11,13 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from rcan_plugin.data import pnm
-from rcan_plugin.data.record import SHARE_OF_TIES, Recipe
 from rcan_plugin.degradations import BORDERS, Degradation, identify
-
-from .images import BadImageError
-from .plan import Item, SubImages
-from .sources import Source
-from .writer import Value
+from rcan_plugin.degradations.record import SHARE_OF_TIES, Recipe
+from rcan_plugin.images import pnm
+from rcan_plugin.images.decode import BadImageError
+from rcan_plugin.images.sources import Source
+from rcan_plugin.preparation.plan import Item, SubImages
+from rcan_plugin.preparation.writer import Value
 
 CODECS = ("raw", "png")
 PNG_COMPRESSION = 1  # BasicSR's default

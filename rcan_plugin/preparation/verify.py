@@ -12,10 +12,9 @@ from pathlib import Path
 import lmdb
 from tqdm import tqdm
 
-from rcan_plugin.data.store import ImageStore
-
-from .images import BadImageError, decode_bytes
-from .writer import CHECKSUMS, digest, read_checksums
+from rcan_plugin.images.decode import BadImageError, decode_bytes
+from rcan_plugin.images.store import ImageStore
+from rcan_plugin.preparation.writer import CHECKSUMS, digest, read_checksums
 
 
 def verify(root: str | os.PathLike[str]) -> list[str]:

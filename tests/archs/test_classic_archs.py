@@ -13,17 +13,18 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from rcan_plugin.archs.blocks import DIV2K_MEAN, Enlarge
 from rcan_plugin.archs.drcn_arch import DRCNArch
 from rcan_plugin.archs.drrn_arch import DRRNArch
 from rcan_plugin.archs.espcn_arch import ESPCNArch
 from rcan_plugin.archs.fsrcnn_arch import FSRCNNArch
 from rcan_plugin.archs.lapsrn_arch import LapSRNArch, bilinear
+from rcan_plugin.archs.layers import DIV2K_MEAN
 from rcan_plugin.archs.mdsr_arch import MDSRArch
 from rcan_plugin.archs.memnet_arch import MemNetArch
 from rcan_plugin.archs.srcnn_arch import SRCNNArch
 from rcan_plugin.archs.vdsr_arch import VDSRArch
 from rcan_plugin.degradations import imresize
+from rcan_plugin.resampling.bicubic_modules import BicubicUpsample
 
 SMALL = {
     SRCNNArch: {"num_feats": (6, 4)},
@@ -275,7 +276,7 @@ def test_buffers_are_not_saved_and_not_broadcast(network):
     buffers = [name for name, _ in net.named_buffers()]
     running = [key for key in buffers if key.split(".")[-1].startswith(("running_", "num_batches"))]
     assert bool(running) == (network in NORMALISED)
-    constants = ["mean.mean"] * (network is MDSRArch) + ["enlarge.taps"] * (network in ENLARGED_FIRST)
+    constants = ["mean.mean"] * (network is MDSRArch) + ["bicubic.taps"] * (network in ENLARGED_FIRST)
     assert sorted(buffers) == sorted(constants + running)
     assert set(net.state_dict()) & set(buffers) == set(running)
     assert getattr(net, "_ddp_params_and_buffers_to_ignore", []) == buffers
@@ -611,7 +612,7 @@ def test_in_training_normalisation_is_the_batchs(network):
     after = dict(net.named_buffers())
     assert all(not torch.equal(after[name], tensor) for name, tensor in running.items())
     first = {DRRNArch: "first", MemNetArch: "extract"}[network] + ".norm.running_mean"
-    expected = 0.9 * running[first] + 0.1 * Enlarge(2)(x).mean()
+    expected = 0.9 * running[first] + 0.1 * BicubicUpsample(2)(x).mean()
     torch.testing.assert_close(after[first], expected, rtol=1e-5, atol=1e-6)
 
 
@@ -622,8 +623,8 @@ def test_one_set_of_weights_serves_all_scales(network):
     inner.load_state_dict(whole.state_dict(), strict=True)
     x = image(1, 1, 6, 5)
     with torch.no_grad():
-        torch.testing.assert_close(inner(Enlarge(3)(x)), whole(x), rtol=0, atol=1e-6)
-        assert (whole(x) - Enlarge(3)(x)).std() > 0.05
+        torch.testing.assert_close(inner(BicubicUpsample(3)(x)), whole(x), rtol=0, atol=1e-6)
+        assert (whole(x) - BicubicUpsample(3)(x)).std() > 0.05
 
 
 @pytest.mark.parametrize("network", NETWORKS)

@@ -9,13 +9,13 @@ from basicsr.archs import build_network
 from basicsr.utils.color_util import rgb2ycbcr
 from torch import nn
 
-from rcan_plugin.archs.blocks import Enlarge
 from rcan_plugin.archs.drcn_arch import DRCNArch
 from rcan_plugin.archs.luma_only import LumaOnly
 from rcan_plugin.archs.mdsr_arch import MDSRArch
 from rcan_plugin.archs.rcan_arch import RCANArch
 from rcan_plugin.archs.vdsr_arch import VDSRArch
 from rcan_plugin.degradations import imresize
+from rcan_plugin.resampling.bicubic_modules import BicubicUpsample
 
 OPTIONS = {"type": "VDSRArch", "num_feat": 4, "num_layers": 3, "upscale": 3}
 
@@ -28,11 +28,11 @@ class Plain(nn.Module):
     def __init__(self, upscale: int) -> None:
         super().__init__()
         self.upscale = upscale
-        self.enlarge = Enlarge(upscale)
+        self.bicubic = BicubicUpsample(upscale)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         self.given = x
-        return self.enlarge(x)
+        return self.bicubic(x)
 
 
 def vdsr(upscale: int = 3) -> VDSRArch:
@@ -122,7 +122,7 @@ def test_what_is_trained_is_the_networks():
 def test_constants_are_not_broadcast():
     net = LumaOnly(vdsr())
     buffers = [name for name, _ in net.named_buffers()]
-    assert sorted(buffers) == ["enlarge.taps", "network.enlarge.taps", "offset", "to_rgb", "to_ycbcr"]
+    assert sorted(buffers) == ["bicubic.taps", "network.bicubic.taps", "offset", "to_rgb", "to_ycbcr"]
     assert net._ddp_params_and_buffers_to_ignore == buffers
 
 

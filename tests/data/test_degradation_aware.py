@@ -11,9 +11,9 @@ from basicsr.data.data_sampler import EnlargedSampler
 from basicsr.utils import set_random_seed
 
 from rcan_plugin.data.paired_dataset import DegradationPairedDataset
-from rcan_plugin.data.record import Recipe, Record
-from rcan_plugin.data.store import to_y
 from rcan_plugin.degradations import Degradation, degrade, noise_rng
+from rcan_plugin.degradations.record import Recipe, Record
+from rcan_plugin.images.store import to_y
 from tests.data.tiny import options, picture, write, write_lmdb
 
 KINDS = [
@@ -121,7 +121,7 @@ def test_gray_with_alpha_stays_gray(folders):
 def test_images_on_their_side_have_the_size_that_is_read(tmp_path, format):
     from PIL import Image
 
-    from rcan_plugin.data.store import ImageStore
+    from rcan_plugin.images.store import ImageStore
 
     name = {"PNG": "a.png", "WEBP": "a.webp"}.get(format, "a.jpg")
     exif = Image.Exif()
@@ -134,7 +134,7 @@ def test_images_on_their_side_have_the_size_that_is_read(tmp_path, format):
 
 def test_a_header_is_read_without_the_pixels(tmp_path):
     """A file cut short in its pixels has its header all the same."""
-    from rcan_plugin.data.store import ImageStore
+    from rcan_plugin.images.store import ImageStore
 
     write(tmp_path / "a.png", picture(60, 90, seed=1))
     (tmp_path / "a.png").write_bytes((tmp_path / "a.png").read_bytes()[:200])

@@ -8,9 +8,9 @@ import pytest
 import torch
 from basicsr.data.paired_image_dataset import PairedImageDataset
 
-from rcan_plugin.data import store
 from rcan_plugin.data.paired_dataset import DegradationPairedDataset
 from rcan_plugin.degradations import degrade, imresize
+from rcan_plugin.images import store
 from tests.data.tiny import options, picture, write, write_lmdb
 
 

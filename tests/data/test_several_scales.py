@@ -9,11 +9,11 @@ from basicsr.data.data_sampler import EnlargedSampler
 from torch.utils.data import DataLoader
 
 from rcan_plugin.data.paired_dataset import DegradationPairedDataset
-from rcan_plugin.data.record import Recipe
-from rcan_plugin.data.stream import Place, StreamSampler
+from rcan_plugin.data.stream import SampleIndex, StreamSampler
 from rcan_plugin.degradations import degrade, imresize
+from rcan_plugin.degradations.record import Recipe
+from rcan_plugin.images.sources import find_images
 from rcan_plugin.preparation.prepare import Job, prepare
-from rcan_plugin.preparation.sources import find_images
 from tests.data.tiny import options, picture, write
 
 SCALES = [2, 3, 4]
@@ -41,7 +41,7 @@ def made(root, phase="train", **more) -> DegradationPairedDataset:
 
 def enlarged(root, **more) -> DegradationPairedDataset:
     """A set for training whose LR images come enlarged, of several scales if nothing else is said."""
-    return made(root, **{"enlarge": True, "scale": None, "scales": SCALES, "gt_size": 17, **more})
+    return made(root, **{"pre_upsample": True, "scale": None, "scales": SCALES, "gt_size": 17, **more})
 
 
 def by_batches(root, **more) -> DegradationPairedDataset:
@@ -77,7 +77,7 @@ def equals_everywhere(dataset, whole, scale: int, number: int, size: int, shape:
     for y in rows:
         for x in {columns[0], columns[-1], columns[7 * y % len(columns)], columns[(7 * y + 5) % len(columns)]}:
             turn = (turn + 1) % 8
-            item = dataset[Place(0, (y, x, number << 3 | turn, 5))]
+            item = dataset[SampleIndex(0, (y, x, number << 3 | turn, 5))]
             for key in ("gt", "lq"):
                 crop = turned(whole[key][:, y : y + size, x : x + size], turn)
                 assert item[key].dtype == torch.float32
@@ -99,7 +99,7 @@ def test_a_training_crop_is_the_crop_of_the_whole_enlarged_image(dtype, channels
     more["dataroot_gt"] = str(tmp_path / ("raw/HR.lmdb" if stored == "raw" else "files"))
     dataset = enlarged(tmp_path, **more)
     for number, scale in enumerate(SCALES):
-        whole = made(tmp_path, "val", enlarge=True, scale=scale, **more)[0]
+        whole = made(tmp_path, "val", pre_upsample=True, scale=scale, **more)[0]
         equals_everywhere(dataset, whole, scale, number, 17, shape)
 
 
@@ -111,7 +111,7 @@ def test_crops_of_any_size(kind, size, tmp_path):
     more = {"degradation": {"type": kind}}
     dataset = enlarged(tmp_path, gt_size=size, **more)
     for number, scale in enumerate(SCALES):
-        whole = made(tmp_path, "val", enlarge=True, scale=scale, **more)[0]
+        whole = made(tmp_path, "val", pre_upsample=True, scale=scale, **more)[0]
         equals_everywhere(dataset, whole, scale, number, size, (38, 37))
 
 
@@ -120,12 +120,12 @@ def test_prepared_lr_images_are_enlarged_too(codec, tmp_path):
     write(tmp_path / "HR" / "a.png", picture(38, 41, seed=3))
     recipe = Recipe.from_option({"type": "BI"})
     prepare(Job(tmp_path / "made", recipes=[recipe], scales=[3], codec=codec), find_images(tmp_path / "HR"))
-    more = {"scale": 3, "enlarge": True, "io_backend": None}
+    more = {"scale": 3, "pre_upsample": True, "io_backend": None}
     more |= {"dataroot_gt": str(tmp_path / "made/HR.lmdb"), "dataroot_lq": str(tmp_path / "made/LRBI_x3.lmdb")}
     whole = DegradationPairedDataset(options(tmp_path, **more))[0]
     dataset = DegradationPairedDataset(options(tmp_path, "train", gt_size=17, **more))
     equals_everywhere(dataset, whole, 3, 0, 17, (38, 41))
-    on_the_fly = made(tmp_path, "val", scale=3, enlarge=True)[0]
+    on_the_fly = made(tmp_path, "val", scale=3, pre_upsample=True)[0]
     assert torch.equal(whole["lq"], on_the_fly["lq"]) and whole["lq_path"] == "a"
 
 
@@ -138,7 +138,7 @@ def test_in_validation_it_is_matlabs_bicubic_of_floats(dtype, channels, scale, t
     hr = blocks.repeat(8, 0).repeat(8, 1)[:38, :41]  # black and white: bicubic goes beyond both
     write(tmp_path / "HR" / "a.png", hr)
     more = {"channels": channels, "keep_depth": dtype == np.uint16}
-    item = made(tmp_path, "val", scale=scale, enlarge=True, **more)[0]
+    item = made(tmp_path, "val", scale=scale, pre_upsample=True, **more)[0]
     plain = made(tmp_path, "val", scale=scale, **more)[0]
     assert item.keys() == plain.keys() == {"lq", "gt", "lq_path", "gt_path"}
     assert item["lq"].shape == item["gt"].shape == (channels, 38 // scale * scale, 41 // scale * scale)
@@ -207,7 +207,7 @@ def test_an_enlarged_sample_depends_on_its_place_alone(workers, images):
 
 def test_plain_indices_draw_scales_from_torchs_generator(images):
     dataset = enlarged(images, gt_size=48, use_hflip=False, use_rot=False)  # of image a there are few such crops
-    whole = {scale: made(images, "val", scale=scale, enlarge=True)[0]["lq"] for scale in SCALES}
+    whole = {scale: made(images, "val", scale=scale, pre_upsample=True)[0]["lq"] for scale in SCALES}
 
     def draw() -> list[int]:
         drawn = []
@@ -262,7 +262,7 @@ def test_a_sample_by_itself_has_a_scale_too(images):
     dataset = by_batches(images)
     found = set()
     for third in range(24):
-        item = dataset[Place(1, (0, 0, third, 0))]
+        item = dataset[SampleIndex(1, (0, 0, third, 0))]
         assert item["lq"].shape == (3, 9, 9) and item["gt"].shape == (3, 9 * item["scale"], 9 * item["scale"])
         found.add(item["scale"])
     assert found == set(SCALES)
@@ -311,7 +311,7 @@ def test_a_resumed_sampler_goes_on_with_the_same_scales(dataset, workers, images
     assert len(whole) == 12
     for done in (1, 4):
         sampler = StreamSampler(range(3), 1, 0, 8, seed=3, batch=4)
-        sampler.had = 3, 4 * done
+        sampler.resume_at = 3, 4 * done
         assert alike(collect(dataset(images), workers, 4, (3, 4), sampler), whole[done:])
 
 
@@ -328,7 +328,7 @@ def test_batches_that_two_threads_make_at_once_keep_their_scales(images, monkeyp
         return crop(*what)
 
     monkeypatch.setattr(dataset, "_crop", slow)
-    batches = [[Place(i, (0, 0, 8 * i, 0), shared) for i in range(3)] for shared in (1, 2)]
+    batches = [[SampleIndex(i, (0, 0, 8 * i, 0), shared) for i in range(3)] for shared in (1, 2)]
     other = threading.Thread(target=lambda: drawn.extend(item["scale"] for item in dataset.__getitems__(batches[0])))
     other.start()
     assert between.wait(20)
@@ -367,18 +367,18 @@ WITH_SCALES = {"scale": None, "scales": SCALES, "gt_size": None, "lq_size": 9}
             ({"scales": wrong}, f"scales is {wrong!r}; expected whole numbers, such as [2, 3, 4].")
             for wrong in (2, "2, 3", [], [2, "3"], [2, 0], [2.0], [True, 2], {2: 3})
         ),
-        ({"gt_size": 36}, "lq_size is 9: give gt_size or lq_size, and with enlarge gt_size."),
-        ({"enlarge": True}, "lq_size is 9: give gt_size or lq_size, and with enlarge gt_size."),
+        ({"gt_size": 36}, "lq_size is 9: give gt_size or lq_size, and with pre_upsample gt_size."),
+        ({"pre_upsample": True}, "lq_size is 9: give gt_size or lq_size, and with pre_upsample gt_size."),
         (
             {"gt_size": 36, "lq_size": None},
-            "gt_size is 36 and scales [2, 3, 4]: give lq_size, of which each scale makes its HR size, or enlarge: "
+            "gt_size is 36 and scales [2, 3, 4]: give lq_size, of which each scale makes its HR size, or pre_upsample: "
             "true.",
         ),
         ({"lq_size": 0}, "lq_size is 0; expected a whole number of 1 or more."),
         ({"lq_size": "9"}, "lq_size is '9'; expected a whole number of 1 or more."),
         ({"lq_size": None}, "option gt_size is missing."),
         *(
-            ({"enlarge": wrong}, f"enlarge is {wrong!r}; expected true or false.")
+            ({"pre_upsample": wrong}, f"pre_upsample is {wrong!r}; expected true or false.")
             for wrong in (1, 0, "true", [2, 3], 2.0)
         ),
     ],
@@ -400,11 +400,11 @@ def test_images_that_are_too_small_for_the_largest_scale(images):
         "lq_size."
     )
     enlarged(images, gt_size=48)
-    assert refused(images, enlarge=True, scale=None, scales=SCALES, gt_size=49) == (
+    assert refused(images, pre_upsample=True, scale=None, scales=SCALES, gt_size=49) == (
         f"image {images / 'HR' / 'a.png'} is 50x55, at scale 3 48x54, smaller than gt_size 49: remove it or lower "
         "gt_size."
     )
-    assert refused(images, enlarge=True, gt_size=50) == (
+    assert refused(images, pre_upsample=True, gt_size=50) == (
         f"image {images / 'HR' / 'b.png'} is 49x53, at scale 2 48x52, smaller than gt_size 50: remove it or lower "
         "gt_size."
     )

@@ -6,7 +6,7 @@ import pickle
 import pytest
 from basicsr.data.data_sampler import EnlargedSampler
 
-from rcan_plugin.data.stream import CHANCES, Place, StreamSampler, chances_of
+from rcan_plugin.data.stream import NUMBERS_PER_SAMPLE, SampleIndex, StreamSampler, random_numbers_of
 
 
 def epochs(sampler, *numbers) -> list[list]:
@@ -27,44 +27,49 @@ def test_the_order_is_basicsrs(images, ranks, ratio):
         assert epochs(ours, 0, 1, 17) == epochs(theirs, 0, 1, 17)
 
 
-def numbers(sampler, *numbers) -> list[tuple[int, tuple[int, ...]]]:
-    return [(int(place), place.chances) for epoch in epochs(sampler, *numbers) for place in epoch]
+def drawn(sampler, *numbers) -> list[tuple[int, tuple[int, ...]]]:
+    return [(int(place), place.random_numbers) for epoch in epochs(sampler, *numbers) for place in epoch]
 
 
 def echo(place) -> tuple[type, int, tuple[int, ...]]:
-    return type(place), int(place), chances_of(place)
+    return type(place), int(place), random_numbers_of(place)
 
 
 def test_a_place_keeps_its_numbers_on_the_way_to_a_spawned_worker():
-    place = Place(5, (1, 2, 3, 2**62 - 1))
+    place = SampleIndex(5, (1, 2, 3, 2**62 - 1))
     assert place == 5 and ["a", "b", "c", "d", "e", "f"][place] == "f"
-    assert echo(pickle.loads(pickle.dumps([place]))[0]) == (Place, 5, (1, 2, 3, 2**62 - 1))
+    assert echo(pickle.loads(pickle.dumps([place]))[0]) == (SampleIndex, 5, (1, 2, 3, 2**62 - 1))
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        assert pool.apply(echo, (place,)) == (Place, 5, (1, 2, 3, 2**62 - 1))
+        assert pool.apply(echo, (place,)) == (SampleIndex, 5, (1, 2, 3, 2**62 - 1))
 
 
 def test_the_numbers_depend_on_seed_and_place_alone():
     dataset = range(6)
-    one = numbers(StreamSampler(dataset, 1, 0, 2, seed=1), 0, 1, 2)
-    assert numbers(StreamSampler(dataset, 1, 0, 2, seed=1), 0, 1, 2) == one
+    one = drawn(StreamSampler(dataset, 1, 0, 2, seed=1), 0, 1, 2)
+    assert drawn(StreamSampler(dataset, 1, 0, 2, seed=1), 0, 1, 2) == one
     sampler = StreamSampler(dataset, 1, 0, 2, seed=1)
     list(sampler)  # whatever was drawn before
-    assert numbers(sampler, 2) == one[24:]
-    every = [chances for _, chances in one]
+    assert drawn(sampler, 2) == one[24:]
+    every = [random_numbers for _, random_numbers in one]
     assert len(set(every)) == 36, "an image's second draw has other numbers than its first"
-    assert not set(every) & {chances for _, chances in numbers(StreamSampler(dataset, 1, 0, 2, seed=2), 0, 1, 2)}
+    assert not set(every) & {
+        random_numbers for _, random_numbers in drawn(StreamSampler(dataset, 1, 0, 2, seed=2), 0, 1, 2)
+    }
     # `printf 1/0 | b2sum -l 256`, eight bytes each, without two bits. A change of it changes every run.
     assert one[0][1] == (2357986506138558338, 3602638309612468584, 3602381233692149080, 3817951195173823633)
-    assert all(len(chances) == CHANCES and all(0 <= chance < 2**62 for chance in chances) for chances in every)
-    mean = sum(chance / 2**62 for chances in every for chance in chances) / (36 * CHANCES)
+    assert all(
+        len(random_numbers) == NUMBERS_PER_SAMPLE and all(0 <= number < 2**62 for number in random_numbers)
+        for random_numbers in every
+    )
+    mean = sum(number / 2**62 for random_numbers in every for number in random_numbers) / (36 * NUMBERS_PER_SAMPLE)
     assert abs(mean - 0.5) < 0.1
 
 
 @pytest.mark.parametrize("ranks", [2, 4])
 def test_several_ranks_draw_the_samples_of_one(ranks):
     dataset, batch = range(10), 16
-    alone = numbers(StreamSampler(dataset, 1, 0, 8, seed=4), 0, 1)
-    shares = [numbers(StreamSampler(dataset, ranks, rank, 8, seed=4), 0, 1) for rank in range(ranks)]
+    alone = drawn(StreamSampler(dataset, 1, 0, 8, seed=4), 0, 1)
+    shares = [drawn(StreamSampler(dataset, ranks, rank, 8, seed=4), 0, 1) for rank in range(ranks)]
     assert len(alone) == 160
     for begin in range(0, 160, batch):
         part = slice(begin // ranks, (begin + batch) // ranks)
@@ -77,9 +82,9 @@ def test_going_on_in_an_epoch(had, ranks):
     for rank in range(ranks):
         whole = StreamSampler(range(6), ranks, rank, 2 * ranks, seed=5)
         later = StreamSampler(range(6), ranks, rank, 2 * ranks, seed=5)
-        later.had = 3, had
+        later.resume_at = 3, had
         list(later)  # as BasicSR's prefetcher does before the first epoch is named
-        assert numbers(later, 3, 4, 5) == numbers(whole, 3, 4, 5)[had:]
+        assert random_numbers(later, 3, 4, 5) == random_numbers(whole, 3, 4, 5)[had:]
         assert len(later) == 12, "as many batches are counted as ever"
 
 
@@ -87,6 +92,6 @@ def test_an_index_that_is_no_place_draws_from_torch():
     import torch
 
     torch.manual_seed(0)
-    first, second = chances_of(3), chances_of(3)
+    first, second = random_numbers_of(3), random_numbers_of(3)
     torch.manual_seed(0)
-    assert chances_of(4) == first != second and len(first) == CHANCES
+    assert random_numbers_of(4) == first != second and len(first) == NUMBERS_PER_SAMPLE

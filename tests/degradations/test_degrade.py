@@ -9,8 +9,9 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from rcan_plugin.degradations import Degradation, degrade, fast, imresize, noise_rng, separable
+from rcan_plugin.degradations import Degradation, degrade, imresize, noise_rng
 from rcan_plugin.degradations.gaussian import official_kernel_size
+from rcan_plugin.resampling import fast, separable
 from tests.degradations.images import BD_FOLDERS, black_and_white, noise, reference_pairs, steps
 from tests.degradations.slow import slow_bd
 from tests.reference import needs_reference

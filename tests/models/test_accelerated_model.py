@@ -11,9 +11,9 @@ from basicsr.utils.registry import ARCH_REGISTRY
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from rcan_plugin import options as options_module
 from rcan_plugin.archs.rcan_arch import RCANArch
 from rcan_plugin.models.accelerated_model import check
+from rcan_plugin.options import check as options_module
 from tests.archs.test_rcan_arch import official_layout
 from tests.models.conftest import RCAN, Dropping, batch, build, same, step, train, weights
 
@@ -171,7 +171,7 @@ def test_validation_does_not_compile_anew(ema_decay, options, compiled):
     model = train(build(options(train={"compile": "max-autotune", "ema_decay": ema_decay})), 2)
     assert compiled.modes == ["max-autotune"]
     for side in (9, 10, 13):
-        model.enlarge(torch.rand(1, 3, side, side + 1), 2)
+        model.upscale(torch.rand(1, 3, side, side + 1), 2)
     train(model, 4, first=3)
     assert len(compiled.shapes) == 1
 

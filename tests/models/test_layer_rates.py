@@ -5,12 +5,12 @@ import math
 import pytest
 import torch
 from basicsr.models.sr_model import SRModel
-
-from rcan_plugin.models import checkpoints
-from rcan_plugin.models.accelerated_model import check
-from rcan_plugin.models.steps import clip
-from tests.models.conftest import batch, build, same, step, train, weights
 from tests.models.test_checkpoints import resumed
+
+from rcan_plugin.models.accelerated_model import check
+from rcan_plugin.training import checkpoints
+from rcan_plugin.training.clipping import clip
+from tests.models.conftest import batch, build, same, step, train, weights
 
 ADAM = {"type": "Adam", "lr": 1e-3, "betas": [0.9, 0.99]}
 SGD = {"type": "SGD", "lr": 0.1}

@@ -13,8 +13,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import nn
 from torch.utils.tensorboard import SummaryWriter
 
-from rcan_plugin.archs.blocks import Enlarge
-from rcan_plugin.models.enlarge import official_chop, self_ensemble, tiled
+from rcan_plugin.inference.enlarge import official_chop, self_ensemble, tiled
+from rcan_plugin.resampling.bicubic_modules import BicubicUpsample
 from tests.models.conftest import PSNR, Images, batch, build, same, step, weights
 
 MDSR = {"type": "MDSRArch", "num_feat": 4, "num_block": 1, "scales": [2, 3]}
@@ -33,11 +33,11 @@ def psnr(sr: torch.Tensor, item, scale: int) -> float:
 
 
 def enlarged(scale: int, sizes=None, name: str = "") -> Images:
-    """A set with `enlarge: true`."""
+    """A set with `pre_upsample: true`."""
     images = Images(name or f"x{scale}", scale, sizes or SETS[scale])
-    images.opt["enlarge"] = True
+    images.opt["pre_upsample"] = True
     for item in images.items:
-        item["lq"] = Enlarge(scale)(item["lq"][None])[0]
+        item["lq"] = BicubicUpsample(scale)(item["lq"][None])[0]
     return images
 
 
@@ -183,7 +183,7 @@ def test_tiles_of_enlarged_sets(scale, options):
         lq = item["lq"][None]
         with torch.no_grad():
             whole, cut = net(lq), tiled(net, lq, 1, 20, 8)
-            assert torch.equal(model.enlarge(lq, scale, 1), cut)
+            assert torch.equal(model.upscale(lq, scale, 1), cut)
         far = torch.ones(lq.shape[-2:], dtype=torch.bool)
         for axis, side in enumerate(lq.shape[-2:]):
             for border in BORDERS[side]:
@@ -217,7 +217,7 @@ def test_tiles_of_a_network_that_sees_one_pixel_change_nothing(options, monkeypa
         figures.append((model.metric_results, [image.tolist() for image in saved]))
         lq = images[0]["lq"][None]
         with torch.no_grad():
-            torch.testing.assert_close(model.enlarge(lq, 2, 1), model.net_g(lq), rtol=0, atol=1e-6)
+            torch.testing.assert_close(model.upscale(lq, 2, 1), model.net_g(lq), rtol=0, atol=1e-6)
     assert figures[0] == figures[1] == figures[2]
 
 

@@ -5,8 +5,8 @@ import math
 
 import pytest
 
-from rcan_plugin import options as options_module
 from rcan_plugin.models.settings import Settings
+from rcan_plugin.options import check as options_module
 from tests.models.conftest import build
 
 AMP = "expected bf16 or fp16, or leave it out for float32."

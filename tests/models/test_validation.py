@@ -15,8 +15,8 @@ from torch import nn
 from torch.utils.tensorboard import SummaryWriter
 
 from rcan_plugin.degradations import imresize
+from rcan_plugin.inference.enlarge import official_chop, self_ensemble, tiled
 from rcan_plugin.models.accelerated_model import AcceleratedSRModel
-from rcan_plugin.models.enlarge import official_chop, self_ensemble, tiled
 from tests.models.conftest import PSNR, RCAN, Dropping, Images, build, same, train
 
 METRICS = {

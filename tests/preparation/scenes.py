@@ -11,11 +11,11 @@ import lmdb
 import numpy as np
 from PIL import Image
 
-from rcan_plugin.data import store
-from rcan_plugin.data.record import Recipe
 from rcan_plugin.degradations import Degradation
+from rcan_plugin.degradations.record import Recipe
+from rcan_plugin.images import store
+from rcan_plugin.images.sources import find_images
 from rcan_plugin.preparation.prepare import Job, prepare
-from rcan_plugin.preparation.sources import find_images
 from rcan_plugin.preparation.targets import Target
 from tests.data.tiny import picture, write
 

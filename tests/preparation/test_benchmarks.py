@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from rcan_plugin.images.sources import Source
 from rcan_plugin.preparation import benchmarks
 from rcan_plugin.preparation.benchmarks import COUNTS, prepare_benchmarks, recognise, unite
-from rcan_plugin.preparation.sources import Source
 from tests.conftest import ROOT
 from tests.data.tiny import picture, write
 from tests.reference import REFERENCE, needs_reference

@@ -19,8 +19,8 @@ import pytest
 import yaml
 
 from rcan_plugin.data.paired_dataset import DegradationPairedDataset
-from rcan_plugin.data.record import Record
 from rcan_plugin.degradations import degrade
+from rcan_plugin.degradations.record import Record
 from rcan_plugin.preparation import div2k
 from tests.conftest import ROOT, read_options
 from tests.preparation.scenes import assert_equal, encoded, pixels, put, scene

@@ -22,10 +22,10 @@ import numpy as np
 import pytest
 
 from rcan_plugin.degradations import degrade
+from rcan_plugin.images.sources import find_images
 from rcan_plugin.preparation import command, writer
 from rcan_plugin.preparation import prepare as preparation
 from rcan_plugin.preparation.prepare import Job, prepare
-from rcan_plugin.preparation.sources import find_images
 from tests.conftest import ROOT
 from tests.data.tiny import picture, write
 
@@ -37,10 +37,10 @@ from types import SimpleNamespace
 
 import lmdb
 
-from rcan_plugin.data.record import Recipe
+from rcan_plugin.degradations.record import Recipe
 from rcan_plugin.degradations import Degradation
 from rcan_plugin.preparation import prepare as preparation, verify, writer
-from rcan_plugin.preparation.sources import find_images
+from rcan_plugin.images.sources import find_images
 
 sys.dont_write_bytecode = True
 verify.ProcessPoolExecutor = lambda *_, **__: ThreadPoolExecutor(1)  # for each order has a process of its own

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rcan_plugin.data.store import Header, ImageStore
-from rcan_plugin.preparation.images import BadImageError, decode, look
+from rcan_plugin.images.decode import BadImageError, decode, look
+from rcan_plugin.images.sources import Source
+from rcan_plugin.images.store import Header, ImageStore
 from rcan_plugin.preparation.plan import Item, SubImages, make_plan
-from rcan_plugin.preparation.sources import Source
 from tests.data.tiny import picture
 from tests.preparation.scenes import encoded, put, scene
 

@@ -12,12 +12,12 @@ import torch
 from basicsr.data.paired_image_dataset import PairedImageDataset
 from basicsr.utils.lmdb_util import make_lmdb_from_imgs
 
-from rcan_plugin.data import store
 from rcan_plugin.data.paired_dataset import DegradationPairedDataset
-from rcan_plugin.data.store import ImageStore
 from rcan_plugin.degradations import degrade, noise_rng
+from rcan_plugin.images import store
+from rcan_plugin.images.sources import find_images
+from rcan_plugin.images.store import ImageStore
 from rcan_plugin.preparation.prepare import BadImagesError, Job, prepare
-from rcan_plugin.preparation.sources import find_images
 from rcan_plugin.preparation.verify import verify
 from tests.conftest import ROOT
 from tests.data.tiny import options, picture, write, write_lmdb

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from basicsr.utils.lmdb_util import make_lmdb_from_imgs
 
-from rcan_plugin.data import store
+from rcan_plugin.images import store
 from rcan_plugin.preparation import verify as verification
 from rcan_plugin.preparation.verify import verify
 from rcan_plugin.preparation.writer import digest, read_checksums, write_checksums

@@ -1,0 +1,163 @@
+"""`python -m rcan_plugin.doctor`: what is installed, what was imported, what is registered; how to mend the rest."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import platform
+import sys
+from importlib import metadata
+from pathlib import Path
+from types import ModuleType
+
+from rcan_plugin import autoload
+from rcan_plugin._version import __version__
+
+PACKAGES = ("torch", "torchvision", "numpy", "lmdb", "scikit-image", "tensorboard")
+OPENCV = ("opencv-python", "opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless")
+
+
+class Report:
+    """Lines as they are found out, and the number of things that are wrong."""
+
+    def __init__(self) -> None:
+        self.wrong = 0
+
+    def say(self, what: str, value: object) -> None:
+        print(f"  {what:<22} {value}")
+
+    def complain(self, what: str, value: object, remedy: str) -> None:
+        self.wrong += 1
+        print(f"✗ {what:<22} {value}\n    → {remedy}")
+
+
+def main() -> int:
+    """Print the report.
+
+    Returns:
+        0, or 1 if something is wrong.
+    """
+    report = Report()
+    _versions(report)
+    torch = _imported(report, "torch", "install it: pip install torch torchvision")
+    if torch is not None:
+        _autoload(report, torch)
+        _device(report, torch)
+        _imported(
+            report, "torchvision", "install the torchvision that goes with this torch: pip install -U torchvision"
+        )
+        _imported(
+            report,
+            "cv2",
+            "without libGL (slim images): pip uninstall opencv-python; pip install opencv-python-headless",
+        )
+        basicsr = _imported(report, "basicsr", "install it: pip install --no-deps basicsr==1.4.2")
+        if basicsr is not None:
+            _copies(report, Path(str(basicsr.__file__)).parent)
+            _registered(report)
+    for problem in autoload.problems:
+        report.complain("autoload", problem, "please report this line; until then call rcan_plugin.register() yourself")
+    print(f"\n{report.wrong} thing(s) wrong." if report.wrong else "\nAll is well.")
+    return 1 if report.wrong else 0
+
+
+def _versions(report: Report) -> None:
+    version = platform.python_version()
+    if (3, 10) <= sys.version_info < (3, 14):
+        report.say("Python", f"{version} ({sys.executable})")
+    else:
+        report.complain("Python", version, "use Python 3.10, 3.11, 3.12 or 3.13")
+    report.say("rcan_plugin", f"{__version__} ({Path(__file__).parent})")
+    for package in PACKAGES:
+        if (found := _version(package)) is not None:
+            report.say(package, found)
+        else:
+            report.complain(package, "not installed", f"pip install {package}")
+    opencv = [f"{name} {found}" for name in OPENCV if (found := _version(name))]
+    if len(opencv) == 1:
+        report.say("OpenCV", opencv[0])
+    elif not opencv:
+        report.complain("OpenCV", "not installed", "pip install opencv-python (or opencv-python-headless)")
+    else:
+        report.complain(
+            "OpenCV", " and ".join(opencv), "they share one folder: pip uninstall all but one, reinstall that"
+        )
+    found = _version("basicsr")
+    if found is None or found.startswith("1.4."):
+        report.say("basicsr", found or "not installed as a package (a checkout on PYTHONPATH will do)")
+    else:
+        report.complain("basicsr", found, "the plugin is made for 1.4.2: pip install --no-deps basicsr==1.4.2")
+
+
+def _autoload(report: Report, torch: ModuleType) -> None:
+    entries = [entry for entry in metadata.entry_points(group="torch.backends") if entry.name == "rcan_plugin"]
+    # Ours is off at 0, torch's at anything but 1 (`torch._is_device_backend_autoload_enabled`).
+    off = [f"{autoload.SWITCH}=0"] * (os.environ.get(autoload.SWITCH) == "0")
+    if (torchs := os.environ.get("TORCH_DEVICE_BACKEND_AUTOLOAD", "1")) != "1":
+        off.append(f"TORCH_DEVICE_BACKEND_AUTOLOAD={torchs}")
+    autoload.supply_functional_tensor()  # so that the rest of the report is not about this as well
+    if not hasattr(torch, "_is_device_backend_autoload_enabled"):
+        report.complain("autoload", f"torch {torch.__version__} has none", "use torch 2.5 or later")
+    elif not entries:
+        report.complain("autoload", "the plugin is not installed", "pip install --no-deps -e . in the plugin's folder")
+    elif off:
+        report.complain("autoload", f"switched off by {off[0]}", f"unset {off[0].split('=')[0]}")
+    else:
+        report.say("autoload", "on")
+
+
+def _device(report: Report, torch: ModuleType) -> None:
+    if not torch.cuda.is_available():
+        built = f"torch is built for CUDA {torch.version.cuda}" if torch.version.cuda else "torch is built without CUDA"
+        report.say("GPU", f"none in reach ({built}); training runs on the CPU")
+    for number in range(torch.cuda.device_count()):
+        properties = torch.cuda.get_device_properties(number)
+        bf16 = "bf16" if properties.major >= 8 else "no bf16"
+        report.say(f"GPU {number}", f"{properties.name}, {properties.total_memory / 2**30:.0f} GiB, {bf16}")
+    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)  # torch's own, and not in each version
+    report.say("bf16 on the CPU", "not known" if supported is None else "yes" if supported() else "emulated (slow)")
+
+
+def _imported(report: Report, name: str, remedy: str) -> ModuleType | None:
+    try:
+        module = importlib.import_module(name)
+    except Exception as error:  # whatever it is, it is what the user wants to know
+        report.complain(f"import {name}", f"{type(error).__name__}: {error}", remedy)
+        return None
+    report.say(f"import {name}", module.__file__)
+    return module
+
+
+def _copies(report: Report, imported: Path) -> None:
+    candidates = {Path(folder or ".", "basicsr") for folder in sys.path} | {imported}
+    real = {folder.resolve() for folder in candidates if (folder / "archs").is_dir()}
+    if len(real) > 1:
+        others = ", ".join(str(folder) for folder in sorted(real - {imported.resolve()}))
+        report.complain(
+            "copies of basicsr",
+            f"{imported} was imported, {others} is in reach as well",
+            "which one runs depends on the folder you start from: uninstall one, or put the one you want on PYTHONPATH",
+        )
+    else:
+        report.say("copies of basicsr", "one")
+
+
+def _registered(report: Report) -> None:
+    registries = importlib.import_module("basicsr.utils.registry")
+    wanted = {"ARCH_REGISTRY": "RCANArch", "DATASET_REGISTRY": "DegradationPairedDataset"}
+    for registry, name in wanted.items():
+        if name in getattr(registries, registry):
+            report.say(registry, name)
+        else:
+            report.complain(registry, f"{name} is missing", "see autoload above, or call rcan_plugin.register()")
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,108 @@
+"""What an option file says of a degradation, and the record of it that prepared data carries."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rcan_plugin._version import __version__
+from rcan_plugin.degradations import Degradation
+
+FILE = "degradation.json"
+
+SHARE_OF_TIES = 1e-3
+"""With fewer of its values different, an LR image counts as made as said: where the exact result is a tie, .5, other
+programs may round the other way."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A degradation with the seed of its noise.
+
+    Attributes:
+        degradation: how the LR is made.
+        seed: of DN's noise where it must not change, in validation and in prepared data; else 0 and without meaning.
+    """
+
+    degradation: Degradation
+    seed: int = 0
+
+    @classmethod
+    def from_option(cls, option: Mapping[str, Any]) -> Recipe:
+        """Read `{type: BI|BD|DN, border, sigma, kernel_size, noise, seed}`.
+
+        Raises:
+            ValueError: an unknown key, a missing type or a value out of range.
+        """
+        if not isinstance(option, Mapping):
+            raise ValueError(f"degradation: {option!r}; expected settings, such as {{type: BI}}.")
+        settings = dict(option)
+        known = ["type", *[field.name for field in dataclasses.fields(Degradation)][1:], "seed"]
+        if unknown := [key for key in settings if key not in known]:
+            raise ValueError(f"degradation: unknown key {unknown[0]!r}; known are {', '.join(known)}.")
+        if "type" not in settings:
+            raise ValueError("degradation: type is missing: expected BI, BD or DN.")
+        seed = settings.pop("seed", None)
+        if seed is not None and settings["type"] != "DN":
+            raise ValueError(f"degradation: seed is {seed!r} but only DN has noise: leave it out.")
+        if seed is not None and (not isinstance(seed, int) or isinstance(seed, bool)):
+            raise ValueError(f"degradation: seed is {seed!r}; expected a whole number.")
+        try:
+            return cls(Degradation(settings.pop("type"), **settings), seed or 0)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"degradation: {error}.") from None
+
+    def at(self, scale: int) -> Recipe:
+        """The recipe with what depends on the scale filled in; two of these are equal if they make the same LR."""
+        return dataclasses.replace(self, degradation=self.degradation.at(scale))
+
+    def __str__(self) -> str:
+        return f"{self.degradation}, seed {self.seed}" if self.degradation.kind == "DN" else str(self.degradation)
+
+
+@dataclass(frozen=True)
+class Record:
+    """What `degradation.json` in a folder or LMDB of LR images says of them."""
+
+    recipe: Recipe
+    scale: int
+    images: int
+    version: str = __version__
+
+    def __str__(self) -> str:
+        return f"x{self.scale} {self.recipe}, {self.images} images"
+
+    def write(self, folder: str | os.PathLike[str]) -> None:
+        """Put the record into `folder`, whole or not at all."""
+        content = {
+            **dataclasses.asdict(self.recipe.degradation),
+            "seed": self.recipe.seed,
+            "scale": self.scale,
+            "images": self.images,
+            "rcan_plugin": self.version,
+        }
+        beside = Path(folder, FILE + ".part")
+        beside.write_text(json.dumps(content, indent=2) + "\n")
+        beside.replace(Path(folder, FILE))
+
+    @classmethod
+    def read(cls, folder: str | os.PathLike[str]) -> Record | None:
+        """The record in `folder`, or None where there is none.
+
+        Raises:
+            ValueError: the file is there and is no such record.
+        """
+        path = Path(folder, FILE)
+        if not path.is_file():
+            return None
+        try:
+            content = json.loads(path.read_text())
+            seed, scale, images, version = (content.pop(key) for key in ("seed", "scale", "images", "rcan_plugin"))
+            return cls(Recipe(Degradation(**content), seed), scale, images, version)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"{path} is no record of a degradation ({error!r}): make the data anew.") from None

@@ -1,0 +1,1 @@
+"""Upscaling images with a network: self-ensemble, tiles, the authors' chop. Pure torch; usable without BasicSR."""

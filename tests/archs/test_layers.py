@@ -1,0 +1,308 @@
+"""What the networks share: resizing against `imresize`, upsamplers, initial weights, checks."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from rcan_plugin.archs.layers import (
+    DIV2K_MEAN,
+    MeanShift,
+    PreActivated,
+    ResBlock,
+    check_channels,
+    conv,
+    he,
+    initialise,
+    keep_buffers_apart,
+    upsampler,
+    whole_numbers,
+)
+from rcan_plugin.degradations import imresize
+from rcan_plugin.resampling.bicubic_modules import BicubicDownsample, BicubicUpsample
+
+SIZES = [(1, 1, 7, 5), (2, 3, 9, 13), (1, 4, 1, 2)]
+"""N x C x H x W."""
+
+
+def image(*shape: int, seed: int = 1) -> torch.Tensor:
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def by_imresize(x: torch.Tensor, factor: float) -> torch.Tensor:
+    return torch.stack([torch.from_numpy(imresize(one.permute(1, 2, 0).numpy(), factor)).permute(2, 0, 1) for one in x])
+
+
+# -- BicubicUpsample and BicubicDownsample
+
+
+@pytest.mark.parametrize("shape", SIZES)
+@pytest.mark.parametrize("scale", [1, 2, 3, 4, 8])
+def test_enlarging_is_imresize(scale, shape):
+    x = image(*shape)
+    expected = by_imresize(x, scale)
+    enlarged = BicubicUpsample(scale)(x.float())
+    assert enlarged.dtype == torch.float32
+    assert enlarged.shape == (*shape[:2], shape[2] * scale, shape[3] * scale)
+    torch.testing.assert_close(enlarged.double(), expected, rtol=0, atol=2e-6)
+    assert expected.std() > 0.1
+
+
+@pytest.mark.parametrize("shape", SIZES)
+@pytest.mark.parametrize("divisor", [1, 2, 3, 4, 8])
+def test_reducing_is_imresize(divisor, shape):
+    x = image(*shape[:2], shape[2] * divisor, shape[3] * divisor)
+    expected = by_imresize(x, 1 / divisor)
+    reduced = BicubicDownsample(divisor)(x.float())
+    assert reduced.dtype == torch.float32
+    assert reduced.shape == shape
+    torch.testing.assert_close(reduced.double(), expected, rtol=0, atol=2e-6)
+    assert expected.std() > 0.02
+
+
+@pytest.mark.parametrize(
+    "resize", [BicubicUpsample(1), BicubicUpsample(2), BicubicUpsample(3), BicubicDownsample(2), BicubicDownsample(4)]
+)
+def test_resizing_keeps_its_precision_under_autocast(resize):
+    x = image(1, 2, 12, 8).float()
+    plain = resize(x)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert F.conv2d(x, torch.ones(1, 2, 1, 1)).dtype == torch.bfloat16  # autocast is at work
+        under = resize(x)
+    assert under.dtype == torch.float32
+    assert torch.equal(under, plain)
+
+
+def test_bfloat16_comes_out_as_float32():
+    x = image(1, 1, 6, 6).bfloat16()
+    assert torch.equal(BicubicUpsample(2)(x), BicubicUpsample(2)(x.float()))
+    assert torch.equal(BicubicDownsample(2)(x), BicubicDownsample(2)(x.float()))
+
+
+@pytest.mark.parametrize("resize", [BicubicUpsample(1), BicubicUpsample(3), BicubicDownsample(1), BicubicDownsample(4)])
+def test_resizing_has_nothing_to_train_or_to_save(resize):
+    assert not list(resize.parameters())
+    assert not resize.state_dict()
+
+
+@pytest.mark.parametrize("resize", [BicubicUpsample(2), BicubicDownsample(2)])
+def test_gradients_pass_through_resizing(resize):
+    """The sum of the output's gradients comes back: every output pixel is a mean, with weights, of the input's."""
+    x = image(1, 2, 6, 4).float().requires_grad_()
+    out = resize(x)
+    out.sum().backward()
+    torch.testing.assert_close(x.grad.sum(), torch.tensor(float(out.numel())), rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("value", [0, -2, 2.0, 1.5, True, None])
+def test_resizing_by_no_whole_number_is_refused(value):
+    for made, argument in ((BicubicUpsample, "scale"), (BicubicDownsample, "divisor")):
+        with pytest.raises(ValueError, match=f"{made.__name__}: {argument}={value}: expected a whole number"):
+            made(value)
+
+
+# -- small modules
+
+
+def test_mean_shift():
+    shift = MeanShift(DIV2K_MEAN, 255)
+    assert DIV2K_MEAN == (0.4488, 0.4371, 0.4040)  # the authors' model/rcan.py
+    x = torch.ones(1, 3, 2, 2)
+    expected = [255 * 0.5512, 255 * 0.5629, 255 * 0.5960]
+    torch.testing.assert_close(shift.off(x)[0, :, 1, 0], torch.tensor(expected))
+    torch.testing.assert_close(shift.back(shift.off(x)), x)
+    torch.testing.assert_close(shift.back(torch.zeros_like(x))[0, :, 0, 1], torch.tensor(DIV2K_MEAN))
+    assert not shift.state_dict()
+
+
+def test_pre_activation_comes_in_the_order_of_its_name():
+    torch.manual_seed(0)
+    block = PreActivated(conv(2, 3, 3)).eval()
+    block.norm.running_mean.copy_(torch.tensor([0.3, -0.2]))
+    block.norm.running_var.copy_(torch.tensor([2.0, 0.5]))
+    with torch.no_grad():
+        block.norm.weight.copy_(torch.tensor([1.5, 0.7]))
+        block.norm.bias.copy_(torch.tensor([0.1, -0.1]))
+    x = torch.randn(2, 2, 5, 4)
+    first = (x[:, 0] - 0.3) / math.sqrt(2.0 + 1e-5) * 1.5 + 0.1
+    second = (x[:, 1] + 0.2) / math.sqrt(0.5 + 1e-5) * 0.7 - 0.1
+    active = torch.stack([first, second], dim=1).clamp(min=0)
+    torch.testing.assert_close(block(x), F.conv2d(active, block.conv.weight, block.conv.bias, padding=1))
+
+
+def test_pre_activation_without_normalisation():
+    block = PreActivated(conv(2, 3, 1), batch_norm=False)
+    assert list(block.state_dict()) == ["conv.weight", "conv.bias"]
+    x = torch.randn(1, 2, 5, 4, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(block(x), F.conv2d(x.clamp(min=0), block.conv.weight, block.conv.bias))
+
+
+@pytest.mark.parametrize("size", [3, 5])
+def test_residual_block(size):
+    block, x = ResBlock(4, size), image(1, 4, 6, 7).float() - 0.5
+    one, two = block.conv1, block.conv2
+    assert one.weight.shape == two.weight.shape == (4, 4, size, size)
+    inner = F.conv2d(x, one.weight, one.bias, padding=size // 2).clamp(min=0)
+    torch.testing.assert_close(block(x), x + F.conv2d(inner, two.weight, two.bias, padding=size // 2))
+
+
+@pytest.mark.parametrize("size", [1, 3, 5, 9])
+def test_convolutions_keep_the_size(size):
+    assert conv(2, 3, size)(torch.zeros(1, 2, 4, 5)).shape == (1, 3, 4, 5)
+    assert conv(2, 3, size, bias=False).bias is None
+
+
+# -- upsamplers
+
+LAYERS = {
+    ("subpixel", 1): [],
+    ("subpixel", 2): [("Conv2d", (16, 4, 3, 3)), ("PixelShuffle", 2)],
+    ("subpixel", 3): [("Conv2d", (36, 4, 3, 3)), ("PixelShuffle", 3)],
+    ("subpixel", 4): [("Conv2d", (16, 4, 3, 3)), ("PixelShuffle", 2)] * 2,
+    ("subpixel", 8): [("Conv2d", (16, 4, 3, 3)), ("PixelShuffle", 2)] * 3,
+    ("transposed", 2): [("ConvTranspose2d", (4, 4, 4, 4))],
+    ("transposed", 3): [("ConvTranspose2d", (4, 4, 9, 9))],
+    ("transposed", 4): [("ConvTranspose2d", (4, 4, 4, 4))] * 2,
+    ("transposed", 8): [("ConvTranspose2d", (4, 4, 4, 4))] * 3,
+    ("nearest", 2): [("Upsample", 2.0), ("Conv2d", (4, 4, 3, 3))],
+    ("nearest", 3): [("Upsample", 3.0), ("Conv2d", (4, 4, 3, 3))],
+    ("nearest", 4): [("Upsample", 2.0), ("Conv2d", (4, 4, 3, 3))] * 2,
+    ("nearest", 8): [("Upsample", 2.0), ("Conv2d", (4, 4, 3, 3))] * 3,
+}
+
+
+@pytest.mark.parametrize(("kind", "scale"), LAYERS)
+def test_upsamplers_layer_by_layer(kind, scale):
+    def description(layer):
+        if isinstance(layer, nn.PixelShuffle):
+            return layer.upscale_factor
+        return float(layer.scale_factor) if isinstance(layer, nn.Upsample) else tuple(layer.weight.shape)
+
+    layers = upsampler(scale, 4, kind)
+    assert [(type(layer).__name__, description(layer)) for layer in layers] == LAYERS[kind, scale]
+    assert layers(torch.zeros(2, 4, 5, 3)).shape == (2, 4, 5 * scale, 3 * scale)
+
+
+@pytest.mark.parametrize("scale", [2, 3])
+def test_each_pixel_of_a_transposed_convolution_has_as_many_taps(scale):
+    """With weights of 1 and an input of 1 the output counts taps: no checkerboard."""
+    layers = upsampler(scale, 1, "transposed")
+    nn.init.ones_(layers[0].weight)
+    nn.init.zeros_(layers[0].bias)
+    counts = layers(torch.ones(1, 1, 7, 7))[0, 0, 2 * scale : -2 * scale, 2 * scale : -2 * scale]
+    taps = {2: 2, 3: 3}[scale] ** 2
+    assert torch.equal(counts, torch.full_like(counts, taps))
+
+
+@pytest.mark.parametrize("scale", [2, 3])
+def test_nearest_repeats_pixels_before_the_convolution(scale):
+    layers, x = upsampler(scale, 2, "nearest"), image(1, 2, 4, 3).float()
+    repeated = x.repeat_interleave(scale, 2).repeat_interleave(scale, 3)
+    torch.testing.assert_close(layers(x), F.conv2d(repeated, layers[1].weight, layers[1].bias, padding=1))
+
+
+@pytest.mark.parametrize("scale", [5, 6, 7, 9, 12])
+def test_upsamplers_of_other_scales_are_refused(scale):
+    with pytest.raises(ValueError, match=f"upscale={scale}: expected 3 or a power of two"):
+        upsampler(scale, 4)
+
+
+def test_upsamplers_of_an_unknown_kind_are_refused():
+    with pytest.raises(ValueError, match="upsampler='bicubic': expected subpixel, transposed or nearest"):
+        upsampler(2, 4, "bicubic")
+
+
+# -- initial weights
+
+
+@pytest.mark.parametrize(
+    ("layer", "inputs"),
+    [
+        (nn.Conv2d(64, 32, 3), 9 * 64),
+        (nn.Conv2d(8, 5, (3, 1)), 3 * 8),
+        (nn.Conv2d(7, 1, 1), 7),
+    ],
+)
+def test_he_counts_the_inputs(layer, inputs):
+    assert he(layer) == pytest.approx(math.sqrt(2 / inputs), rel=1e-12)
+
+
+def test_he_keeps_the_size_of_features():
+    """What it is for (the paper's equation 10): through ReLU and convolutions the mean square stays."""
+    torch.manual_seed(0)
+    net = nn.Sequential(*(layer for _ in range(3) for layer in (nn.ReLU(), nn.Conv2d(400, 400, 1))))
+    initialise(net, he)
+    x = torch.randn(1, 400, 16, 16)
+    assert 0.8 < (net(x) ** 2).mean() / (x**2).mean() < 1.25
+
+
+def test_initialise_takes_all_convolutions_and_nothing_else():
+    net = nn.ModuleDict(
+        {
+            "plain": nn.Conv2d(16, 16, 5),
+            "transposed": nn.ConvTranspose2d(16, 16, 5),
+            "bare": nn.Conv2d(16, 16, 5, bias=False),
+            "slope": nn.PReLU(16),
+            "norm": nn.BatchNorm2d(16),
+        }
+    )
+    stds = {net["plain"]: 0.5, net["transposed"]: 0.02, net["bare"]: 3.0}
+    torch.manual_seed(0)
+    initialise(net, lambda module: stds[module])
+    for layer, std in stds.items():
+        assert layer.weight.std().item() == pytest.approx(std, rel=0.05)  # 6,400 draws: 1 % is one standard deviation
+        assert abs(layer.weight.mean().item()) < 0.05 * std
+    assert torch.equal(net["plain"].bias, torch.zeros(16))
+    assert torch.equal(net["transposed"].bias, torch.zeros(16))
+    assert torch.equal(net["slope"].weight, torch.full((16,), 0.25))
+    assert torch.equal(net["norm"].weight, torch.ones(16))
+
+
+# -- checks
+
+
+@pytest.mark.parametrize("value", [0, -1, 2.0, "3", None, True, False])
+def test_whole_numbers_names_network_argument_and_value(value):
+    with pytest.raises(ValueError) as error:
+        whole_numbers("SomeNet", fine=1, other=value)
+    assert str(error.value) == f"SomeNet: other={value!r}: expected a whole number of 1 or more."
+
+
+def test_whole_numbers_takes_what_is_one():
+    whole_numbers("SomeNet", a=1, b=1000)
+
+
+class SomeNet(nn.Module):
+    pass
+
+
+@pytest.mark.parametrize(("channels", "expected", "wrap"), [(3, 1, True), (1, 3, False), (4, 3, False)])
+def test_an_input_of_other_channels_is_refused_with_a_remedy(channels, expected, wrap):
+    with pytest.raises(ValueError) as error:
+        check_channels(SomeNet(), torch.zeros(1, channels, 2, 2), expected)
+    assert str(error.value).startswith(f"SomeNet: the input has {channels} channels, num_in_ch is {expected}: let ")
+    assert ("wrap the network in LumaOnly" in str(error.value)) == wrap
+
+
+def test_an_input_of_the_right_channels_passes():
+    check_channels(SomeNet(), torch.zeros(1, 3, 2, 2), 3)
+
+
+def test_buffers_kept_apart_are_those_of_all_modules():
+    net = nn.Sequential(BicubicUpsample(2), nn.BatchNorm2d(3), nn.Conv2d(3, 3, 1))
+    keep_buffers_apart(net)
+    assert net._ddp_params_and_buffers_to_ignore == [
+        "0.taps",
+        "1.running_mean",
+        "1.running_var",
+        "1.num_batches_tracked",
+    ]
+
+
+def test_buffers_kept_apart_are_what_torch_ignores():
+    """The attribute's name is torch's own, private one."""
+    import inspect
+
+    assert "_ddp_params_and_buffers_to_ignore" in inspect.getsource(nn.parallel.DistributedDataParallel)

@@ -1,0 +1,431 @@
+"""Checkpoints that are whole or not there, and runs that go on from them as if they had not stopped."""
+
+import random
+import types
+from collections import OrderedDict
+
+import numpy as np
+import pytest
+import torch
+from basicsr.models.sr_model import SRModel
+from basicsr.utils.registry import ARCH_REGISTRY
+
+from rcan_plugin.models.accelerated_model import AcceleratedSRModel
+from rcan_plugin.training import checkpoints
+from tests.models.conftest import Dropping, Images, batch, build, same, step, train, weights
+
+real_save = torch.save
+
+
+@pytest.fixture
+def pauses(monkeypatch) -> list[float]:
+    """The pauses that would have been made."""
+    made: list[float] = []
+    monkeypatch.setattr(checkpoints, "time", types.SimpleNamespace(sleep=made.append))
+    return made
+
+
+def failing(times: int, error: Exception = OSError(28, "No space left on device")):  # noqa: B008
+    """`torch.save` that writes something and fails, so many times."""
+    left = [times]
+
+    def save(content, file):
+        if left[0]:
+            left[0] -= 1
+            file.write(b"half of it")
+            raise error
+        real_save(content, file)
+
+    return save
+
+
+def names(folder) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+# -- files
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), RuntimeError("PytorchStreamWriter failed")])
+def test_a_disk_that_fails_twice(error, tmp_path, monkeypatch, pauses):
+    monkeypatch.setattr(torch, "save", failing(2, error))
+    checkpoints.save({"x": torch.ones(3)}, tmp_path / "net.pth")
+    assert same(checkpoints.load(tmp_path / "net.pth"), {"x": torch.ones(3)})
+    assert names(tmp_path) == ["net.pth"] and pauses == [1.0, 1.0]
+
+
+def test_a_disk_that_always_fails_leaves_the_old_file(tmp_path, monkeypatch, pauses):
+    path = tmp_path / "net.pth"
+    checkpoints.save({"x": 1}, path)
+    monkeypatch.setattr(torch, "save", failing(9))
+    with pytest.raises(OSError) as caught:
+        checkpoints.save({"x": 2}, path)
+    assert str(caught.value) == (
+        f"{path} could not be written in 3 attempts: [Errno 28] No space left on device. Make room, or mend the disk, "
+        "and go on from the last checkpoint with --auto_resume."
+    )
+    assert checkpoints.load(path) == {"x": 1} and names(tmp_path) == ["net.pth"] and len(pauses) == 2
+
+
+def test_the_old_file_is_whole_until_the_new_one_is(tmp_path, monkeypatch):
+    path = tmp_path / "net.pth"
+    checkpoints.save({"x": 1}, path)
+    seen = []
+
+    def save(content, file):
+        real_save(content, file)
+        file.flush()
+        seen.append((checkpoints.load(path), names(tmp_path)))
+
+    monkeypatch.setattr(torch, "save", save)
+    checkpoints.save({"x": 2}, path)
+    assert seen == [({"x": 1}, ["net.pth", "net.pth.part"])]
+    assert checkpoints.load(path) == {"x": 2} and names(tmp_path) == ["net.pth"]
+
+
+def test_where_folders_cannot_be_flushed(tmp_path, monkeypatch, pauses):
+    """As on Windows, which does not open them."""
+
+    def refuse(path, *_):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(checkpoints.os, "open", refuse)
+    checkpoints.save({"x": 1}, tmp_path / "net.pth")
+    assert checkpoints.load(tmp_path / "net.pth") == {"x": 1} and pauses == []
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "text", "another object"])
+def test_a_damaged_file_says_so(damage, tmp_path):
+    path = tmp_path / "1.state"
+    checkpoints.save({"x": torch.ones(100)}, path)
+    whole = path.read_bytes()
+    path.write_bytes({"cut": whole[:300], "empty": b"", "text": b"not a checkpoint"}.get(damage, whole))
+    if damage == "another object":
+        torch.save({"x": types.SimpleNamespace()}, path)
+    with pytest.raises(ValueError, match=rf"^{path} cannot be read \(.+\)$"):
+        checkpoints.load(path)
+    with pytest.raises(FileNotFoundError, match=r"2\.state does not exist\.$"):
+        checkpoints.load(tmp_path / "2.state")
+
+
+def test_the_newest_states_first(tmp_path):
+    for number in (9, 100, 20):
+        (tmp_path / f"{number}.state").touch()
+    (tmp_path / "200.state.part").touch()
+    assert [path.stem for path in checkpoints.states(tmp_path)] == ["100", "20", "9"]
+
+
+# -- what a model writes
+
+
+def test_the_newest_checkpoints_are_kept(options, tmp_path):
+    model = build(options(logger={"keep_last": 2}))
+    for number in (8, 9, 10, 11):
+        model.save(0, number)
+        if number == 8:
+            model.validation(Images().loader, 8, None)
+    model.save(-1, -1)
+    assert names(tmp_path / "training_states") == ["10.state", "11.state"]
+    assert names(tmp_path / "models") == ["net_g_10.pth", "net_g_11.pth", "net_g_best.pth", "net_g_latest.pth"]
+
+
+def test_all_are_kept_where_nothing_is_said(options, tmp_path):
+    model = build(options())
+    for number in (1, 2, 3):
+        model.save(0, number)
+    assert names(tmp_path / "training_states") == ["1.state", "2.state", "3.state"]
+
+
+@pytest.mark.parametrize("ema_decay", [0, 0.9])
+def test_weights_are_in_basicsrs_layout(ema_decay, options, tmp_path):
+    opt = options(train={"ema_decay": ema_decay})
+    saved = []
+    for cls in (AcceleratedSRModel, SRModel):
+        train(build(opt, cls), 3).save(0, 3)
+        saved.append(torch.load(tmp_path / "models/net_g_3.pth", weights_only=True))
+    assert same(*saved) and saved[0].keys() == ({"params", "params_ema"} if ema_decay else {"params"})
+
+
+def test_other_ranks_write_nothing(options, tmp_path):
+    build(options(rank=1)).save(0, 3)
+    assert names(tmp_path / "models") == names(tmp_path / "training_states") == []
+
+
+def test_a_full_disk_ends_the_run(options, tmp_path, monkeypatch, pauses):
+    """BasicSR says so in the log and goes on training."""
+    model = train(build(options()), 1)
+    model.save(0, 1)
+    monkeypatch.setattr(torch, "save", failing(99))
+    with pytest.raises(OSError, match=r"net_g_2\.pth could not be written"):
+        model.save(0, 2)
+    monkeypatch.setattr(torch, "save", lambda content, file: failing("iter" in content)(content, file))
+    monkeypatch.setattr(checkpoints, "ATTEMPTS", 1)
+    with pytest.raises(OSError, match=r"3\.state could not be written"):
+        model.save(0, 3)
+    assert names(tmp_path / "training_states") == ["1.state"]
+    assert names(tmp_path / "models") == ["net_g_1.pth", "net_g_3.pth"]
+
+
+def test_a_state_holds_plain_numbers_and_tensors(options, tmp_path):
+    metrics = {
+        "psnr": {"type": "calculate_psnr", "crop_border": 2, "test_y_channel": True},
+        "ssim": {"type": "calculate_ssim", "crop_border": 2, "test_y_channel": True},
+    }
+    features = {"ema_decay": 0.9, "amp": "fp16", "guard": {"factor": 10, "stop_after": 3}}
+    model = build(options(train=features, val={"metrics": metrics}))
+    train(model, 5)
+    model.save(2, 5)
+    model.validation(Images().loader, 5, None)
+    state = torch.load(tmp_path / "training_states/5.state", weights_only=True)
+    assert (state["epoch"], state["iter"]) == (2, 5)
+    assert same(state["optimizers"], [model.optimizer_g.state_dict()])
+    assert state["schedulers"][0]["last_epoch"] == 4
+    assert state["scaler"]["scale"] == 2.0**16 and state["scaler"]["_growth_tracker"] == 5
+    assert state["guard"] == {"mean": model.guard.mean.item(), "skipped": 0, "in_a_row": 0}
+    assert state["best"] == {"Set": model.best_metric_results["Set"]}
+    assert {type(one["val"]) for one in state["best"]["Set"].values()} == {float}
+    assert [one["iter"] for one in state["best"]["Set"].values()] == [5, 5]
+    assert len(state["random_states"]) == 1
+
+
+def test_a_validation_at_another_iteration_writes_no_state(options, tmp_path):
+    model = train(build(options()), 2)
+    model.save(0, 1)
+    (tmp_path / "training_states/1.state").unlink()
+    model.validation(Images().loader, 2, None)
+    assert names(tmp_path / "training_states") == []
+
+
+# -- going on
+
+
+def resumed(opt, state, path="models/net_g_5.pth", folder=None, cls=AcceleratedSRModel):
+    """A new process that goes on: other random numbers so far, the state read as our launcher reads it."""
+    opt = {**opt, "path": {**opt["path"], "pretrain_network_g": str(folder / path), "param_key_g": "params"}}
+    random.seed(99)
+    np.random.seed(99)  # noqa: NPY002
+    model = build(opt, cls, seed=99)
+    model.resume_training(state)
+    return model
+
+
+GOING_ON = {
+    "plain": {},
+    "all": {
+        "ema_decay": 0.9, "amp": "fp16", "channels_last": True, "grad_accum": 2, "grad_clip": {"norm": 1.0},
+        "guard": {"factor": 10, "stop_after": 3},
+        "optim_g": {"type": "AdamW", "lr": 1e-3, "weight_decay": 0.1, "fused": True},
+        "scheduler": {"type": "WarmupCosineLR", "total": 12, "warmup": 7},
+    },
+    "guard": {"guard": {"factor": 10, "stop_after": 3}, "amp": "bf16"},
+    "SGD": {"optim_g": {"type": "SGD", "lr": 0.01, "momentum": 0.9}, "warmup_iter": 8},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("network", [None, Dropping])
+@pytest.mark.parametrize("features", GOING_ON)
+def test_a_run_goes_on_as_if_it_had_not_stopped(features, network, options, tmp_path, monkeypatch, log):
+    monkeypatch.setitem(ARCH_REGISTRY._obj_map, "Dropping", Dropping)
+    opt = options(train=GOING_ON[features], **({"network_g": {"type": "Dropping"}} if network else {}))
+    model = train(build(opt), 5)
+    if model.guard:
+        bad = batch(4)
+        bad["lq"][0] = torch.nan
+        step(model, 5, bad)
+    model.validation(Images().loader, 5, None)
+    model.save(0, 5)
+    other = resumed(opt, checkpoints.load(tmp_path / "training_states/5.state"), folder=tmp_path)
+    # The one that went on comes second: what the first draws must not matter to it.
+    states = checkpoints.random_states()
+    found = []
+    for one in (other, model):
+        if one is model:
+            checkpoints.set_random_states(checkpoints.load(tmp_path / "training_states/5.state")["random_states"][0])
+        taken = []
+        for number in range(6, 11):
+            step(one, number)
+            drawn = random.random(), np.random.rand(), torch.rand(3)  # noqa: NPY002
+            taken += [weights(one), one.get_current_learning_rate(), one.get_current_log(), drawn]
+        one.validation(Images().loader, 10, None)
+        final = [one.optimizer_g.state_dict(), one.schedulers[0].state_dict(), one.scaler.state_dict()]
+        final += [one.guard.state_dict() if one.guard else None, one.best_metric_results]
+        found.append([*taken, *final])
+    assert same(*found)
+    assert not same(states, checkpoints.random_states())
+    if model.guard:
+        assert found[0][2]["skipped"] == 1
+    assert "The option file has other rates" not in log.text
+
+
+def test_without_the_random_states_dropout_differs(options, tmp_path, monkeypatch):
+    """That the test above can fail."""
+    monkeypatch.setitem(ARCH_REGISTRY._obj_map, "Dropping", Dropping)
+    opt = options(network_g={"type": "Dropping"})
+    model = train(build(opt), 5)
+    model.save(0, 5)
+    state = checkpoints.load(tmp_path / "training_states/5.state")
+    for states in ([], state["random_states"] * 2):  # of another number of processes
+        other = resumed(opt, {**state, "random_states": states}, folder=tmp_path)
+        assert other.random_states is None
+        step(other, 6)
+        checkpoints.set_random_states(state["random_states"][0])
+        step(model, 6)
+        assert not same(weights(other), weights(model))
+
+
+def test_each_rank_has_its_own_random_states(options, tmp_path, monkeypatch):
+    def gather(gathered, own):
+        gathered[:] = [own, ["of rank 1"]]
+
+    model = train(build(options()), 1)
+    model.opt |= {"dist": True, "world_size": 2}
+    monkeypatch.setattr(torch.distributed, "all_gather_object", gather)
+    model.save_training_state(0, 1)
+    state = checkpoints.load(tmp_path / "training_states/1.state")
+    assert same(state["random_states"], [checkpoints.random_states(), ["of rank 1"]])
+    model.opt["rank"] = 1
+    model.resume_training(state)
+    assert model.random_states == ["of rank 1"]
+
+
+class OnGpu:
+    """What BasicSR's own launcher makes of a tensor of a state: one that is on the GPU."""
+
+    def __init__(self, tensor: torch.Tensor) -> None:
+        self.tensor = tensor
+
+    def cpu(self) -> torch.Tensor:
+        return self.tensor
+
+
+def test_random_states_come_back_from_the_gpu():
+    python, numpy, cpu, cuda = checkpoints.random_states()
+    moved = {**numpy, "state": {**numpy["state"], "key": OnGpu(numpy["state"]["key"])}}
+    expected = random.random(), np.random.rand(), torch.rand(3)  # noqa: NPY002
+    checkpoints.set_random_states([python, moved, OnGpu(cpu), cuda])
+    assert same((random.random(), np.random.rand(), torch.rand(3)), expected)  # noqa: NPY002
+
+
+# -- from BasicSR's model and back
+
+
+@pytest.mark.parametrize("ema_decay", [0, 0.9])
+@pytest.mark.parametrize(("before", "after"), [(SRModel, AcceleratedSRModel), (AcceleratedSRModel, SRModel)])
+def test_a_run_goes_on_in_the_other_model(before, after, ema_decay, options, tmp_path):
+    opt = options(train={"ema_decay": ema_decay})
+    model = train(build(opt, before), 5)
+    model.save(0, 5)
+    state = torch.load(tmp_path / "training_states/5.state", weights_only=True)
+    other = resumed(opt, state, folder=tmp_path, cls=after)
+    for one in (model, other):
+        train(one, 10, first=6)
+    assert same(weights(model), weights(other))
+    assert model.get_current_learning_rate() == other.get_current_learning_rate() == [0.5e-3]
+    assert same(model.optimizer_g.state_dict()["state"], other.optimizer_g.state_dict()["state"])
+
+
+@pytest.mark.parametrize("before", [SRModel, AcceleratedSRModel])
+def test_a_run_of_plain_adam_goes_on_with_fused_adam(before, options, tmp_path):
+    model = train(build(options(), before), 5)
+    model.save(0, 5)
+    features = {"guard": {"factor": 10, "stop_after": 3}}
+    opt = options(train={**features, "optim_g": {**options()["train"]["optim_g"], "fused": True}})
+    state = checkpoints.load(tmp_path / "training_states/5.state")
+    other = resumed(opt, state, folder=tmp_path)
+    assert not state["optimizers"][0]["param_groups"][0].get("fused"), "the caller's state stays as it was"
+    assert other.optimizer_g.param_groups[0]["fused"] is True
+    for one in (model, other):
+        train(one, 10, first=6)
+    for name, value in weights(model).items():
+        torch.testing.assert_close(weights(other)[name], value, rtol=1e-4, atol=1e-6)
+    assert {one["step"].item() for one in other.optimizer_g.state.values()} == {10}
+
+
+def test_the_best_figures_begin_anew_with_other_metrics(options, tmp_path):
+    model = train(build(options()), 5)
+    model.save(0, 5)
+    model.validation(Images().loader, 5, None)
+    state = checkpoints.load(tmp_path / "training_states/5.state")
+    ssim = {"type": "calculate_ssim", "crop_border": 2}
+    opt = options(val={"metrics": {"psnr": options()["val"]["metrics"]["psnr"], "ssim": ssim}})
+    other = resumed(opt, state, folder=tmp_path)
+    other.validation(Images().loader, 10, None)
+    assert [one["iter"] for one in other.best_metric_results["Set"].values()] == [10, 10]
+    without = resumed(options(val={"metrics": None}), state, folder=tmp_path)
+    without.validation(Images().loader, 10, None)
+    again = resumed(options(), state, folder=tmp_path)
+    with torch.no_grad():
+        again.net_g.conv_last.bias += 255  # white
+    again.validation(Images().loader, 10, None)
+    assert again.best_metric_results["Set"]["psnr"] == state["best"]["Set"]["psnr"], "that of iteration 5"
+
+
+# -- other rates
+
+
+def steps(milestones, gamma=0.5):
+    return {"type": "MultiStepLR", "milestones": milestones, "gamma": gamma}
+
+
+ADAM = {"type": "Adam", "lr": 1e-3, "betas": [0.9, 0.99]}
+EDITS = {
+    "rate": {"optim_g": {**ADAM, "lr": 1e-4}},
+    "milestones to come": {"scheduler": steps([8, 9])},
+    "milestones that are past": {"scheduler": steps([2, 3, 12], 0.1)},
+    "warm-up": {"warmup_iter": 8},
+    "another schedule": {"scheduler": {"type": "WarmupCosineLR", "total": 15, "warmup": 2, "eta_min": 1e-6}},
+    "another of BasicSR's": {"scheduler": {"type": "CosineAnnealingRestartLR", "periods": [15], "eta_min": 1e-6}},
+    "rate and milestones": {"optim_g": {**ADAM, "lr": 5e-4}, "scheduler": steps([4, 12])},
+}
+
+
+@pytest.mark.parametrize("edit", EDITS)
+@pytest.mark.parametrize("start", ["MultiStepLR", "WarmupCosineLR"])
+@pytest.mark.filterwarnings("error:Detected call of:UserWarning")
+def test_edited_rates_are_those_that_a_new_run_would_have(edit, start, options, tmp_path, log):
+    first = {"scheduler": {"type": "WarmupCosineLR", "total": 20, "warmup": 3}} if start == "WarmupCosineLR" else {}
+    model = train(build(options(train=first)), 5)
+    model.save(0, 5)
+    opt = options(train={**first, **EDITS[edit]})
+    fresh, expected = build(opt), []
+    for number in range(1, 16):
+        step(fresh, number)
+        expected += fresh.get_current_learning_rate()
+    other = resumed(opt, checkpoints.load(tmp_path / "training_states/5.state"), folder=tmp_path)
+    assert same(list(other.optimizer_g.state.values()), list(model.optimizer_g.state.values())), "momentum stays"
+    found = []
+    for number in range(6, 16):
+        step(other, number)
+        found += other.get_current_learning_rate()
+    assert found == expected[5:]
+    (said,) = (text for text in log.messages if text.startswith("The option file has other rates"))
+    assert f"It goes on with {other.rates}" in said and f"[{expected[4]}] now." in said
+    # A second resume, of the options as they are now, changes nothing more.
+    other.save(0, 15)
+    log.clear()
+    again = resumed(opt, checkpoints.load(tmp_path / "training_states/15.state"), "models/net_g_15.pth", tmp_path)
+    for one in (other, again):
+        step(one, 16)
+    assert "The option file has other rates" not in log.text
+    assert same(weights(again), weights(other))
+    assert again.get_current_learning_rate() == other.get_current_learning_rate()
+
+
+def test_other_settings_of_the_optimiser_take_effect_too(options, tmp_path):
+    train(build(options()), 5).save(0, 5)
+    opt = options(train={"optim_g": {**ADAM, "betas": [0.5, 0.9], "weight_decay": 0.1}})
+    other = resumed(opt, checkpoints.load(tmp_path / "training_states/5.state"), folder=tmp_path)
+    group = other.optimizer_g.param_groups[0]
+    assert (list(group["betas"]), group["weight_decay"], group["lr"]) == ([0.5, 0.9], 0.1, 1e-3)
+
+
+def test_yamls_ordered_dicts_are_no_edit(options, tmp_path, log):
+    opt = options()
+    opt["train"] = OrderedDict(
+        {key: OrderedDict(value) if isinstance(value, dict) else value for key, value in opt["train"].items()}
+    )
+    train(build(opt), 5).save(0, 5)
+    state = torch.load(tmp_path / "training_states/5.state", weights_only=True)
+    resumed(options(), state, folder=tmp_path)
+    resumed(opt, state, folder=tmp_path)
+    assert "The option file has other rates" not in log.text
