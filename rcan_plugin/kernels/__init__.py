@@ -70,8 +70,8 @@ def rcab(
 ) -> Tensor:
     """Residual channel attention block: `x + res_scale * y * attention(y)`, y = conv(relu(conv(x))).
 
-    Computes in autocast's dtype, else in that of `x`, and accumulates in float32. Parameters of any floating dtype; each
-    gradient has its parameter's dtype. Twice differentiable it is not.
+    Computes in autocast's dtype, else in that of `x`, and accumulates in float32. Parameters may have any floating
+    dtype, and each gradient has its parameter's. Not twice differentiable.
 
     Args:
         x: N x C x H x W; C one of 16, 32, 64. Other memory formats than channels-last are copied.

@@ -19,7 +19,7 @@ Everything per channel is float32. S is the number of hidden channels, SP the po
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 import triton
@@ -39,7 +39,7 @@ class Gates(NamedTuple):
 
 
 @triton.jit
-def sum_rows(rows: Any, n_rows: Any, stride: Any, column: Any, ROWS: tl.constexpr) -> Any:
+def sum_rows(rows: tl.tensor, n_rows: tl.tensor, stride: tl.tensor, column: tl.tensor, ROWS: tl.constexpr) -> tl.tensor:
     """Column sums of `rows` [n_rows, stride], of the columns `column`; ROWS is a power of two, at least n_rows."""
     row = tl.arange(0, ROWS)
     return tl.sum(tl.load(rows + row[:, None] * stride + column[None, :], mask=(row < n_rows)[:, None], other=0.0), 0)
@@ -47,20 +47,20 @@ def sum_rows(rows: Any, n_rows: Any, stride: Any, column: Any, ROWS: tl.constexp
 
 @triton.jit(do_not_specialize=["pixels", "n_rows"])
 def attend_kernel(
-    x: Any,
-    y: Any,
-    sums: Any,
-    w1: Any,
-    b1: Any,
-    w2: Any,
-    b2: Any,
-    output: Any,
-    saved_mean: Any,
-    saved_hidden: Any,
-    saved_gate: Any,
-    pixels: Any,
-    n_rows: Any,
-    res_scale: Any,
+    x: tl.tensor,
+    y: tl.tensor,
+    sums: tl.tensor,
+    w1: tl.tensor,
+    b1: tl.tensor,
+    w2: tl.tensor,
+    b2: tl.tensor,
+    output: tl.tensor,
+    saved_mean: tl.tensor,
+    saved_hidden: tl.tensor,
+    saved_gate: tl.tensor,
+    pixels: tl.tensor,
+    n_rows: tl.tensor,
+    res_scale: tl.tensor,
     SAVE: tl.constexpr,
     S: tl.constexpr,
     SP: tl.constexpr,
@@ -80,11 +80,10 @@ def attend_kernel(
     hidden = tl.sum(down * mean[None, :], 1) + tl.load(b1 + s, mask=real, other=0.0).to(tl.float32)
     hidden = tl.maximum(hidden, 0.0)
     gate = tl.sigmoid(tl.sum(up * hidden[None, :], 1) + tl.load(b2 + channel).to(tl.float32))
-    if SAVE:
-        if tile == 0:
-            tl.store(saved_mean + n * C + channel, mean)
-            tl.store(saved_hidden + n * SP + s, hidden)
-            tl.store(saved_gate + n * C + channel, gate)
+    if SAVE and tile == 0:
+        tl.store(saved_mean + n * C + channel, mean)
+        tl.store(saved_hidden + n * SP + s, hidden)
+        tl.store(saved_gate + n * C + channel, gate)
     p = tile * BLOCK + tl.arange(0, BLOCK)
     valid = (p < pixels)[:, None]
     pointers = n * pixels * C + p[:, None] * C + channel[None, :]
@@ -95,7 +94,13 @@ def attend_kernel(
 
 @triton.jit(do_not_specialize=["pixels", "per_program"])
 def gate_sums_kernel(
-    grad: Any, y: Any, sums: Any, pixels: Any, per_program: Any, BLOCK: tl.constexpr, C: tl.constexpr
+    grad: tl.tensor,
+    y: tl.tensor,
+    sums: tl.tensor,
+    pixels: tl.tensor,
+    per_program: tl.tensor,
+    BLOCK: tl.constexpr,
+    C: tl.constexpr,
 ) -> None:
     """Sums over `per_program` pixels of one image, [N, programs, 2 * C]: of grad * y, and of grad."""
     n = tl.program_id(1)
@@ -117,19 +122,19 @@ def gate_sums_kernel(
 
 @triton.jit(do_not_specialize=["pixels", "n_rows"])
 def attend_backward_kernel(
-    grad: Any,
-    sums: Any,
-    hidden: Any,
-    gate: Any,
-    w1: Any,
-    w2: Any,
-    grad_y: Any,
-    d_gate: Any,
-    d_hidden: Any,
-    bias_sums: Any,
-    pixels: Any,
-    n_rows: Any,
-    res_scale: Any,
+    grad: tl.tensor,
+    sums: tl.tensor,
+    hidden: tl.tensor,
+    gate: tl.tensor,
+    w1: tl.tensor,
+    w2: tl.tensor,
+    grad_y: tl.tensor,
+    d_gate: tl.tensor,
+    d_hidden: tl.tensor,
+    bias_sums: tl.tensor,
+    pixels: tl.tensor,
+    n_rows: tl.tensor,
+    res_scale: tl.tensor,
     S: tl.constexpr,
     SP: tl.constexpr,
     ROWS: tl.constexpr,
@@ -171,7 +176,7 @@ def attend(
     x: Tensor,
     y: Tensor,
     sums: Tensor,
-    attention: tuple[Tensor, Tensor, Tensor, Tensor],
+    attention: tuple[Tensor, ...],
     res_scale: float,
     settings: Launch,
     save: bool,
@@ -181,7 +186,7 @@ def attend(
     Args:
         x, y: N x C x H x W, channels-last, of one dtype.
         sums: float32 [N, rows, C]; added over the rows, the sums of `y` over its pixels.
-        attention: w1 [S, C, 1, 1], b1 [S], w2 [C, S, 1, 1], b2 [C], each contiguous.
+        attention: four: w1 [S, C, 1, 1], b1 [S], w2 [C, S, 1, 1], b2 [C], each contiguous.
         res_scale: factor on the gate.
         settings: of the kernels `pointwise`.
         save: return what the backward pass needs too.

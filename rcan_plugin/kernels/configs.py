@@ -26,16 +26,13 @@ class Launch(NamedTuple):
     Attributes:
         block: pixels per tile, a power of two, at least 16.
         warps: warps per program.
-        stages: depth of the software pipeline of loads.
-        cache: cache modifier of the loads of images: "" or ".ca". A 16-byte asynchronous copy skips L1 by default;
-            ".ca" keeps the tile there for the other eight taps.
+        stages: depth of the software pipeline of loads. Pipelined loads skip L1, loads with 1 stage go through it.
         splits: `weight_gradient` only: parts that the pixels are divided into, each with its own partial sums.
     """
 
     block: int
     warps: int
     stages: int
-    cache: str = ""
     splits: int = 1
 
 

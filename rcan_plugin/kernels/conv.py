@@ -5,8 +5,6 @@ The convolution is nine matrix products, one per tap: (pixels x C) times (C x C)
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import triton
 import triton.language as tl
@@ -17,14 +15,14 @@ from .configs import Launch
 
 @triton.jit(do_not_specialize=["height", "width"])
 def conv3x3(
-    image: Any,
-    weight: Any,
-    bias: Any,
-    other: Any,
-    output: Any,
-    sums: Any,
-    height: Any,
-    width: Any,
+    image: tl.tensor,
+    weight: tl.tensor,
+    bias: tl.tensor,
+    other: tl.tensor,
+    output: tl.tensor,
+    sums: tl.tensor,
+    height: tl.tensor,
+    width: tl.tensor,
     TRANSPOSED: tl.constexpr,
     BIAS: tl.constexpr,
     RELU: tl.constexpr,
@@ -32,7 +30,6 @@ def conv3x3(
     ADD: tl.constexpr,
     SUMS: tl.constexpr,
     BLOCK: tl.constexpr,
-    CACHE: tl.constexpr,
     C: tl.constexpr,
 ) -> None:
     """One tile of BLOCK pixels (in raster order) of one image; all channels.
@@ -58,7 +55,6 @@ def conv3x3(
             image + offset + (p + dy * width + dx)[:, None] * C + channel[None, :],
             mask=inside[:, None],
             other=0.0,
-            cache_modifier=CACHE,
         )
         if TRANSPOSED:
             b = tl.load(weight + channel[:, None] * (9 * C) + (8 - tap) * C + channel[None, :])
@@ -83,15 +79,15 @@ def conv3x3(
 
 @triton.jit
 def pack_kernel(
-    weight_1: Any,
-    weight_2: Any,
-    packed: Any,
-    out_1: Any,
-    in_1: Any,
-    tap_1: Any,
-    out_2: Any,
-    in_2: Any,
-    tap_2: Any,
+    weight_1: tl.tensor,
+    weight_2: tl.tensor,
+    packed: tl.tensor,
+    out_1: tl.tensor,
+    in_1: tl.tensor,
+    tap_1: tl.tensor,
+    out_2: tl.tensor,
+    in_2: tl.tensor,
+    tap_2: tl.tensor,
     BLOCK: tl.constexpr,
     C: tl.constexpr,
 ) -> None:
@@ -110,7 +106,7 @@ def pack_kernel(
 
 @triton.jit(do_not_specialize=["n_rows", "per_program"])
 def collapse_kernel(
-    rows: Any, output: Any, n_rows: Any, per_program: Any, BLOCK: tl.constexpr, K: tl.constexpr
+    rows: tl.tensor, output: tl.tensor, n_rows: tl.tensor, per_program: tl.tensor, BLOCK: tl.constexpr, K: tl.constexpr
 ) -> None:
     """Sum groups of `per_program` rows: `rows` [N, n_rows, K] to `output` [N, programs, K]."""
     n = tl.program_id(1)
@@ -173,7 +169,6 @@ def convolve(
         ADD=add is not None,
         SUMS=sums,
         BLOCK=settings.block,
-        CACHE=settings.cache,
         C=c,
         num_warps=settings.warps,
         num_stages=settings.stages,

@@ -7,8 +7,6 @@ all eight gradients in the dtype and strides of the parameters.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import triton
 import triton.language as tl
@@ -21,15 +19,14 @@ from .conv import even_taps, tap_strides
 
 @triton.jit(do_not_specialize=["height", "width", "pixels", "per_split"])
 def weight_gradient_kernel(
-    image: Any,
-    grad: Any,
-    partial: Any,
-    height: Any,
-    width: Any,
-    pixels: Any,
-    per_split: Any,
+    image: tl.tensor,
+    grad: tl.tensor,
+    partial: tl.tensor,
+    height: tl.tensor,
+    width: tl.tensor,
+    pixels: tl.tensor,
+    per_split: tl.tensor,
     BLOCK: tl.constexpr,
-    CACHE: tl.constexpr,
     C: tl.constexpr,
 ) -> None:
     """Three taps (one row of the 3x3 window) of one convolution, over `per_split` of the batch's N * H * W pixels.
@@ -49,13 +46,13 @@ def weight_gradient_kernel(
         row = p // width % height
         column = p % width
         valid = p < last
-        g = tl.load(grad + p[:, None] * C + channel[None, :], mask=valid[:, None], other=0.0, cache_modifier=CACHE)
+        g = tl.load(grad + p[:, None] * C + channel[None, :], mask=valid[:, None], other=0.0)
         g = tl.trans(g)
         valid = valid & (row + dy >= 0) & (row + dy < height)
         pointers = image + (p + dy * width)[:, None] * C + channel[None, :]
-        a = tl.load(pointers - C, mask=(valid & (column > 0))[:, None], other=0.0, cache_modifier=CACHE)
-        b = tl.load(pointers, mask=valid[:, None], other=0.0, cache_modifier=CACHE)
-        c = tl.load(pointers + C, mask=(valid & (column + 1 < width))[:, None], other=0.0, cache_modifier=CACHE)
+        a = tl.load(pointers - C, mask=(valid & (column > 0))[:, None], other=0.0)
+        b = tl.load(pointers, mask=valid[:, None], other=0.0)
+        c = tl.load(pointers + C, mask=(valid & (column + 1 < width))[:, None], other=0.0)
         left = tl.dot(g, a, left)
         centre = tl.dot(g, b, centre)
         right = tl.dot(g, c, right)
@@ -67,9 +64,16 @@ def weight_gradient_kernel(
 
 @triton.jit
 def reduce_weight(
-    partial: Any, output: Any, out_stride: Any, in_stride: Any, tap_stride: Any, block: Any, SPLITS: tl.constexpr,
-    BLOCK: tl.constexpr, C: tl.constexpr,
-) -> None:  # fmt: skip
+    partial: tl.tensor,
+    output: tl.tensor,
+    out_stride: tl.tensor,
+    in_stride: tl.tensor,
+    tap_stride: tl.tensor,
+    block: tl.tensor,
+    SPLITS: tl.constexpr,
+    BLOCK: tl.constexpr,
+    C: tl.constexpr,
+) -> None:
     """Add up the partial sums [SPLITS, 9, C_out, C_in] of BLOCK weights."""
     i = block * BLOCK + tl.arange(0, BLOCK)
     acc = tl.zeros((BLOCK,), tl.float32)
@@ -83,7 +87,9 @@ def reduce_weight(
 
 
 @triton.jit
-def reduce_vector(rows: Any, output: Any, n_rows: Any, ROWS: tl.constexpr, K: tl.constexpr, REAL: tl.constexpr) -> None:
+def reduce_vector(
+    rows: tl.tensor, output: tl.tensor, n_rows: tl.tensor, ROWS: tl.constexpr, K: tl.constexpr, REAL: tl.constexpr
+) -> None:
     """Column sums of `rows` [n_rows, K]; the first REAL columns are stored."""
     k = tl.arange(0, K)
     acc = tl.zeros((ROWS, K), tl.float32)
@@ -95,30 +101,30 @@ def reduce_vector(rows: Any, output: Any, n_rows: Any, ROWS: tl.constexpr, K: tl
 
 @triton.jit(do_not_specialize=["batch", "n_rows"])
 def parameter_gradients_kernel(
-    partial_1: Any,
-    partial_2: Any,
-    bias_1_rows: Any,
-    bias_2_rows: Any,
-    d_gate: Any,
-    d_hidden: Any,
-    mean: Any,
-    hidden: Any,
-    weight_1: Any,
-    bias_1: Any,
-    weight_2: Any,
-    bias_2: Any,
-    down: Any,
-    down_bias: Any,
-    up: Any,
-    up_bias: Any,
-    batch: Any,
-    n_rows: Any,
-    out_1: Any,
-    in_1: Any,
-    tap_1: Any,
-    out_2: Any,
-    in_2: Any,
-    tap_2: Any,
+    partial_1: tl.tensor,
+    partial_2: tl.tensor,
+    bias_1_rows: tl.tensor,
+    bias_2_rows: tl.tensor,
+    d_gate: tl.tensor,
+    d_hidden: tl.tensor,
+    mean: tl.tensor,
+    hidden: tl.tensor,
+    weight_1: tl.tensor,
+    bias_1: tl.tensor,
+    weight_2: tl.tensor,
+    bias_2: tl.tensor,
+    down: tl.tensor,
+    down_bias: tl.tensor,
+    up: tl.tensor,
+    up_bias: tl.tensor,
+    batch: tl.tensor,
+    n_rows: tl.tensor,
+    out_1: tl.tensor,
+    in_1: tl.tensor,
+    tap_1: tl.tensor,
+    out_2: tl.tensor,
+    in_2: tl.tensor,
+    tap_2: tl.tensor,
     SPLITS: tl.constexpr,
     S: tl.constexpr,
     SP: tl.constexpr,
@@ -178,7 +184,6 @@ def weight_gradient(image: Tensor, grad: Tensor, settings: Launch) -> Tensor:
         pixels,
         per_split,
         BLOCK=settings.block,
-        CACHE=settings.cache,
         C=c,
         num_warps=settings.warps,
         num_stages=settings.stages,
@@ -197,7 +202,7 @@ def cudnn_weight_gradient(image: Tensor, grad: Tensor, weight: Tensor) -> Tensor
     kernel = weight.view(c, 3, 3, c).permute(0, 3, 1, 2)
     pair, mask = [1, 1], [False, True, False]
     result = torch.ops.aten.convolution_backward(grad, image, kernel, None, pair, pair, pair, False, [0, 0], 1, mask)[1]
-    return result.permute(2, 3, 0, 1).reshape(1, 9, c, c).float()
+    return result.permute(2, 3, 0, 1).float().contiguous().view(1, 9, c, c)
 
 
 def parameter_gradients(
@@ -216,12 +221,9 @@ def parameter_gradients(
         bias_1_rows: float32 [..., C]; added over the rows, the gradient of the first bias.
         gates, attention: from `attend` and `attend_backward`.
     """
-    weight_1, bias_1, weight_2, bias_2, down, down_bias, up, up_bias = parameters
-    c, s = weight_1.shape[0], down.shape[0]
-    # `empty_like` keeps the strides of dense tensors, which `even_taps` returns.
-    grads = [torch.empty_like(even_taps(weight)) for weight in (weight_1, weight_2)]
-    small = [torch.empty_like(p, memory_format=torch.contiguous_format) for p in parameters]
-    out = (grads[0], small[1], grads[1], *small[3:])
+    # `empty_like` keeps the strides of usual memory formats.
+    out = tuple(torch.empty_like(even_taps(p) if p.shape[2:] == (3, 3) else p) for p in parameters)
+    c, s = out[0].shape[0], out[4].shape[0]
     block = 256
     parameter_gradients_kernel[(2 + 2 * 9 * c * c // block,)](
         partial_1,
@@ -235,8 +237,8 @@ def parameter_gradients(
         *out,
         gates.mean.shape[0],
         bias_1_rows.numel() // c,
-        *tap_strides(grads[0]),
-        *tap_strides(grads[1]),
+        *tap_strides(out[0]),
+        *tap_strides(out[2]),
         SPLITS=partial_1.shape[0],
         S=s,
         SP=gates.hidden.shape[1],
