@@ -20,6 +20,10 @@ MAX_ROWS = 64
 """Most partial sums that a kernel adds up by itself. More are first reduced by a kernel of their own."""
 
 
+WEIGHTS_PER_PROGRAM = 256
+"""Weights that one program casts, or whose partial gradients it adds up; a power of two."""
+
+
 class Launch(NamedTuple):
     """Settings of one kernel.
 

@@ -10,6 +10,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from . import configs
 from .configs import Launch
 
 
@@ -197,7 +198,7 @@ def pack(weight_1: Tensor, weight_2: Tensor, dtype: torch.dtype) -> tuple[Tensor
         return views[0].view(c, 9, c), views[1].view(c, 9, c)
     packed = weight_1.new_empty((2, c, 9, c), dtype=dtype)
     first, second = even_taps(weight_1), even_taps(weight_2)
-    block = 256
+    block = min(configs.WEIGHTS_PER_PROGRAM, c * c)
     pack_kernel[(9 * c * c // block, 2)](
         first, second, packed, *tap_strides(first), *tap_strides(second), BLOCK=block, C=c, num_warps=4
     )

@@ -12,6 +12,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from . import configs
 from .attention import AttentionGradients, Gates
 from .configs import Launch
 from .conv import even_taps, tap_strides
@@ -224,7 +225,7 @@ def parameter_gradients(
     # `empty_like` keeps the strides of usual memory formats.
     out = tuple(torch.empty_like(even_taps(p) if p.shape[2:] == (3, 3) else p) for p in parameters)
     c, s = out[0].shape[0], out[4].shape[0]
-    block = 256
+    block = min(configs.WEIGHTS_PER_PROGRAM, c * c)
     parameter_gradients_kernel[(2 + 2 * 9 * c * c // block,)](
         partial_1,
         partial_2,

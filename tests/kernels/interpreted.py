@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
+from triton.runtime import interpreter
 
 from rcan_plugin.kernels import attention, configs, rcab, unsupported
 from rcan_plugin.kernels.conv import convolve, pack
@@ -23,6 +24,10 @@ def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     for key in configs.TABLE:
         monkeypatch.setitem(configs.TABLE, key, configs.Launch(32, 4, 1, splits=3))
     monkeypatch.setattr(attention, "MAX_ROWS", 2)
+    monkeypatch.setattr(configs, "WEIGHTS_PER_PROGRAM", 4096)
+    # The checks of integer overflow take half of the interpreter's time.
+    options = interpreter.InterpreterOptions(sanitize_overflow=False)
+    monkeypatch.setattr(interpreter.interpreter_builder, "options", options)
 
 
 CASES = [

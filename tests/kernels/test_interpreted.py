@@ -10,7 +10,7 @@ pytest.importorskip("triton")
 
 
 def test_kernels_in_the_interpreter(run: Run) -> None:
-    command = ("-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "tests/kernels/interpreted.py")
+    command = ("-m", "pytest", "-x", "-p", "no:cacheprovider", "tests/kernels/interpreted.py")
     done = run(*command, cwd=ROOT, env={"TRITON_INTERPRET": "1", "PYTEST_ADDOPTS": "", "PYTEST_XDIST_WORKER": None})
     assert " passed" in done.stdout
     assert "skipped" not in done.stdout
