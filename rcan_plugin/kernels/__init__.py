@@ -31,14 +31,15 @@ def unsupported(x: Tensor) -> str | None:
     >>> unsupported(torch.zeros(1, 48, 8, 8))
     '48 channels: expected one of 16, 32, 64'
     """
-    if x.ndim != 4 or x.shape[1] not in CHANNELS:
-        channels = x.shape[1] if x.ndim == 4 else f"shape {tuple(x.shape)}, not 4 dimensions"
-        return f"{channels} channels: expected one of {', '.join(map(str, CHANNELS))}"
+    if x.ndim != 4:
+        return f"shape {tuple(x.shape)}: expected N x C x H x W"
+    if x.shape[1] not in CHANNELS:
+        return f"{x.shape[1]} channels: expected one of {', '.join(map(str, CHANNELS))}"
     if x.numel() == 0:
         return f"an empty input, shape {tuple(x.shape)}"
     if x.numel() >= 2**31:
         return f"{x.numel()} elements: expected fewer than 2**31 (offsets are 32-bit)"
-    if importlib.util.find_spec("triton") is None:
+    if not _has_triton():
         return "triton is not installed"
     if x.device.type == "cuda":
         interpreted = False
@@ -108,6 +109,13 @@ def rcab(
     from .function import run
 
     return run(x, tuple(value for value, _ in parameters.values()), res_scale, _dtype(x))
+
+
+def _has_triton() -> bool:
+    try:
+        return importlib.util.find_spec("triton") is not None
+    except ValueError:  # a stub without a spec in `sys.modules`
+        return False
 
 
 def _interprets() -> bool:
