@@ -49,7 +49,7 @@ def test_output_and_gradients(case: tuple[int, int, int, int, int, float], dtype
     n, c, height, width, squeezed, res_scale = case
     x, grad = images(n, c, height, width, dtype)
     weights = parameters(c, squeezed, dtype)
-    output = rcab(x, *weights, res_scale)
+    output = rcab(x, *weights, res_scale=res_scale)
     assert output.dtype == dtype
     grads = torch.autograd.grad(output, [x, *weights], grad)
     check(output, grads, expected(x, weights, res_scale, grad), TOLERANCE[dtype])

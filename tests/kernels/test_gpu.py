@@ -33,12 +33,12 @@ def test_output_and_gradients(case: tuple[int, int, int, int, int, float], dtype
     x, grad = images(n, c, height, width, dtype, "cuda")
     assert unsupported(x) is None
     weights = parameters(c, squeezed, dtype, "cuda")
-    output = rcab(x, *weights, res_scale)
+    output = rcab(x, *weights, res_scale=res_scale)
     assert output.dtype == dtype
     grads = torch.autograd.grad(output, [x, *weights], grad)
     check(output, grads, expected(x, weights, res_scale, grad), TOLERANCE[dtype])
     with torch.no_grad():
-        assert torch.equal(rcab(x, *weights, res_scale), output)
+        assert torch.equal(rcab(x, *weights, res_scale=res_scale), output)
 
 
 @pytest.mark.parametrize("method", ["triton", "cudnn"])
