@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import re
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,7 @@ from torch.utils.checkpoint import checkpoint
 
 from rcan_plugin.archs import layers
 from rcan_plugin.archs.layers import DIV2K_MEAN, conv, keep_buffers_apart, whole_numbers
+from rcan_plugin import kernels as fused
 
 
 class ChannelAttention(nn.Module):
@@ -39,15 +41,22 @@ class ChannelAttention(nn.Module):
 class RCAB(nn.Module):
     """Residual channel attention block: two convolutions, attention, skip (the authors' `RCAB`)."""
 
-    def __init__(self, num_feat: int, squeeze_factor: int, res_scale: float, channel_attention: bool) -> None:
+    def __init__(
+        self, num_feat: int, squeeze_factor: int, res_scale: float, channel_attention: bool, kernels: str | None = None
+    ) -> None:
         super().__init__()
         self.res_scale = res_scale
+        self.kernels = kernels
         self.rcab = nn.Sequential(conv(num_feat, num_feat, 3), nn.ReLU(inplace=True), conv(num_feat, num_feat, 3))
         if channel_attention:
             self.rcab.append(ChannelAttention(num_feat, squeeze_factor))
 
     def forward(self, x: Tensor) -> Tensor:
         conv1, relu, conv2, *attention = self.rcab
+        if self.kernels == "triton":
+            if (reason := fused.unsupported(x)) is None:
+                return fused.rcab(x, *self.rcab.parameters(), res_scale=self.res_scale)
+            _warn_once(f"kernels: triton is not used: {reason}.")
         res = conv2(relu(conv1(x)))
         if not attention:
             return torch.add(x, res, alpha=self.res_scale)
@@ -68,11 +77,12 @@ class ResidualGroup(nn.Module):
         res_scale: float,
         short_skip: bool,
         channel_attention: bool,
+        kernels: str | None = None,
     ) -> None:
         super().__init__()
         self.short_skip = short_skip
         self.residual_group = nn.Sequential(
-            *(RCAB(num_feat, squeeze_factor, res_scale, channel_attention) for _ in range(num_block))
+            *(RCAB(num_feat, squeeze_factor, res_scale, channel_attention, kernels) for _ in range(num_block))
         )
         self.conv = conv(num_feat, num_feat, 3)
 
@@ -108,6 +118,10 @@ class RCANArch(nn.Module):
             own skip, and a group its last convolution.
         upsampler: `subpixel`, the paper's; `transposed` convolution; `nearest` with a convolution (see
             `layers.upsampler`).
+            `layers.upsampler`).
+        kernels: `triton`: compute each block by the fused kernels of `rcan_plugin.kernels`: on CUDA, in half
+            precision (autocast, or a half-precision network). Elsewhere the block computes as usual, after one warning
+            with the reason.
 
     Raises:
         ValueError: an argument that no network can be built from, or an input of other channels; the text says what to
@@ -134,6 +148,7 @@ class RCANArch(nn.Module):
         short_skip: bool = True,
         channel_attention: bool = True,
         upsampler: str = "subpixel",
+        kernels: str | None = None,
     ) -> None:
         super().__init__()
         whole_numbers(
@@ -150,6 +165,13 @@ class RCANArch(nn.Module):
             raise ValueError(
                 f"RCANArch: num_feat={num_feat} is below squeeze_factor={squeeze_factor}, which leaves the attention "
                 f"no channel: raise num_feat to {squeeze_factor} or more, or set squeeze_factor to {num_feat} or less."
+            )
+        if kernels not in (None, "triton"):
+            raise ValueError(f"RCANArch: kernels={kernels!r}: expected 'triton', or leave kernels out.")
+        if kernels and not (channel_attention and num_feat in fused.CHANNELS):
+            raise ValueError(
+                f"RCANArch: kernels='triton' needs channel_attention and num_feat of {fused.CHANNELS}, not "
+                f"channel_attention={channel_attention} and num_feat={num_feat}: change them, or leave kernels out."
             )
         if not img_range > 0:
             raise ValueError(
@@ -171,7 +193,7 @@ class RCANArch(nn.Module):
         self.conv_first = conv(num_in_ch, num_feat, 3)
         self.body = nn.Sequential(
             *(
-                ResidualGroup(num_feat, num_block, squeeze_factor, res_scale, short_skip, channel_attention)
+                ResidualGroup(num_feat, num_block, squeeze_factor, res_scale, short_skip, channel_attention, kernels)
                 for _ in range(num_group)
             )
         )
@@ -291,6 +313,11 @@ def from_official_keys(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
             new = key
         renamed[new] = value
     return renamed
+
+
+@functools.cache
+def _warn_once(text: str) -> None:
+    logging.getLogger("basicsr").warning("RCANArch: %s", text)
 
 
 def _mean_for(channels: int) -> tuple[float, ...]:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from .configs import CHANNELS
 
-__all__ = ["rcab", "unsupported"]
+__all__ = ["CHANNELS", "rcab", "unsupported"]
 
 
 def _dtype(x: Tensor) -> torch.dtype:
@@ -67,6 +67,7 @@ def rcab(
     attention_bias_1: Tensor,
     attention_weight_2: Tensor,
     attention_bias_2: Tensor,
+    *,
     res_scale: float = 1.0,
 ) -> Tensor:
     """Residual channel attention block: `x + res_scale * y * attention(y)`, y = conv(relu(conv(x))).

@@ -54,7 +54,7 @@ def test_arguments_are_basicsrs():
     import inspect
 
     theirs = list(inspect.signature(RCAN).parameters)
-    own = ["use_checkpoint", "long_skip", "short_skip", "channel_attention", "upsampler"]
+    own = ["use_checkpoint", "long_skip", "short_skip", "channel_attention", "upsampler", "kernels"]
     assert list(inspect.signature(RCANArch).parameters) == [*theirs, *own]
 
 

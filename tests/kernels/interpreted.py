@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 from triton.runtime import interpreter
 
+from rcan_plugin.archs.rcan_arch import RCANArch
 from rcan_plugin.kernels import attention, configs, rcab, unsupported
 from rcan_plugin.kernels.conv import convolve, pack
 from rcan_plugin.kernels.gradients import weight_gradient
@@ -49,7 +50,7 @@ def test_output_and_gradients(case: tuple[int, int, int, int, int, float], dtype
     n, c, height, width, squeezed, res_scale = case
     x, grad = images(n, c, height, width, dtype)
     weights = parameters(c, squeezed, dtype)
-    output = rcab(x, *weights, res_scale)
+    output = rcab(x, *weights, res_scale=res_scale)
     assert output.dtype == dtype
     grads = torch.autograd.grad(output, [x, *weights], grad)
     check(output, grads, expected(x, weights, res_scale, grad), TOLERANCE[dtype])
@@ -190,3 +191,21 @@ def test_two_blocks_in_a_row() -> None:
     _, backward = expected(middle, second, 1.0, grad)
     _, reference = expected(x, first, 1.0, backward[0])
     assert all(error(g, r) < 2 * TOLERANCE[torch.float32] for g, r in zip(grads, reference, strict=True))
+
+
+@pytest.mark.parametrize("use_checkpoint", [False, True])
+def test_network(use_checkpoint: bool) -> None:
+    """The same weights give the same output and gradients as without the kernels."""
+    small = {"num_feat": 16, "num_group": 1, "num_block": 2, "squeeze_factor": 4, "res_scale": 0.5}
+    torch.manual_seed(0)  # no hidden unit of the attention is dead: no gradient is zero
+    plain = RCANArch(**small)
+    net = RCANArch(**small, kernels="triton", use_checkpoint=use_checkpoint)
+    net.load_state_dict(plain.state_dict())
+    x = torch.rand(1, 3, 5, 7)
+    outputs = [n(x) for n in (net, plain)]
+    # float32 rounding of values up to 255 in two blocks
+    assert error(outputs[0], outputs[1].detach().double()) < 1e-6
+    for output in outputs:
+        output.square().mean().backward()
+    for (name, p), q in zip(net.named_parameters(), plain.parameters(), strict=True):
+        assert error(p.grad, q.grad.double()) < 1e-5, name

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from rcan_plugin.archs.rcan_arch import RCANArch
 from rcan_plugin.kernels import configs, rcab, unsupported
 from tests.kernels.reference import TOLERANCE, check, expected, images, parameters
 
@@ -33,12 +34,12 @@ def test_output_and_gradients(case: tuple[int, int, int, int, int, float], dtype
     x, grad = images(n, c, height, width, dtype, "cuda")
     assert unsupported(x) is None
     weights = parameters(c, squeezed, dtype, "cuda")
-    output = rcab(x, *weights, res_scale)
+    output = rcab(x, *weights, res_scale=res_scale)
     assert output.dtype == dtype
     grads = torch.autograd.grad(output, [x, *weights], grad)
     check(output, grads, expected(x, weights, res_scale, grad), TOLERANCE[dtype])
     with torch.no_grad():
-        assert torch.equal(rcab(x, *weights, res_scale), output)
+        assert torch.equal(rcab(x, *weights, res_scale=res_scale), output)
 
 
 @pytest.mark.parametrize("method", ["triton", "cudnn"])
@@ -105,3 +106,19 @@ def test_a_cuda_graph_follows_new_inputs_and_weights() -> None:
         graph.replay()
         results = [value.clone() for value in captured]
         assert all(map(torch.equal, results, run()))
+
+
+@pytest.mark.parametrize("dtype", HALF, ids=str)
+def test_network(dtype: torch.dtype) -> None:
+    """Under autocast as near to the float32 network as PyTorch's operations are."""
+    small = {"num_group": 2, "num_block": 3}
+    torch.manual_seed(0)
+    plain = RCANArch(**small).cuda().to(memory_format=torch.channels_last)
+    net = RCANArch(**small, kernels="triton").cuda().to(memory_format=torch.channels_last)
+    net.load_state_dict(plain.state_dict())
+    x = torch.rand(2, 3, 48, 48, device="cuda")
+    with torch.no_grad():
+        exact = plain(x).double()
+        with torch.autocast("cuda", dtype):
+            distances = [float((n(x).double() - exact).norm()) for n in (net, plain)]
+    assert distances[0] <= 1.5 * distances[1], distances
