@@ -40,12 +40,13 @@ class Launch(NamedTuple):
     splits: int = 1
 
 
-# Origin: convolution: block, warps and stages from the middle of the range that was searched on an H100 for 64 channels
-# (blocks 64 to 256, 4 and 8 warps, 2 to 5 stages). The other rows are estimates from the sizes of registers and shared
-# memory: `weight_gradient` starts 3 * splits programs per convolution, 132 at a time on an H100.
+# Origin: estimates for an H100 (132 multiprocessors, 227 KiB of shared memory each), within the range where a search
+# for 64 channels gave 239 TFLOPS: blocks 64 to 256, 4 and 8 warps, 2 to 5 stages. `conv` with 64 channels takes 72 KiB,
+# so 3 programs fit a multiprocessor: all 288 of a batch of 16 x 48 x 48 at once. `weight_gradient` takes 96 KiB, so 2
+# fit; it starts 6 * splits = 264 programs.
 TABLE: dict[tuple[str, int, bool], Launch] = {
-    ("conv", 64, False): Launch(128, 4, 4),
-    ("conv", 64, True): Launch(128, 4, 4),
+    ("conv", 64, False): Launch(128, 4, 3),
+    ("conv", 64, True): Launch(128, 4, 3),
     ("conv", 32, False): Launch(128, 4, 4),
     ("conv", 32, True): Launch(128, 4, 4),
     ("conv", 16, False): Launch(128, 4, 4),

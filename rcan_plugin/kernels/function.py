@@ -1,4 +1,4 @@
-"""One RCAB as one autograd function of Triton kernels: four launches forward, seven backward.
+"""One RCAB as one autograd function of Triton kernels: four launches forward, six backward.
 
 Nothing waits for the card and no shape depends on data, so the function can be captured in a CUDA graph once it has run
 eagerly (Triton compiles at the first call).
@@ -17,7 +17,7 @@ from . import configs, conv
 from .attention import Gates, attend, attend_backward
 from .configs import launch
 from .conv import convolve, pack
-from .gradients import cudnn_weight_gradient, parameter_gradients, weight_gradient
+from .gradients import cudnn_weight_gradient, parameter_gradients, weight_gradients
 
 
 def interprets() -> bool:
@@ -74,8 +74,7 @@ class _RCAB(torch.autograd.Function):
             partial_2 = cudnn_weight_gradient(y1, grad_y2, packed_2)
         else:
             weights = launch("weight_gradient", c, pixels)
-            partial_1 = weight_gradient(x, grad_y1, weights)
-            partial_2 = weight_gradient(y1, grad_y2, weights)
+            partial_1, partial_2 = weight_gradients(x, grad_y1, y1, grad_y2, weights)
         gradients = parameter_gradients(parameters, partial_1, partial_2, bias_1_rows, gates, attention)
         needed = (g if needs else None for g, needs in zip(gradients, ctx.needs_input_grad[2:], strict=True))
         return (grad_x, None, *needed)

@@ -20,8 +20,10 @@ from .conv import even_taps, tap_strides
 
 @triton.jit(do_not_specialize=["height", "width", "pixels", "per_split"])
 def weight_gradient_kernel(
-    image: tl.tensor,
-    grad: tl.tensor,
+    image_1: tl.tensor,
+    grad_1: tl.tensor,
+    image_2: tl.tensor,
+    grad_2: tl.tensor,
     partial: tl.tensor,
     height: tl.tensor,
     width: tl.tensor,
@@ -32,10 +34,17 @@ def weight_gradient_kernel(
 ) -> None:
     """Three taps (one row of the 3x3 window) of one convolution, over `per_split` of the batch's N * H * W pixels.
 
-    `partial` [splits, 9, C_out, C_in]: sum over pixels p of `grad[p, c_out] * image[p + tap, c_in]`, float32.
+    `partial` [2, splits, 9, C_out, C_in]: sum over pixels p of `grad[p, c_out] * image[p + tap, c_in]`, float32.
     """
     split = tl.program_id(0)
     dy = tl.program_id(1) - 1
+    layer = tl.program_id(2)
+    if layer == 0:
+        image = image_1
+        grad = grad_1
+    else:
+        image = image_2
+        grad = grad_2
     channel = tl.arange(0, C)
     first = split * per_split
     last = tl.minimum(first + per_split, pixels)
@@ -57,7 +66,8 @@ def weight_gradient_kernel(
         left = tl.dot(g, a, left)
         centre = tl.dot(g, b, centre)
         right = tl.dot(g, c, right)
-    out = partial + (split * 9 + (dy + 1) * 3) * C * C + channel[:, None] * C + channel[None, :]
+    part = layer * tl.num_programs(0) + split
+    out = partial + (part * 9 + (dy + 1) * 3) * C * C + channel[:, None] * C + channel[None, :]
     tl.store(out, left)
     tl.store(out + C * C, centre)
     tl.store(out + 2 * C * C, right)
@@ -161,24 +171,26 @@ def parameter_gradients_kernel(
             reduce_weight(partial_2, weight_2, out_2, in_2, tap_2, block - per_layer, SPLITS, BLOCK, C)
 
 
-def weight_gradient(image: Tensor, grad: Tensor, settings: Launch) -> Tensor:
-    """Partial sums of the weight gradient of a 3x3 convolution with padding 1.
+def weight_gradients(image_1: Tensor, grad_1: Tensor, image_2: Tensor, grad_2: Tensor, settings: Launch) -> Tensor:
+    """Partial sums of the weight gradients of two 3x3 convolutions with padding 1; one launch fills the card better.
 
     Args:
-        image: input of the convolution, N x C x H x W, channels-last.
-        grad: gradient of its output, likewise.
+        image_1, image_2: inputs of the convolutions, N x C x H x W, channels-last.
+        grad_1, grad_2: gradients of their outputs, likewise.
         settings: of the kernel `weight_gradient`.
 
     Returns:
-        float32 [settings.splits, 9, C_out, C_in].
+        float32 [2, settings.splits, 9, C_out, C_in].
     """
-    n, c, height, width = image.shape
+    n, c, height, width = image_1.shape
     pixels = n * height * width
     per_split = triton.cdiv(triton.cdiv(pixels, settings.splits), settings.block) * settings.block
-    partial = image.new_empty((settings.splits, 9, c, c), dtype=torch.float32)
-    weight_gradient_kernel[(settings.splits, 3)](
-        image,
-        grad,
+    partial = image_1.new_empty((2, settings.splits, 9, c, c), dtype=torch.float32)
+    weight_gradient_kernel[(settings.splits, 3, 2)](
+        image_1,
+        grad_1,
+        image_2,
+        grad_2,
         partial,
         height,
         width,
@@ -193,10 +205,10 @@ def weight_gradient(image: Tensor, grad: Tensor, settings: Launch) -> Tensor:
 
 
 def cudnn_weight_gradient(image: Tensor, grad: Tensor, weight: Tensor) -> Tensor:
-    """The same from PyTorch's convolution, as one partial sum: float32 [1, 9, C_out, C_in].
+    """One of the two from PyTorch's convolution, as one partial sum: float32 [1, 9, C_out, C_in].
 
     Args:
-        image, grad: as in `weight_gradient`.
+        image, grad: as in `weight_gradients`.
         weight: [C_out, 9, C_in], of their dtype; only its shape matters.
     """
     c = image.shape[1]

@@ -24,7 +24,7 @@ from . import configs, rcab
 from .attention import attend, attend_backward
 from .configs import LARGE, TABLE, Launch, launch
 from .conv import convolve, pack
-from .gradients import cudnn_weight_gradient, parameter_gradients, weight_gradient
+from .gradients import cudnn_weight_gradient, parameter_gradients, weight_gradients
 
 SHAPES = ((16, 48, 48), (1, 270, 480), (1, 540, 960))
 """N x H x W: a training batch, and LR frames of 1080p and 4K (x4)."""
@@ -113,7 +113,7 @@ def tune(n: int, c: int, height: int, width: int, dtype: torch.dtype, seconds: f
 
     calls: dict[str, tuple[float, Callable[[Launch], object]]] = {
         "conv": (0.45, lambda s: convolve(x, weights[0], s, bias=parameters[1], relu=True)),
-        "weight_gradient": (0.4, lambda s: weight_gradient(x, grad, s)),
+        "weight_gradient": (0.4, lambda s: weight_gradients(x, grad, y, grad, s)),
         "pointwise": (0.15, pointwise),
     }
     best: dict[str, Launch] = {}
@@ -153,7 +153,7 @@ def time_kernels(n: int, c: int, height: int, width: int, dtype: torch.dtype) ->
     down, up = parameters[4], parameters[6]
     grad_y2, per_image = attend_backward(grad, y2, gates, down, up, 1.0, points)
     _, rows = convolve(grad_y2, w2, conv, transposed=True, mask=y1, sums=True)
-    parts = weight_gradient(x, grad, weights)
+    parts = weight_gradients(x, grad, y1, grad, weights)
     tensors = tuple(parameters)
     steps: dict[str, Callable[[], object]] = {
         "pack": lambda: pack(parameters[0], parameters[2], dtype),
@@ -163,9 +163,9 @@ def time_kernels(n: int, c: int, height: int, width: int, dtype: torch.dtype) ->
         "attention backward (2 kernels)": lambda: attend_backward(grad, y2, gates, down, up, 1.0, points),
         "input gradient, mask, sums": lambda: convolve(grad_y2, w2, conv, transposed=True, mask=y1, sums=True),
         "input gradient, skip": lambda: convolve(grad_y2, w1, conv, transposed=True, add=grad),
-        "weight gradient (one of two)": lambda: weight_gradient(x, grad, weights),
+        "weight gradients (both)": lambda: weight_gradients(x, grad, y1, grad_y2, weights),
         "weight gradient, cuDNN (one of two)": lambda: cudnn_weight_gradient(x, grad, w1),
-        "parameter gradients": lambda: parameter_gradients(tensors, parts, parts, rows, gates, per_image),
+        "parameter gradients": lambda: parameter_gradients(tensors, parts[0], parts[1], rows, gates, per_image),
     }
     for name, step in steps.items():
         try:

@@ -15,7 +15,7 @@ from triton.runtime import interpreter
 from rcan_plugin.archs.rcan_arch import RCANArch
 from rcan_plugin.kernels import attention, configs, rcab, unsupported
 from rcan_plugin.kernels.conv import convolve, pack
-from rcan_plugin.kernels.gradients import weight_gradient
+from rcan_plugin.kernels.gradients import weight_gradients
 from tests.kernels.reference import TOLERANCE, check, error, expected, images, parameters
 
 
@@ -73,13 +73,14 @@ def test_convolution_of_whole_numbers_is_exact(size: tuple[int, int], transposed
 def test_weight_gradient_of_whole_numbers_is_exact(splits: int) -> None:
     """50 parts of at least 16 pixels are more than the 2 * 7 * 9 pixels fill: the last ones are empty."""
     generator = torch.Generator().manual_seed(0)
-    x, grad = (
+    tensors = [
         torch.randint(-4, 5, (2, 16, 7, 9), generator=generator).float().to(memory_format=torch.channels_last)
-        for _ in range(2)
-    )
-    partial = weight_gradient(x, grad, configs.Launch(16, 4, 1, splits=splits))
-    reference = torch.nn.grad.conv2d_weight(x, (16, 16, 3, 3), grad, padding=1)
-    assert torch.equal(partial.sum(0).permute(1, 2, 0).reshape(16, 16, 3, 3), reference)
+        for _ in range(4)
+    ]
+    partial = weight_gradients(*tensors, configs.Launch(16, 4, 1, splits=splits))
+    for parts, x, grad in zip(partial, tensors[::2], tensors[1::2], strict=True):
+        reference = torch.nn.grad.conv2d_weight(x, (16, 16, 3, 3), grad, padding=1)
+        assert torch.equal(parts.sum(0).permute(1, 2, 0).reshape(16, 16, 3, 3), reference)
 
 
 def test_autocast_computes_in_half_and_gives_gradients_in_the_parameters_dtype() -> None:
