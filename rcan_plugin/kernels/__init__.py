@@ -12,7 +12,7 @@ import os
 import torch
 from torch import Tensor
 
-from .configs import CHANNELS
+from rcan_plugin.kernels.configs import CHANNELS
 
 __all__ = ["CHANNELS", "rcab", "unsupported"]
 
@@ -107,7 +107,7 @@ def rcab(
             raise ValueError(
                 f"rcab: {name} has shape {tuple(value.shape)} on {value.device}: expected {shape} on {x.device}."
             )
-    from .function import run
+    from rcan_plugin.kernels.function import run
 
     return run(x, tuple(value for value, _ in parameters.values()), res_scale, _dtype(x))
 
@@ -122,6 +122,6 @@ def _has_triton() -> bool:
 def _interprets() -> bool:
     if os.environ.get("TRITON_INTERPRET") != "1":
         return False  # without the import of triton, which takes a second
-    from .function import interprets
+    from rcan_plugin.kernels.function import interprets
 
     return interprets()

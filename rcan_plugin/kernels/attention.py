@@ -26,8 +26,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from .configs import MAX_ROWS, Launch
-from .conv import collapse
+from rcan_plugin.kernels.configs import MAX_ROWS, Launch
+from rcan_plugin.kernels.conv import collapse
 
 
 class Gates(NamedTuple):

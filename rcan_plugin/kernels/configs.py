@@ -40,10 +40,10 @@ class Launch(NamedTuple):
     splits: int = 1
 
 
-# Origin: for 64 channels and `pointwise`, `python -m rcan_plugin.kernels.tuning --seconds 36` on an H100 80GB, torch 2.11,
-# Triton 3.6, 2026-11-27: convolution 11.6 us at 16 x 48 x 48 and 32.6 us at 1 x 270 x 480 (256-pixel blocks: 17.2 and
-# 33.9), pointwise 17.2 and 56.0 us. `weight_gradient` keeps 3 stages, within 2 % of the best, since it then takes 96 KiB of
-# shared memory and two programs fit a multiprocessor. 32 and 16 channels are estimates.
+# Origin: 64 channels: `python -m rcan_plugin.kernels.tuning --seconds 36` on an H100 80GB, torch 2.11, Triton 3.6,
+# 2026-11-27: convolution 11.6 us at 16 x 48 x 48 and 32.6 us at 1 x 270 x 480 (blocks of 256 pixels: 17.2 and 33.9),
+# pointwise 17.2 and 56.0 us. `weight_gradient` keeps 3 stages, within 2 % of the best: it then takes 96 KiB of shared
+# memory, and two programs fit a multiprocessor. The settings for 32 and 16 channels are estimates.
 TABLE: dict[tuple[str, int, bool], Launch] = {
     ("conv", 64, False): Launch(64, 4, 2),
     ("conv", 64, True): Launch(128, 4, 3),

@@ -10,8 +10,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from . import configs
-from .configs import Launch
+from rcan_plugin.kernels import configs
+from rcan_plugin.kernels.configs import Launch
 
 
 @triton.jit(do_not_specialize=["height", "width"])

@@ -13,11 +13,11 @@ import triton
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from . import configs, conv
-from .attention import Gates, attend, attend_backward
-from .configs import launch
-from .conv import convolve, pack
-from .gradients import cudnn_weight_gradient, parameter_gradients, weight_gradients
+from rcan_plugin.kernels import configs, conv
+from rcan_plugin.kernels.attention import Gates, attend, attend_backward
+from rcan_plugin.kernels.configs import launch
+from rcan_plugin.kernels.conv import convolve, pack
+from rcan_plugin.kernels.gradients import cudnn_weight_gradient, parameter_gradients, weight_gradients
 
 
 def interprets() -> bool:

@@ -12,10 +12,10 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from . import configs
-from .attention import AttentionGradients, Gates
-from .configs import Launch
-from .conv import even_taps, tap_strides
+from rcan_plugin.kernels import configs
+from rcan_plugin.kernels.attention import AttentionGradients, Gates
+from rcan_plugin.kernels.configs import Launch
+from rcan_plugin.kernels.conv import even_taps, tap_strides
 
 
 @triton.jit(do_not_specialize=["height", "width", "pixels", "per_split"])

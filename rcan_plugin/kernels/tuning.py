@@ -20,11 +20,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from . import configs, rcab
-from .attention import attend, attend_backward
-from .configs import LARGE, TABLE, Launch, launch
-from .conv import convolve, pack
-from .gradients import cudnn_weight_gradient, parameter_gradients, weight_gradients
+from rcan_plugin.kernels import configs, rcab
+from rcan_plugin.kernels.attention import attend, attend_backward
+from rcan_plugin.kernels.configs import LARGE, TABLE, Launch, launch
+from rcan_plugin.kernels.conv import convolve, pack
+from rcan_plugin.kernels.gradients import cudnn_weight_gradient, parameter_gradients, weight_gradients
 
 SHAPES = ((16, 48, 48), (1, 270, 480), (1, 540, 960))
 """N x H x W: a training batch, and LR frames of 1080p and 4K (x4)."""
