@@ -1,6 +1,6 @@
 """SHA-256 hashes of the LR images that `degrade` makes from photographs inside scikit-image's wheel.
 
-They prove exactness where the published reference images (`tests/reference.py`) are absent. The table, `golden.json`, is
+They prove exactness where the published images (`tests/reference.py`) are absent. The table, `golden.json`, is
 written by
 
     RCAN_REFERENCE=FOLDER python -m tests.degradations.golden
