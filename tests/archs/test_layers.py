@@ -66,10 +66,10 @@ def test_pre_activation_without_normalisation():
 @pytest.mark.parametrize("size", [3, 5])
 def test_residual_block(size):
     block, x = ResBlock(4, size), image(1, 4, 6, 7).float() - 0.5
-    one, two = block.conv1, block.conv2
-    assert one.weight.shape == two.weight.shape == (4, 4, size, size)
-    inner = F.conv2d(x, one.weight, one.bias, padding=size // 2).clamp(min=0)
-    torch.testing.assert_close(block(x), x + F.conv2d(inner, two.weight, two.bias, padding=size // 2))
+    first, second = block.conv1, block.conv2
+    assert first.weight.shape == second.weight.shape == (4, 4, size, size)
+    inner = F.conv2d(x, first.weight, first.bias, padding=size // 2).clamp(min=0)
+    torch.testing.assert_close(block(x), x + F.conv2d(inner, second.weight, second.bias, padding=size // 2))
 
 
 @pytest.mark.parametrize("size", [1, 3, 5, 9])
@@ -129,12 +129,12 @@ def test_nearest_repeats_pixels_before_the_convolution(scale):
 
 @pytest.mark.parametrize("scale", [5, 6, 7, 9, 12])
 def test_upsamplers_of_other_scales_are_refused(scale):
-    with pytest.raises(ValueError, match=f"upscale={scale}: expected 3 or a power of two"):
+    with pytest.raises(ValueError, match=f"upscale is {scale}; expected 3 or a power of two"):
         upsampler(scale, 4)
 
 
 def test_upsamplers_of_an_unknown_kind_are_refused():
-    with pytest.raises(ValueError, match="upsampler='bicubic': expected subpixel, transposed or nearest"):
+    with pytest.raises(ValueError, match="upsampler is 'bicubic'; expected subpixel, transposed or nearest"):
         upsampler(2, 4, "bicubic")
 
 
@@ -206,7 +206,7 @@ class SomeNet(nn.Module):
 def test_an_input_of_other_channels_is_refused_with_a_remedy(channels, expected, wrap):
     with pytest.raises(ValueError) as error:
         check_channels(SomeNet(), torch.zeros(1, channels, 2, 2), expected)
-    assert str(error.value).startswith(f"SomeNet: the input has {channels} channels, num_in_ch is {expected}: let ")
+    assert str(error.value).startswith(f"SomeNet: the input has {channels} channels, num_in_ch is {expected}: ")
     assert ("wrap the network in LumaOnly" in str(error.value)) == wrap
 
 
