@@ -180,8 +180,12 @@ def test_views_work_and_nothing_is_written_to():
 def test_degradations_are_equal_if_they_make_the_same():
     assert Degradation("BD") == Degradation("BD", sigma=1.6) != Degradation("BD", sigma=1.7)
     assert Degradation("DN") == Degradation("DN", noise=30) != Degradation("DN", noise=25)
-    for one in (Degradation(), Degradation("BD", sigma=2, kernel_size=15), Degradation("DN", "symmetric", noise=5)):
-        assert Degradation(**json.loads(json.dumps(dataclasses.asdict(one)))) == one
+    for degradation in (
+        Degradation(),
+        Degradation("BD", sigma=2, kernel_size=15),
+        Degradation("DN", "symmetric", noise=5),
+    ):
+        assert Degradation(**json.loads(json.dumps(dataclasses.asdict(degradation)))) == degradation
 
 
 def test_degradations_say_what_they_are():

@@ -40,9 +40,9 @@ def test_half_squares_are_summed_over_an_image_and_averaged_over_the_batch():
 @pytest.mark.parametrize("loss", [EuclideanLoss(), PyramidLoss()])
 def test_twice_the_batch_is_the_same_and_twice_the_image_is_twice_the_loss(loss):
     output, target = image(2, 3, 4, 6), image(2, 3, 4, 6, seed=2)
-    one = loss(output, target).item()
-    assert loss(output.repeat(2, 1, 1, 1), target.repeat(2, 1, 1, 1)).item() == pytest.approx(one)
-    assert loss(output.repeat(1, 1, 2, 1), target.repeat(1, 1, 2, 1)).item() == pytest.approx(2 * one)
+    value = loss(output, target).item()
+    assert loss(output.repeat(2, 1, 1, 1), target.repeat(2, 1, 1, 1)).item() == pytest.approx(value)
+    assert loss(output.repeat(1, 1, 2, 1), target.repeat(1, 1, 2, 1)).item() == pytest.approx(2 * value)
 
 
 def test_a_mean_squared_error_is_smaller_by_half_the_pixels():
