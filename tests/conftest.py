@@ -16,6 +16,8 @@ import numpy as np
 import pytest
 import yaml
 
+from tests.archs.small import SMALL as SMALL_NETWORKS
+
 ROOT = Path(__file__).parent.parent
 INSTALLED = Path(str(metadata.distribution("basicsr").locate_file("basicsr"))).resolve()
 """The installed BasicSR; `basicsr.__file__` may be its path through the link at the root."""
@@ -63,16 +65,7 @@ def read_options(name: str) -> dict[str, Any]:
 
 
 SMALL: dict[str, dict[str, Any]] = {
-    "RCANArch": {"num_feat": 8, "num_group": 1, "num_block": 1, "squeeze_factor": 4},
-    "SRCNNArch": {"num_feats": [8, 4]},
-    "FSRCNNArch": {"num_feat": 8, "num_shrunk": 4, "num_map": 1},
-    "ESPCNArch": {"num_feats": [8, 4]},
-    "VDSRArch": {"num_feat": 8, "num_layers": 3},
-    "DRCNArch": {"num_feat": 8, "num_recursion": 2},
-    "LapSRNArch": {"num_feat": 8, "depth": 1},
-    "DRRNArch": {"num_feat": 8, "num_unit": 2},
-    "MemNetArch": {"num_feat": 8, "num_block": 2, "num_recursion": 2},
-    "MDSRArch": {"num_feat": 8, "num_block": 1},
+    **SMALL_NETWORKS,
     "EDSR": {"num_feat": 8, "num_block": 1},
     "MSRResNet": {"num_feat": 8, "num_block": 1},
 }

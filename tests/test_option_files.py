@@ -11,7 +11,7 @@ import torch
 import yaml
 from basicsr.archs import build_network
 
-from tests.archs.test_rcan_arch import official_layout
+from tests.archs.rcan import official_layout
 from tests.conftest import ROOT, read_options, shrink, write_options
 
 ALL = sorted(file.stem for file in (ROOT / "options").glob("*_RCAN_*.yml") if not file.stem.startswith("quickstart"))

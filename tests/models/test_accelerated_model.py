@@ -14,7 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 from rcan_plugin.archs.rcan_arch import RCANArch
 from rcan_plugin.models.accelerated_model import check
 from rcan_plugin.options import check as options_module
-from tests.archs.test_rcan_arch import official_layout
+from tests.archs.rcan import official_layout
 from tests.models.conftest import RCAN, Dropping, batch, build, same, step, train, weights
 
 COMMON = {"num_in_ch": 3, "num_out_ch": 3, "num_feat": 8, "num_block": 1, "upscale": 2}
