@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from rcan_plugin import kernels as fused
 from rcan_plugin.archs import layers
 from rcan_plugin.archs.layers import DIV2K_MEAN, conv, keep_buffers_apart, whole_numbers
-from rcan_plugin import kernels as fused
 
 
 class ChannelAttention(nn.Module):
@@ -170,8 +170,8 @@ class RCANArch(nn.Module):
             raise ValueError(f"RCANArch: kernels is {kernels!r}; expected 'triton', or leave kernels out.")
         if kernels and not (channel_attention and num_feat in fused.CHANNELS):
             raise ValueError(
-                f"RCANArch: kernels is 'triton', channel_attention {channel_attention} and num_feat {num_feat}; expected "
-                f"channel_attention true and num_feat one of {fused.CHANNELS}: change them, or leave kernels out."
+                f"RCANArch: kernels is 'triton', channel_attention {channel_attention}, num_feat {num_feat}; "
+                f"expected channel_attention true and num_feat one of {fused.CHANNELS}: change them, or leave kernels out."
             )
         if not img_range > 0:
             raise ValueError(

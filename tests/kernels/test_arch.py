@@ -33,9 +33,9 @@ def test_the_block_computes_as_usual_after_one_warning(
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        ({"kernels": "cuda"}, "kernels='cuda': expected 'triton'"),
-        ({"kernels": "triton", "channel_attention": False}, "channel_attention=False and num_feat=16"),
-        ({"kernels": "triton", "num_feat": 24}, "channel_attention=True and num_feat=24"),
+        ({"kernels": "cuda"}, "kernels is 'cuda'; expected 'triton'"),
+        ({"kernels": "triton", "channel_attention": False}, "channel_attention False, num_feat 16"),
+        ({"kernels": "triton", "num_feat": 24}, "channel_attention True, num_feat 24"),
     ],
 )
 def test_arguments_are_refused_by_name(arguments: dict[str, object], text: str) -> None:
