@@ -171,7 +171,7 @@ class RCANArch(nn.Module):
         if kernels and not (channel_attention and num_feat in fused.CHANNELS):
             raise ValueError(
                 f"RCANArch: kernels is 'triton', channel_attention {channel_attention}, num_feat {num_feat}; "
-                f"expected channel_attention true and num_feat one of {fused.CHANNELS}: change them, or leave kernels out."
+                f"expected channel_attention true and num_feat one of {fused.CHANNELS}, or leave kernels out."
             )
         if not img_range > 0:
             raise ValueError(
