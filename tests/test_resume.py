@@ -442,7 +442,7 @@ def test_a_signal_before_training_stops_at_once(forks, tmp_path):
 
 def test_an_error_ends_a_run_with_workers(forks, tmp_path):
     """Workers leave SIGTERM to the main process, and Python ends its children by it."""
-    hook = "from rcan_plugin.training.guard import Guard\nGuard.refuses = lambda *_: 1 / 0"
+    hook = "from rcan_plugin.training.guard import Guard\nGuard.rejects = lambda *_: 1 / 0"
     said = forks.start(training(tmp_path, workers=2), "-opt", "tiny.yml", hook=NETWORK + hook).ends(1)
     assert "ZeroDivisionError" in said and "DataLoader worker" not in said
 

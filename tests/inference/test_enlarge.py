@@ -8,7 +8,10 @@ import pytest
 import torch
 from torch import nn
 
-from rcan_plugin.inference.enlarge import Upscale, official_chop, self_ensemble, tiled
+from rcan_plugin.inference.common import Upscale
+from rcan_plugin.inference.ensemble import self_ensemble
+from rcan_plugin.inference.official_chop import official_chop
+from rcan_plugin.inference.tiles import tiled
 
 RADIUS = 2  # of `convolutions`, in LR pixels
 

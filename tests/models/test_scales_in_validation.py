@@ -13,7 +13,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import nn
 from torch.utils.tensorboard import SummaryWriter
 
-from rcan_plugin.inference.enlarge import official_chop, self_ensemble, tiled
+from rcan_plugin.inference.ensemble import self_ensemble
+from rcan_plugin.inference.official_chop import official_chop
+from rcan_plugin.inference.tiles import tiled
 from rcan_plugin.resampling.bicubic_modules import BicubicUpsample
 from tests.models.conftest import PSNR, Images, batch, build, same, step, weights
 

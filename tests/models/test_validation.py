@@ -15,7 +15,9 @@ from torch import nn
 from torch.utils.tensorboard import SummaryWriter
 
 from rcan_plugin.degradations import imresize
-from rcan_plugin.inference.enlarge import official_chop, self_ensemble, tiled
+from rcan_plugin.inference.ensemble import self_ensemble
+from rcan_plugin.inference.official_chop import official_chop
+from rcan_plugin.inference.tiles import tiled
 from rcan_plugin.models.accelerated_model import AcceleratedSRModel
 from tests.models.conftest import PSNR, RCAN, Dropping, Images, build, same, train
 

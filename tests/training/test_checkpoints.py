@@ -12,6 +12,7 @@ from basicsr.utils.registry import ARCH_REGISTRY
 
 from rcan_plugin.models.accelerated_model import AcceleratedSRModel
 from rcan_plugin.training import checkpoints
+from rcan_plugin.training.random_states import read_random_states, set_random_states
 from tests.models.conftest import Dropping, Images, batch, build, same, step, train, weights
 
 real_save = torch.save
@@ -236,11 +237,11 @@ def test_a_run_goes_on_as_if_it_had_not_stopped(features, network, options, tmp_
     model.save(0, 5)
     other = resumed(opt, checkpoints.load(tmp_path / "training_states/5.state"), folder=tmp_path)
     # The one that went on comes second: what the first draws must not matter to it.
-    states = checkpoints.random_states()
+    states = read_random_states()
     found = []
     for one in (other, model):
         if one is model:
-            checkpoints.set_random_states(checkpoints.load(tmp_path / "training_states/5.state")["random_states"][0])
+            set_random_states(checkpoints.load(tmp_path / "training_states/5.state")["random_states"][0])
         taken = []
         for number in range(6, 11):
             step(one, number)
@@ -251,7 +252,7 @@ def test_a_run_goes_on_as_if_it_had_not_stopped(features, network, options, tmp_
         final += [one.guard.state_dict() if one.guard else None, one.best_metric_results]
         found.append([*taken, *final])
     assert same(*found)
-    assert not same(states, checkpoints.random_states())
+    assert not same(states, read_random_states())
     if model.guard:
         assert found[0][2]["skipped"] == 1
     assert "The option file has other rates" not in log.text
@@ -268,7 +269,7 @@ def test_without_the_random_states_dropout_differs(options, tmp_path, monkeypatc
         other = resumed(opt, {**state, "random_states": states}, folder=tmp_path)
         assert other.random_states is None
         step(other, 6)
-        checkpoints.set_random_states(state["random_states"][0])
+        set_random_states(state["random_states"][0])
         step(model, 6)
         assert not same(weights(other), weights(model))
 
@@ -282,7 +283,7 @@ def test_each_rank_has_its_own_random_states(options, tmp_path, monkeypatch):
     monkeypatch.setattr(torch.distributed, "all_gather_object", gather)
     model.save_training_state(0, 1)
     state = checkpoints.load(tmp_path / "training_states/1.state")
-    assert same(state["random_states"], [checkpoints.random_states(), ["of rank 1"]])
+    assert same(state["random_states"], [read_random_states(), ["of rank 1"]])
     model.opt["rank"] = 1
     model.resume_training(state)
     assert model.random_states == ["of rank 1"]
@@ -299,10 +300,10 @@ class OnGpu:
 
 
 def test_random_states_come_back_from_the_gpu():
-    python, numpy, cpu, cuda = checkpoints.random_states()
+    python, numpy, cpu, cuda = read_random_states()
     moved = {**numpy, "state": {**numpy["state"], "key": OnGpu(numpy["state"]["key"])}}
     expected = random.random(), np.random.rand(), torch.rand(3)  # noqa: NPY002
-    checkpoints.set_random_states([python, moved, OnGpu(cpu), cuda])
+    set_random_states([python, moved, OnGpu(cpu), cuda])
     assert same((random.random(), np.random.rand(), torch.rand(3)), expected)  # noqa: NPY002
 
 

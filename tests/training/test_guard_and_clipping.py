@@ -105,7 +105,7 @@ def test_clipping_that_is_read():
 def decisions(guard: Guard, losses, gradients=None) -> list[float]:
     gradients = gradients or [1.0] * len(losses)
     return [
-        guard.refuses(torch.tensor(loss), [torch.tensor([one])]).item()
+        guard.rejects(torch.tensor(loss), [torch.tensor([one])]).item()
         for loss, one in zip(losses, gradients, strict=True)
     ]
 
@@ -151,9 +151,9 @@ def test_its_state():
 def test_a_gpu_is_asked_only_every_so_often():
     guard = Guard(torch.device("meta"), 10.0, 5)  # of which no value can be had
     for number in (1, 4, 6, 9):
-        guard.stop(number, [])
+        guard.stop_if_stuck(number, [])
     with pytest.raises((RuntimeError, NotImplementedError), match="meta"):
-        guard.stop(5, [])
+        guard.stop_if_stuck(5, [])
 
 
 # -- the guard in a model
@@ -226,7 +226,7 @@ def test_with_fused_adam_nobody_waits_for_the_device(amp, options, monkeypatch):
 
     for name in ("item", "tolist", "numpy", "cpu", "__bool__", "__int__", "__float__", "__index__", "__array__"):
         monkeypatch.setattr(torch.Tensor, name, refuse)
-    monkeypatch.setattr(Guard, "stop", lambda *_: None)  # every so often it does ask
+    monkeypatch.setattr(Guard, "stop_if_stuck", lambda *_: None)  # every so often it does ask
     step(model, 3)
     monkeypatch.undo()
     assert not same(weights(model), before)
