@@ -15,7 +15,7 @@ def official_chop(upscale: Upscale, lq: torch.Tensor, shave: int = 10, min_size:
 
     The image is cut at its middle into four parts, whatever its size. Each part is upscaled with `shave` more pixels
     beyond the cuts, which are removed from its result. A part that still has `min_size` pixels or more is cut again in
-    the same way. RCAN's channel attention pools over its whole input, so upscaling the image at once gives other values.
+    the same way. RCAN's channel attention pools over its whole input, so the whole image at once gives other values.
 
     The values are those of `forward_chop` of `RCAN_TestCode/code/model/__init__.py`, whose constants are the defaults.
     A side of at most 2 * shave pixels is not cut, since its halves would be the whole side: a side of 2 * shave - 1 or
@@ -57,7 +57,7 @@ def official_chop(upscale: Upscale, lq: torch.Tensor, shave: int = 10, min_size:
 
 
 def _halves(side: int, shave: int) -> list[tuple[slice, int, int]]:
-    """The two parts of a side: what to upscale, and the range to keep. `_halves(9, 2)` is [(0:6, 0, 4), (3:9, 4, 9)]."""
+    """The two parts of a side: what to upscale, what to keep. `_halves(9, 2)` is [(0:6, 0, 4), (3:9, 4, 9)]."""
     half = side // 2
     reach = max(half + shave, side - half)  # the second only matters without shave, for odd sides
     if reach >= side:

@@ -76,7 +76,7 @@ def _starts(side: int, size: int, overlap: int) -> list[int]:
 
 
 def _blend(pieces: Iterable[torch.Tensor], starts: Sequence[int], side: int, scale: int, dim: int) -> torch.Tensor:
-    """Join pieces, which begin at `starts` LR pixels, along `dim`; each fades in over its overlap with the one before."""
+    """Join pieces, which begin at `starts` LR pixels, along `dim`; each fades in where it overlaps the one before."""
     out: torch.Tensor | None = None
     end = 0
     for piece, start in zip(pieces, starts, strict=True):

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import copy
 import logging
+import math
+import random
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import basicsr.utils.logger
+import numpy as np
 import pytest
 import torch
 from basicsr.models.sr_model import SRModel
@@ -26,6 +29,15 @@ RCAN = {
     "type": "RCANArch", "num_in_ch": 3, "num_out_ch": 3, "num_feat": 8, "num_group": 1, "num_block": 1,
     "squeeze_factor": 4, "upscale": 2, "img_range": 255, "rgb_mean": [0.4488, 0.4371, 0.4040],
 }  # fmt: skip
+COMMON = {"num_in_ch": 3, "num_out_ch": 3, "num_feat": 8, "num_block": 1, "upscale": 2}
+NETWORKS = {
+    "RCANArch": RCAN,
+    "RCAN": {**RCAN, "type": "RCAN"},
+    "EDSR": {"type": "EDSR", **COMMON},
+    "MSRResNet": {"type": "MSRResNet", **COMMON},
+}
+ARGUMENTS = {key: value for key, value in RCAN.items() if key != "type"}
+ADAM = {"type": "Adam", "lr": 1e-3, "betas": [0.9, 0.99]}
 PSNR = {"type": "calculate_psnr", "crop_border": 2, "test_y_channel": True}
 
 
@@ -117,17 +129,6 @@ def weights(model: Any) -> dict[str, torch.Tensor]:
     }
 
 
-def same(one: Any, other: Any) -> bool:
-    """Bit for bit, through dicts, lists and tuples."""
-    if isinstance(one, torch.Tensor):
-        return torch.equal(one, other) and one.dtype == other.dtype
-    if isinstance(one, Mapping):
-        return one.keys() == other.keys() and all(same(value, other[key]) for key, value in one.items())
-    if isinstance(one, (list, tuple)):
-        return len(one) == len(other) and all(map(same, one, other))
-    return bool(one == other)
-
-
 class Dropping(nn.Module):
     """A network that draws random numbers in training."""
 
@@ -161,3 +162,37 @@ class Images(Dataset[dict[str, Any]]):
     def loader(self) -> DataLoader[dict[str, Any]]:
         """As BasicSR builds it."""
         return DataLoader(self, batch_size=1)
+
+
+def distance(one, other) -> float:
+    """The largest difference between two sets of weights, of the largest weight."""
+    assert one.keys() == other.keys()
+    largest = max(value.abs().max() for value in other.values())
+    return float(max((one[name] - value).abs().max() for name, value in other.items()) / largest)
+
+
+def gradients(model) -> dict[str, torch.Tensor]:
+    return {name: one.grad.clone() for name, one in model.net_g.named_parameters()}
+
+
+def resumed(opt, state, path="models/net_g_5.pth", folder=None, cls=AcceleratedSRModel):
+    """A new process that goes on: other random numbers so far, the state read as our launcher reads it."""
+    opt = {**opt, "path": {**opt["path"], "pretrain_network_g": str(folder / path), "param_key_g": "params"}}
+    random.seed(99)
+    np.random.seed(99)  # noqa: NPY002
+    model = build(opt, cls, seed=99)
+    model.resume_training(state)
+    return model
+
+
+def spoilt(model, how: str) -> dict:
+    """A batch that must not be learnt from; a hook makes the gradient inf while the loss is finite."""
+    data = batch(99)
+    if how == "NaN in the batch":
+        data["lq"][0, 0, 0, 0] = math.nan
+    elif how == "a loss far above the mean":
+        data["gt"] *= 1000
+    else:
+        parameter = next(model.net_g.parameters())
+        handle = parameter.register_hook(lambda gradient: (handle.remove(), gradient * math.inf)[1])
+    return data
