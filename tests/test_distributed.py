@@ -153,6 +153,8 @@ def test_running_means_are_validated_as_they_are_saved(ema_decay, forks, tmp_pat
     said = [run.ends() for run in pair(forks, folder, hook=hook)]
 
     first, second = (torch.load(folder / f"rank{rank}_2.pt") for rank in range(2))
+    started = torch.load(folder / "rank0_1.pt")
+    assert not same(started, first), "the second iteration changed the weights"
     differ = {name for name, value in first.items() if not torch.equal(value, second[name])}
     assert differ == {name for name in first if name.endswith(("running_mean", "running_var"))}
     saved = checkpoints.load(models(folder) / "net_g_2.pth")

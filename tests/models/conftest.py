@@ -1,4 +1,4 @@
-"""Tiny training runs of `AcceleratedSRModel`, in this process and without files to read."""
+"""Tiny training runs of `AcceleratedSRModel` in this process, on random images in memory."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ PSNR = {"type": "calculate_psnr", "crop_border": 2, "test_y_channel": True}
 def options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Options]:
     """What BasicSR's `parse_options` returns for a tiny run: `options(train={"amp": "bf16"}, scale=None)`.
 
-    A section's keys are added to what it has; None takes one out.
+    Keys are added to those of a section; None removes a key.
     """
-    # Else BasicSR sets the logger up for the whole process, and other tests no longer see what it says.
+    # Else BasicSR configures the logger of the whole process, and other tests do not see its messages.
     monkeypatch.setitem(basicsr.utils.logger.initialized_logger, "basicsr", True)
     monkeypatch.setattr(logging.getLogger("basicsr"), "propagate", True)
     threads = torch.get_num_threads()
@@ -84,19 +84,19 @@ def options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Options
 
 @pytest.fixture
 def log(options: Options, caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
-    """What is said to BasicSR's log."""
+    """The messages in BasicSR's log."""
     caplog.set_level(logging.INFO, "basicsr")
     return caplog
 
 
 def build(opt: Mapping[str, Any], cls: type[SRModel] = AcceleratedSRModel, seed: int = 0) -> Any:
-    """A model from options, which stay as they are."""
+    """Build a model from options, which are not changed."""
     torch.manual_seed(seed)
     return cls(copy.deepcopy(dict(opt)))
 
 
 def batch(number: int = 0, size: int = 4, scale: int = 2, side: int = 8) -> dict[str, Any]:
-    """Random images, the same ones for the same number."""
+    """A batch of random images that depends on the number only."""
     generator = torch.Generator().manual_seed(number)
     return {
         "lq": torch.rand(size, 3, side, side, generator=generator),
@@ -106,21 +106,21 @@ def batch(number: int = 0, size: int = 4, scale: int = 2, side: int = 8) -> dict
 
 
 def step(model: Any, number: int, data: dict[str, Any] | None = None) -> None:
-    """One iteration, as BasicSR's loop makes it."""
+    """Run one iteration as BasicSR's loop does."""
     model.update_learning_rate(number, warmup_iter=model.opt["train"].get("warmup_iter", -1))
     model.feed_data(batch(number) if data is None else data)
     model.optimize_parameters(number)
 
 
 def train(model: Any, last: int, first: int = 1) -> Any:
-    """Iterations `first` to `last`; gives the model."""
+    """Run iterations `first` to `last`; returns the model."""
     for number in range(first, last + 1):
         step(model, number)
     return model
 
 
 def weights(model: Any) -> dict[str, torch.Tensor]:
-    """A copy of all that a checkpoint would hold, `net.` and `ema.` before each name."""
+    """A copy of all weights of a checkpoint; names begin with `net.` or `ema.`."""
     nets = {"net": model.net_g} | ({"ema": model.net_g_ema} if hasattr(model, "net_g_ema") else {})
     return {
         f"{label}.{name}": value.clone()
@@ -141,7 +141,7 @@ class Dropping(nn.Module):
 
 
 class Images(Dataset[dict[str, Any]]):
-    """A set for validation: noise that is smooth enough to have structure, of a few sizes."""
+    """A validation set of random images of a few sizes; LR is the 2x2 mean of HR."""
 
     def __init__(self, name: str = "Set", scale: int = 2, sizes: Any = ((12, 9), (8, 14), (11, 11)), gt: bool = True):
         self.opt = {"name": name, "scale": scale, "phase": "val"}
