@@ -6,6 +6,7 @@ import copy
 import os
 import subprocess
 import sys
+import types
 from collections.abc import Callable, Mapping
 from importlib import metadata
 from pathlib import Path
@@ -47,6 +48,16 @@ def run(tmp_path: Path) -> Run:
         return done
 
     return call
+
+
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The pauses between attempts to write a file, in seconds, recorded instead of made."""
+    from rcan_plugin.training import checkpoints
+
+    recorded: list[float] = []
+    monkeypatch.setattr(checkpoints, "time", types.SimpleNamespace(sleep=recorded.append))
+    return recorded
 
 
 @pytest.fixture
