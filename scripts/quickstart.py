@@ -2,7 +2,7 @@
 
 import sys
 
-from rcan_plugin.quickstart import main
+from rcan_plugin.cli.quickstart import main
 
 if __name__ == "__main__":
     try:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rcan_plugin import quickstart
+from rcan_plugin.cli import quickstart
 from rcan_plugin.degradations.record import Record
 from rcan_plugin.preparation.survey import survey
 from rcan_plugin.preparation.verify import verify
