@@ -1,4 +1,4 @@
-"""The parts of the main job that decide what is kept, what is run, and what is shown; the whole job runs in CI."""
+"""What the quickstart keeps, runs and shows. CI runs all of it (`make quickstart`)."""
 
 import shutil
 from types import SimpleNamespace
@@ -34,24 +34,38 @@ def test_the_data_is_exact_and_built_once(root, capsys):
     assert len(times) == 4
     capsys.readouterr()
     quickstart.build_data()
-    assert capsys.readouterr().out.count("is there already: kept") == 4
+    assert capsys.readouterr().out.count("already: kept") == 4
     assert times == {path: path.stat().st_mtime_ns for path in root.rglob("*.mdb")}
 
     (root / "datasets/quickstart/held_out/HR.lmdb/checksums.json").unlink()
-    with pytest.raises(SystemExit, match=r"HR\.lmdb is there and was made of other images"):
+    with pytest.raises(SystemExit, match=r"HR\.lmdb .* made of other images"):
         quickstart.build_data()
 
 
 def commands(monkeypatch) -> list[str]:
-    run: list[str] = []
+    """The commands that `quickstart.train` would run."""
+    recorded: list[str] = []
 
-    def note(command, **_):
-        run.append(" ".join(command))
+    def record(command, **_):
+        recorded.append(" ".join(command))
         return SimpleNamespace(returncode=0)
 
-    monkeypatch.setattr(quickstart.subprocess, "run", note)
+    monkeypatch.setattr(quickstart.subprocess, "run", record)
     quickstart.train()
-    return run
+    return recorded
+
+
+def test_help_and_other_folders_write_nothing(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for argv, code in ((["--help"], 0), (["--fast"], 2)):
+        with pytest.raises(SystemExit) as caught:
+            quickstart.main(argv)
+        assert caught.value.code == code
+    output = capsys.readouterr()
+    assert "usage: " in output.out and "unrecognized arguments: --fast" in output.err
+    with pytest.raises(SystemExit, match="run `make quickstart` in the project's root"):
+        quickstart.main([])
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_training_is_the_literal_command_then_resumed_then_kept(root, monkeypatch, capsys):
@@ -64,7 +78,7 @@ def test_training_is_the_literal_command_then_resumed_then_kept(root, monkeypatc
     options = (root / "options/quickstart_RCAN_x2.yml").read_text()
     (folder / "quickstart_RCAN_x2.yml").write_text(header + options)
     assert commands(monkeypatch) == [literal]
-    assert "BasicSR moves it aside" in capsys.readouterr().out
+    assert "BasicSR renames it" in capsys.readouterr().out
 
     (folder / "training_states/400.state").touch()
     assert commands(monkeypatch) == [
@@ -81,7 +95,7 @@ def test_training_is_the_literal_command_then_resumed_then_kept(root, monkeypatc
 def test_the_strip_shows_the_window_that_gained_most(tmp_path):
     original = np.full((120, 160, 3), 100, np.uint8)
     bicubic, better = original.copy(), original.copy()
-    bicubic[70:90, 100:120] = 200  # what the second panel mends: within the window around (80, 110)
+    bicubic[70:90, 100:120] = 200  # an error that RCAN has not: in the window around (80, 110)
     bicubic[10:20, 10:20] = 110
     panels = [quickstart.Panel("bicubic", bicubic, original), quickstart.Panel("RCAN", better, original)]
     quickstart.draw_strip(panels, original, tmp_path / "strip.png", window=32, zoom=4)
@@ -89,5 +103,5 @@ def test_the_strip_shows_the_window_that_gained_most(tmp_path):
     side, gap = 128, 12
     assert strip.shape == (28 + 96 + gap + side + gap, 3 * (side + gap) + gap, 3)
     crops = [strip[-side - gap : -gap, gap + i * (side + gap) :][:, :side] for i in range(3)]
-    assert (crops[0] == 200).all(axis=2).sum() == (20 * 4) ** 2, "all of what was wrong is in the window"
+    assert (crops[0] == 200).all(axis=2).sum() == (20 * 4) ** 2, "the whole error is in the window"
     assert (crops[1] == 100).all() and (crops[2] == 100).all()
