@@ -19,18 +19,13 @@ for path in sorted(OPTIONS.rglob("*.yml")):
 
 ORDINALS = {2: "second", 3: "third", 4: "fourth"}
 
-LR_SIZES = {
-    **dict.fromkeys(("train_RCAN", "train_RCAN_fast", "train_RCAN_BD", "train_RCAN_DN", "others/train_EDSR"), 48),
-    "others/train_MSRResNet": 32, "others/train_SRGAN": 32, "others/train_ESPCN": 17,
-}  # fmt: skip
-"""Patches in LR pixels, the same at each scale."""
 GT_SIZES = {
     "others/train_SRCNN": {2: 32, 3: 33, 4: 32},
     "others/train_FSRCNN": {2: 20, 3: 21, 4: 24},
     "others/train_DRCN": {2: 42, 3: 42, 4: 40},
     "others/train_LapSRN": {2: 128, 4: 128, 8: 128},
 }
-"""Patches in HR pixels of the other networks."""
+"""Patches in HR pixels, where they are not of the same size in LR pixels at each scale."""
 
 OTHER_SCALE = {
     **dict.fromkeys(("train_RCAN", "train_RCAN_fast"), "RCAN_BI_x2"),
@@ -58,12 +53,13 @@ def neutral(family: str, scale: int) -> str:
         text, count = re.subn(pattern, neutral, text, flags=re.MULTILINE)
         assert count >= least, f"{name}: {pattern}"
 
-    train = "train" in family
-    if train:
-        size = LR_SIZES[family] * scale if family in LR_SIZES else GT_SIZES[family][scale]
+    if family in GT_SIZES:
+        size = GT_SIZES[family][scale]
         assert size % scale == 0
-        replace(rf"gt_size: {size}(?=  # (?:{size // scale} LR pixels|.*the paper's \d+)$)", "gt_size: S")
-        replace(r"# \d+ LR pixels$", "# S LR pixels", least=0)
+        replace(rf"gt_size: {size}  # (?:{size // scale} LR pixels|(.*the paper's \d+))$", r"gt_size: S  # \1")
+    elif "train" in family:
+        (lr_size,) = re.findall(r"gt_size: \d+  # (\d+) LR pixels$", text, flags=re.MULTILINE)
+        replace(f"gt_size: {int(lr_size) * scale}  #", "gt_size: S  #")
     if family in OTHER_SCALE:
         source = OTHER_SCALE[family]
         assert ("# To start from" in text) == (not source.endswith(f"x{scale}")), name
