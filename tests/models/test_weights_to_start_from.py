@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from rcan_plugin.archs.rcan_arch import RCANArch
-from tests.archs.test_rcan_arch import official_layout
+from tests.archs.rcan import official_layout
 from tests.comparison import names_all, same
 from tests.models.conftest import ARGUMENTS, NETWORKS, build
 
