@@ -154,13 +154,16 @@ def _copies(report: Report, imported: Path) -> None:
 
 def _registered(report: Report) -> None:
     registries = importlib.import_module("basicsr.utils.registry")
-    for name, classes in importlib.import_module("rcan_plugin.registration").CLASSES.items():
-        registry = getattr(registries, name)
-        missing = [cls.__name__ for cls in classes if registry._obj_map.get(cls.__name__) is not cls]
-        if missing:
+    names = ("ARCH_REGISTRY", "DATASET_REGISTRY", "LOSS_REGISTRY", "MODEL_REGISTRY")
+    # Before the import of `registration`, which registers.
+    registered = {name: set(dict(getattr(registries, name))) for name in names}
+    classes = importlib.import_module("rcan_plugin.registration").CLASSES
+    for name in names:
+        ours = [cls.__name__ for cls in classes[name]]
+        if missing := [cls for cls in ours if cls not in registered[name]]:
             report.complain(name, f"{', '.join(missing)} missing", "see autoload above, or call rcan_plugin.register()")
         else:
-            report.say(name, ", ".join(cls.__name__ for cls in classes))
+            report.say(name, ", ".join(ours))
 
 
 def _version(package: str) -> str | None:
