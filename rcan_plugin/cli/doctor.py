@@ -156,7 +156,7 @@ def _registered(report: Report) -> None:
     registries = importlib.import_module("basicsr.utils.registry")
     names = ("ARCH_REGISTRY", "DATASET_REGISTRY", "LOSS_REGISTRY", "MODEL_REGISTRY")
     # Before the import of `registration`, which registers.
-    registered = {name: set(dict(getattr(registries, name))) for name in names}
+    registered = {name: set(getattr(registries, name).keys()) for name in names}
     classes = importlib.import_module("rcan_plugin.registration").CLASSES
     for name in names:
         ours = [cls.__name__ for cls in classes[name]]
