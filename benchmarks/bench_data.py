@@ -39,7 +39,7 @@ from rcan_plugin import autoload  # noqa: E402
 from rcan_plugin.degradations import Degradation, noise_rng  # noqa: E402
 from rcan_plugin.degradations.record import Recipe  # noqa: E402
 from rcan_plugin.images.sources import find_images  # noqa: E402
-from rcan_plugin.preparation.plan import SubImages  # noqa: E402
+from rcan_plugin.preparation.items import SubImages  # noqa: E402
 from rcan_plugin.preparation.prepare import Job, prepare  # noqa: E402
 
 autoload.supply_functional_tensor()  # where the plugin is not installed, BasicSR does not import without
@@ -131,7 +131,7 @@ def _seconds(command: list[str], folder: Path) -> float:
 
 def make_data(folder: Path, images: int) -> None:
     """The mosaics, their sub-images as files, and the LMDBs."""
-    pieces, sub_images = photographs(), SubImages.of(SUB, STEP, [SCALE])
+    pieces, sub_images = photographs(), SubImages.for_scales(SUB, STEP, [SCALE])
     for path in (folder / "HR", folder / "many", folder / "sub/HR"):
         path.mkdir(parents=True)
     for number in range(images):
