@@ -15,8 +15,8 @@ from torch.utils.data import Dataset
 
 from rcan_plugin.data.stream import SampleIndex, random_numbers_at, random_numbers_of
 from rcan_plugin.data.transport import Levels, to_floats
-from rcan_plugin.degradations import identify, noise_rng
-from rcan_plugin.degradations.record import SHARE_OF_TIES, Recipe, Record
+from rcan_plugin.degradations import identify, matches_up_to_ties, noise_rng
+from rcan_plugin.degradations.record import Recipe, Record
 from rcan_plugin.images.buffers import buffer
 from rcan_plugin.images.pairs import Pair, find_pairs
 from rcan_plugin.images.store import ImageStore, Window
@@ -324,7 +324,7 @@ class DegradationPairedDataset(Dataset[dict[str, Any]]):
             found = identify(gt, lq)  # another noise is still of this kind; a tenth is beyond what the estimate errs
             said = degradation.noise or 0.0
             return found.kind == "DN" and abs((found.noise or 0.0) - said) < 0.1 * said
-        return bool((degradation.apply(gt, scale) != lq).mean() < SHARE_OF_TIES)
+        return matches_up_to_ties(degradation.apply(gt, scale), lq)
 
 
 def _scaled(window: Window, scale: int) -> Window:
