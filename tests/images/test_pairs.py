@@ -1,4 +1,4 @@
-"""Names of HR and LR images are matched, and their affixes guessed; the data set's tests cover the rest of `find_pairs`."""
+"""Names of HR and LR images: matched, and their affixes guessed. The data set tests the rest of `find_pairs`."""
 
 import pytest
 
