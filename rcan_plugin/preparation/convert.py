@@ -12,8 +12,8 @@ from typing import TypeVar
 import numpy as np
 from tqdm import tqdm
 
-from rcan_plugin.degradations import Identification, identify, noise_rng
-from rcan_plugin.degradations.record import SHARE_OF_TIES, Recipe
+from rcan_plugin.degradations import Identification, identify, matches_up_to_ties, noise_rng
+from rcan_plugin.degradations.record import Recipe
 from rcan_plugin.images.decode import ImageError
 from rcan_plugin.images.sources import Source
 from rcan_plugin.preparation.encode import EncodedImage, encode
@@ -75,10 +75,7 @@ def convert(item: Item, targets: Sequence[Target], codec: str, sub_images: SubIm
 
 def identify_if_different(recipe: Recipe, hr: np.ndarray, lr: np.ndarray, scale: int) -> Identification | None:
     """Identify a given LR image if it differs from what `recipe` makes; None if it does not."""
-    expected = recipe.degradation.apply(hr, scale)
-    # One of the two may be gray.
-    same = (np.atleast_3d(expected) != np.atleast_3d(lr)).mean() < SHARE_OF_TIES
-    return None if same else identify(hr, lr)
+    return None if matches_up_to_ties(recipe.degradation.apply(hr, scale), lr) else identify(hr, lr)
 
 
 def _cut(item: Item, image: np.ndarray, scale: int, sub_images: SubImages | None) -> Iterator[tuple[str, np.ndarray]]:

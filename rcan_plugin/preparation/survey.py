@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from tqdm import tqdm
 
 from rcan_plugin.degradations import Identification, identify
-from rcan_plugin.degradations.record import SHARE_OF_TIES
 from rcan_plugin.images.pairs import find_pairs
 from rcan_plugin.images.store import ImageStore
 
@@ -65,7 +64,7 @@ class Group:
 
 
 def _is_inexact(pair: Identification) -> bool:
-    return pair.kind != "DN" and pair.differing > SHARE_OF_TIES * pair.total
+    return pair.kind != "DN" and not pair.matches_up_to_ties
 
 
 def survey(

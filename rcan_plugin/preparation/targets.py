@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from rcan_plugin.degradations import BORDERS, Degradation, identify
-from rcan_plugin.degradations.record import SHARE_OF_TIES, Recipe
+from rcan_plugin.degradations.record import Recipe
 from rcan_plugin.images.decode import ImageError
 from rcan_plugin.preparation.encode import encode
 from rcan_plugin.preparation.items import Item, SubImages
@@ -55,8 +55,7 @@ def identify_given(items: Sequence[Item], scales: Iterable[int]) -> list[Target]
             except ImageError:
                 continue  # reported when all images are read
             identifications.append(result)
-            exact = result.differing < SHARE_OF_TIES * result.total
-            if result.kind in ("BI", "BD") and result.shift == (0, 0) and exact:
+            if result.kind in ("BI", "BD") and result.shift == (0, 0) and result.matches_up_to_ties:
                 borders = BORDERS if result.border == "either" else [result.border or "replicate"]
                 matching.update(Recipe(Degradation(result.kind, border)) for border in borders)
         recipe, count = next(iter(matching.most_common(1)), (None, 0))
