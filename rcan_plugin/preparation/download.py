@@ -145,6 +145,9 @@ def _range_of(response: requests.Response) -> tuple[int | None, int | None]:
 
 
 def _write(file: _File, response: requests.Response, start: int, total: int | None) -> None:
+    coding = response.headers.get("Content-Encoding", "identity")
+    if coding != "identity":
+        raise ValueError(f"{file.url} has Content-Encoding {coding!r}; expected none: name another base address.")
     chunks = response.iter_content(CHUNK)
     first = next(chunks, b"")
     # Before the part, which may be good, is overwritten.

@@ -196,7 +196,7 @@ def _map_size(raw: int) -> int:
 def _fill(
     writer: Writer, items: Sequence[Item], targets: Sequence[Target], job: Job, sub_images: SubImages | None
 ) -> list[UnusableImage]:
-    """Write the remaining items. After an unusable image only check the rest, unless those are skipped."""
+    """Write the items that are not written yet. After an unusable image only check the rest, unless `skip_bad`."""
     unusable: list[UnusableImage] = []
     remaining = [item for item in items if item.key not in writer.done]
     done = len(items) - len(remaining)
