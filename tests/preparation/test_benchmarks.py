@@ -15,7 +15,9 @@ from PIL import Image
 
 from rcan_plugin.images.sources import Source
 from rcan_plugin.preparation import benchmarks
-from rcan_plugin.preparation.benchmarks import COUNTS, prepare_benchmarks, recognise, unite
+from rcan_plugin.preparation.benchmarks import prepare_benchmarks
+from rcan_plugin.preparation.crops import unite
+from rcan_plugin.preparation.layouts import COUNTS, recognise
 from tests.conftest import ROOT
 from tests.data.tiny import picture, write
 from tests.reference import REFERENCE, needs_reference
@@ -183,7 +185,7 @@ def test_selfexsr_x2_of_urban100_is_no_hr(tmp_path, monkeypatch):
     make(folder, "image_SRF_2/{}_SRF_2_HR.png", {name: image[::2, ::2] for name, image in IMAGES.items()})
     lines, refused = lines_of([folder], tmp_path / "out")
     assert refused == [] and lines[0].startswith("Urban100: 5 images, x4 HR (SelfExSR layout), exact at x4 and x8 only")
-    assert lines[1].startswith("  passed over: 5 images, half the size of the others'")
+    assert lines[1].startswith("  not used: 5 images, half the size of the others'")
     assert_equal(pixels(tmp_path / "out/Urban100/HR"), {f"{name}.png": crop(IMAGES[name], 4) for name in NAMES})
     shutil.rmtree(folder / "image_SRF_4")
     lines, refused = lines_of([folder], tmp_path / "out2")
@@ -206,15 +208,15 @@ def test_the_better_kind_is_taken(tmp_path):
     make_crops(root / "b", "Set5/image_SRF_{1}/{0}_SRF_{1}_HR.png", (2, 3))
     lines, _ = lines_of([root], tmp_path / "2")
     assert lines[0].startswith("Set5: 5 images, united from x2 and x3 HR (SelfExSR layout), from ")
-    assert lines[1] == f"  passed over: 5 images, {mod12}, in {root / 'a/Set5/GTmod12'}"
+    assert lines[1] == f"  not used: 5 images, {mod12}, in {root / 'a/Set5/GTmod12'}"
     make(tmp_path / "c", "Set5/{}.bmp")
     make(tmp_path / "d", "Set5/HR/{}.png")
     lines, _ = lines_of([root, tmp_path / "d", tmp_path / "c"], tmp_path / "3")
     assert lines == [
         f"Set5: 5 images, originals (PNG), from {tmp_path / 'd/Set5/HR'}",
-        f"  passed over: 5 images, {mod12}, in {root / 'a/Set5/GTmod12'}",
-        f"  passed over: 5 images, HR cropped to multiples of the scale, in {root / 'b/Set5'}",
-        f"  passed over: 5 images, originals, in {tmp_path / 'c/Set5'}",
+        f"  not used: 5 images, {mod12}, in {root / 'a/Set5/GTmod12'}",
+        f"  not used: 5 images, HR cropped to multiples of the scale, in {root / 'b/Set5'}",
+        f"  not used: 5 images, originals, in {tmp_path / 'c/Set5'}",
         OTHERS,
     ]
     assert all_below(tmp_path / "3") == {f"Set5/HR/{name}.png" for name in NAMES}
@@ -263,7 +265,7 @@ def test_what_is_not_known_as_hr_is_not_taken(tmp_path, name):
     make(tmp_path / "in", name, {"": IMAGES["baby"]})
     with pytest.raises(ValueError, match="none of its 1 images is known as HR of Set5, ") as error:
         prepare_benchmarks([tmp_path / "in"], tmp_path / "out")
-    assert f"There are {name}. Known layouts: Set5/HR/*" in str(error.value)
+    assert f"It holds {name}. Known layouts: Set5/HR/*" in str(error.value)
     assert not (tmp_path / "out").exists()
 
 
@@ -287,7 +289,7 @@ def test_another_count_is_refused_and_the_others_go_through(tmp_path):
     assert refused == ["Set5"] and all_below(tmp_path / "out") == {f"Set14/HR/{name}.png" for name in more}
     assert lines == [
         f"Set5: refused: found 4 images, originals, in {tmp_path / 'in/Set5/HR'} (such as Set5/HR/baby.png). "
-        "Expected 5 HR images: complete them, or give another source.",
+        "Expected 5 HR images: add the missing ones, or give another source.",
         f"Set14: 14 images, originals (PNG), from {tmp_path / 'in/Set14'}",
         "Not found: B100, Urban100, Manga109.",
     ]
@@ -295,14 +297,18 @@ def test_another_count_is_refused_and_the_others_go_through(tmp_path):
     make(tmp_path / "in", "Set5/GTmod12/{}.png")
     lines, refused = lines_of([tmp_path / "in/Set5"], tmp_path / "out")
     assert refused == [] and lines[0].startswith("Set5: 5 images, cropped to multiples of 12")
-    assert lines[1] == f"  passed over: 4 images, originals, in {tmp_path / 'in/Set5/HR'}"
+    assert lines[1] == f"  not used: 4 images, originals, in {tmp_path / 'in/Set5/HR'}"
 
 
 def test_a_crop_that_lacks_at_one_scale_is_named(tmp_path):
     make_crops(tmp_path, "Set5/image_SRF_{1}/{0}_SRF_{1}_HR.png", (2, 3, 4))
     (tmp_path / "Set5/image_SRF_3/head_SRF_3_HR.png").unlink()
     lines, refused = lines_of([tmp_path], tmp_path / "out")
-    assert refused == ["Set5"] and "head in" in lines[0] and "is there at x2 and x4 but not at x3: comp" in lines[0]
+    assert (
+        refused == ["Set5"]
+        and "head in" in lines[0]
+        and "exists at x2 and x4 but not at x3: add the missing" in lines[0]
+    )
 
 
 def test_images_of_no_use_are_all_listed(tmp_path):
@@ -353,10 +359,10 @@ def test_a_set_that_is_there_is_kept_or_nothing_is_done(tmp_path):
     make(root / "Set5", "LR_bicubic/X2/{}x2.png")
     before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in root.rglob("*") if path.is_file()}
     lines, refused = lines_of([tmp_path / "Set5"], root)
-    assert refused == [] and lines[0].endswith(f"from {tmp_path / 'Set5'}: is there already, kept")
+    assert refused == [] and lines[0].endswith(f"from {tmp_path / 'Set5'}: exists already, kept")
     # Laid out in place, it is its own source.
     lines, refused = lines_of([root], root)
-    assert refused == [] and lines[0].endswith(f"from {root / 'Set5/HR'}: is there already, kept")
+    assert refused == [] and lines[0].endswith(f"from {root / 'Set5/HR'}: exists already, kept")
     same[3, 4, 1] ^= 1
     assert cv2.imwrite(str(tmp_path / "changed.png"), same)
     for name, content in {
@@ -372,7 +378,7 @@ def test_a_set_that_is_there_is_kept_or_nothing_is_done(tmp_path):
         there = {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
         lines, refused = lines_of([tmp_path / "Set5"], root)
         assert refused == ["Set5"]
-        assert f"{root / 'Set5'} is there, and the images in its HR are others (1 differ, such as {name}): " in lines[0]
+        assert f"{root / 'Set5'} exists, and the images in its HR differ (1 of them, such as {name}): " in lines[0]
         assert there == {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
         file.unlink(missing_ok=True)
         old = before.get(file)
@@ -385,7 +391,7 @@ def test_a_folder_without_hr_is_not_touched(tmp_path):
     make(tmp_path / "out", "Set5/GTmod12/{}.png")
     make(tmp_path / "in", "Set5/{}.png")
     lines, refused = lines_of([tmp_path / "in"], tmp_path / "out")
-    assert refused == ["Set5"] and "(5 differ, such as baby.png): move it away, or choose another root." in lines[0]
+    assert refused == ["Set5"] and "(5 of them, such as baby.png): move it away, or choose another root." in lines[0]
     assert all_below(tmp_path / "out") == {f"Set5/GTmod12/{name}.png" for name in NAMES}
 
 
@@ -481,7 +487,7 @@ def test_a_tar_archive_that_would_write_outside_is_refused(tmp_path, evil):
         member.size = len(content)
         file.addfile(member, io.BytesIO(content))
     before = all_below(tmp_path)
-    with pytest.raises(ValueError, match=r"evil\.tar is not to be trusted, and nothing of it is used: .*outside"):
+    with pytest.raises(ValueError, match=r"evil\.tar is unsafe, and nothing of it is used: .*outside"):
         prepare_benchmarks([archive], tmp_path / "a/b/out")
     assert all_below(tmp_path) == before and list((tmp_path / "a/b/out").iterdir()) == []
 

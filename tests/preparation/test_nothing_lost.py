@@ -21,10 +21,12 @@ import lmdb
 import numpy as np
 import pytest
 
+from rcan_plugin.cli import _lmdb
 from rcan_plugin.degradations import degrade
 from rcan_plugin.images.sources import find_images
-from rcan_plugin.preparation import command, writer
+from rcan_plugin.preparation import convert, writer
 from rcan_plugin.preparation import prepare as preparation
+from rcan_plugin.preparation.encode import EncodedImage
 from rcan_plugin.preparation.prepare import Job, prepare
 from tests.conftest import ROOT
 from tests.data.tiny import picture, write
@@ -271,7 +273,7 @@ def test_a_run_that_is_taken_up_reads_what_is_missing_and_no_more(images):
     done = done_in(out)
     assert len(done) == 4
     again = images.run(out)
-    assert f"{half_made(out)}: taking up 4 images of 7 from a run that was stopped" in again["said"]
+    assert f"{half_made(out)}: resuming a stopped run: 4 images of 7 are written" in again["said"]
     less = {name: count - again["opened"][name] for name, count in images.usual["opened"].items()}
     assert less == {name: int(name.replace(".", "_")[:-4] in done) for name in less}
 
@@ -334,7 +336,7 @@ def test_of_two_runs_at_once_the_second_is_refused_and_the_first_ends_well(image
     first = images.run(out, **{**HALF, "how": "stopped"})
     before = sorted(path for path in out.parent.rglob("*"))
     second = run(CREATE, images.folder / "HR", "--out", out, "--skip-bad", code=2)
-    assert f"another run is at work on {out} ({half_made(out) / 'lock'} is held): wait for it.\n" in second.stderr
+    assert f"another run is writing to {out} ({half_made(out) / 'lock'} is locked): wait for it.\n" in second.stderr
     assert "Traceback" not in second.stderr
     assert sorted(path for path in out.parent.rglob("*")) == before
     assert images.talk({"continue": first["pid"]})["error"] is None
@@ -411,7 +413,7 @@ def assert_same(found: Path, expected: Path) -> None:
 def test_too_little_space_is_said_before_anything_is_written(disk, pictures, tmp_path, run):
     out = disk.folder / "set"
     said = run(CREATE, pictures, "--out", out, code=2).stderr
-    expected = rf"{half_made(out)} needs 0.00297 GB more and has 0.00\d+ GB free: make room or choose another"
+    expected = rf"{half_made(out)} needs 0.00297 GB more and has 0.00\d+ GB free: free some space or choose another"
     assert re.search(expected, said) and "Traceback" not in said
     assert not list(disk.folder.rglob("*.lmdb"))
     disk.grow()
@@ -433,7 +435,7 @@ def test_a_disk_that_fills_up_stops_the_run_and_with_room_made_it_goes_on(disk, 
         assert_stopped(out, said, "mdb_txn_commit")
     disk.grow()
     said = run("-c", WITH.format(SMALL_COMMITS), CREATE, pictures, "--out", out).stdout
-    assert "taking up 2 images of 4 from a run that was stopped" in said
+    assert "resuming a stopped run: 2 images of 4 are written" in said
     run(CREATE, pictures, "--out", tmp_path / "elsewhere")
     assert_same(out, tmp_path / "elsewhere")
 
@@ -453,7 +455,7 @@ def test_a_file_that_may_not_grow_further_stops_the_run(pictures, tmp_path, run)
     out = tmp_path / "out/set"
     assert_stopped(out, run("-c", WITH.format(limit), CREATE, pictures, "--out", out, code=2).stderr, "mdb_txn_commit")
     said = run(CREATE, pictures, "--out", out).stdout
-    assert "taking up 2 images of 4 from a run that was stopped" in said
+    assert "resuming a stopped run: 2 images of 4 are written" in said
     run(CREATE, pictures, "--out", tmp_path / "elsewhere")
     assert_same(out, tmp_path / "elsewhere")
 
@@ -479,7 +481,7 @@ def test_a_place_that_cannot_be_written_to_is_said(pictures, tmp_path, run, plac
         pytest.skip("root may write anywhere")
     said = run(CREATE, pictures, "--out", tmp_path / place, code=2).stderr
     assert "Traceback" not in said and str(tmp_path / place) in said
-    assert "choose another folder" in said or "name one" in said
+    assert "choose another folder" in said or "name a folder" in said
     assert (tmp_path / "file").read_text() == "mine"
     assert {path.name for path in tmp_path.iterdir()} == {"HR", "file", "sealed"}
 
@@ -514,14 +516,14 @@ def test_a_worker_that_dies_ends_the_run_and_the_next_goes_on(pictures, tmp_path
     monkeypatch.setattr(writer, "COMMIT_BYTES", 500_000)
     out = tmp_path / "out/set"
 
-    def encode(key: str, *more: Any) -> writer.Value:
+    def encode(key: str, *more: Any) -> EncodedImage:
         if key == "3":
             raise MemoryError
         return real(key, *more)
 
-    real = preparation.encode
+    real = convert.encode
     with monkeypatch.context() as patch:
-        patch.setattr(preparation, "encode", encode)
+        patch.setattr(convert, "encode", encode)
         with pytest.raises(MemoryError):
             prepare(Job(out), find_images(pictures))
     assert not list(out.glob("*.lmdb")) and done_in(out) == ["0", "1", "2"]
@@ -534,9 +536,9 @@ def test_memory_that_runs_out_is_said_in_words(capsys):
     def action() -> None:
         raise MemoryError
 
-    assert command.run(action) == 2
+    assert _lmdb.run(action) == 2
     assert capsys.readouterr().err == (
-        "There is not enough memory: close other programs, and run the same command again to go on.\n"
+        "There is not enough memory: close other programs. Run the same command again to resume.\n"
     )
 
 
@@ -557,9 +559,9 @@ def test_ctrl_c_ends_the_script_and_the_next_goes_on(pictures, tmp_path, run):
         assert process.stdout and "now\n" in iter(process.stdout.readline, "")
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=30)
-    assert process.returncode == 130 and said.endswith("\nStopped. Run the same command again to go on.\n")
+    assert process.returncode == 130 and said.endswith("\nStopped. Run the same command again to resume.\n")
     assert "Traceback" not in said and not list(out.glob("*.lmdb"))
-    assert "taking up 3 images of 4" in run(CREATE, pictures, "--out", out).stdout
+    assert "resuming a stopped run: 3 images of 4" in run(CREATE, pictures, "--out", out).stdout
     run(CREATE, pictures, "--out", tmp_path / "elsewhere")
     assert_same(out, tmp_path / "elsewhere")
 

@@ -14,10 +14,11 @@ from basicsr.utils.lmdb_util import make_lmdb_from_imgs
 
 from rcan_plugin.data.paired_dataset import DegradationPairedDataset
 from rcan_plugin.degradations import degrade, noise_rng
-from rcan_plugin.images import store
+from rcan_plugin.images.environments import close_environments
 from rcan_plugin.images.sources import find_images
 from rcan_plugin.images.store import ImageStore
-from rcan_plugin.preparation.prepare import BadImagesError, Job, prepare
+from rcan_plugin.preparation.items import UnusableImagesError
+from rcan_plugin.preparation.prepare import Job, prepare
 from rcan_plugin.preparation.verify import verify
 from tests.conftest import ROOT
 from tests.data.tiny import options, picture, write, write_lmdb
@@ -45,8 +46,8 @@ def files(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def bad_of(raised) -> list[tuple[str, str]]:
-    return [(one.place, one.reason) for one in raised.value.bad]
+def unusable_in(raised) -> list[tuple[str, str]]:
+    return [(image.place, image.reason) for image in raised.value.images]
 
 
 # What is in them
@@ -108,7 +109,7 @@ def test_raw_values_are_binary_pnm(tmp_path):
 
 
 def items_of(data_set, opt: dict) -> dict[str, dict]:
-    store._close_environments()  # lmdb would refuse BasicSR an environment that is open
+    close_environments()  # lmdb would refuse BasicSR an environment that is open
     made = data_set(opt)
     return {item["gt_path"]: item for item in (made[i] for i in range(len(made)))}
 
@@ -233,7 +234,7 @@ def test_lr_images_that_are_none_of_ours(tmp_path, capsys):
     lr = {name: cv2.resize(image, (image.shape[1] // 2, image.shape[0] // 2)) for name, image in COLOUR.items()}
     hr, given = write_all(tmp_path / "HR", COLOUR), {2: write_all(tmp_path / "LR", lr)}
     make(tmp_path / "out", hr, given, recipes=[BI], scales=[2, 3])
-    assert "LR images given at x2: none of ours exactly (x2 " in capsys.readouterr().out
+    assert "LR images given at x2: no known degradation (x2 " in capsys.readouterr().out
     assert files(tmp_path / "out") == ["HR.lmdb", "LRBI_x2.lmdb", "LRBI_x3.lmdb", "LR_x2.lmdb"]
     assert_equal(pixels(tmp_path / "out/LR_x2.lmdb"), lr)
     assert files(tmp_path / "out/LR_x2.lmdb") == ["checksums.json", "data.mdb", "meta_info.txt"]
@@ -255,7 +256,7 @@ def test_some_pairs_unlike_the_others(tmp_path, capsys):
     lr = {**small(COLOUR), "0002": degrade(COLOUR["0002"], 2, "BD")}
     make(tmp_path / "out", write_all(tmp_path / "HR", COLOUR), {2: write_all(tmp_path / "LR", lr)})
     said = capsys.readouterr().out
-    assert "LRBI_x2: 1 of 3 pairs are not as the others, so it gets no degradation.json:\n  0002: x2 BD" in said
+    assert "LRBI_x2: 1 of 3 pairs differ from the others, so that it gets no degradation.json:\n  0002: x2 BD" in said
     assert files(tmp_path / "out/LRBI_x2.lmdb") == ["checksums.json", "data.mdb", "meta_info.txt"]
     assert_equal(pixels(tmp_path / "out/LRBI_x2.lmdb"), lr)
 
@@ -264,7 +265,7 @@ def test_what_less_than_half_of_the_pairs_are_is_not_said_of_all(tmp_path, capsy
     images = {f"n{i}": scene(40, 50, seed=i) for i in range(5)}
     lr = small(images) | {name: cv2.resize(images[name], (25, 20)) for name in ("n0", "n2", "n3")}
     make(tmp_path / "out", write_all(tmp_path / "HR", images), {2: write_all(tmp_path / "LR", lr)})
-    assert "LR images given at x2: none of ours exactly (" in capsys.readouterr().out
+    assert "LR images given at x2: no known degradation (" in capsys.readouterr().out
     assert files(tmp_path / "out") == ["HR.lmdb", "LR_x2.lmdb"]
 
 
@@ -272,7 +273,7 @@ def test_gray_images_with_lr_images_in_colour(tmp_path, capsys):
     lr = {**small(COLOUR), "0002": cv2.cvtColor(degrade(GRAY["0002"], 2, "BI"), cv2.COLOR_GRAY2BGR)}
     hr = write_all(tmp_path / "HR", {**COLOUR, "0002": GRAY["0002"]})
     make(tmp_path / "out", hr, {2: write_all(tmp_path / "LR", lr)})
-    assert "not as the others" not in capsys.readouterr().out
+    assert "differ from the others" not in capsys.readouterr().out
     assert record(tmp_path / "out/LRBI_x2.lmdb")["images"] == 3
     assert_equal(pixels(tmp_path / "out/LRBI_x2.lmdb"), lr)
 
@@ -348,11 +349,11 @@ def spoil(folder: Path) -> dict[str, str]:
     return {
         "HR/n05.jpg": "is damaged or cut short (image file is truncated",
         "HR/n06.bmp": "is damaged or cut short (image file is truncated",
-        "HR/n07.webp": "cannot be read as an image: it is damaged, cut short or none",
+        "HR/n07.webp": "is damaged or cut short (",
         "HR/n08.tif": "is damaged or cut short (",
         "HR/n09.png": "is damaged or cut short (",
         "HR/n10.png": "is empty (0 bytes): fetch or make it again",
-        "HR/n11.png": "(16 bytes) cannot be read as an image: it is damaged, cut short or none",
+        "HR/n11.png": "(16 bytes) cannot be read as an image: it is damaged or cut short, or no image",
         "HR/n12.png": "has CMYK colours: convert it to RGB",
         "HR/n13.png": "has a palette: convert it to RGB",
         "HR/n14.png": "has alpha: flatten it, or remove the alpha channel",
@@ -384,9 +385,9 @@ def assert_listed(bad: list[tuple[str, str]], folder: Path, expected: dict[str, 
 @pytest.mark.filterwarnings("ignore")  # Pillow's, of a TIFF directory
 def test_all_bad_images_are_listed_in_one_run_and_nothing_is_written(spoilt, tmp_path):
     folder, expected = spoilt
-    with pytest.raises(BadImagesError, match=f"^{len(expected)} images cannot be used$") as raised:
+    with pytest.raises(UnusableImagesError, match=f"^{len(expected)} images cannot be used$") as raised:
         make(tmp_path / "new/out", folder / "HR", {2: folder / "LR"}, recipes=[BD], scales=[3])
-    assert_listed(bad_of(raised), folder, expected)
+    assert_listed(unusable_in(raised), folder, expected)
     assert not (tmp_path / "new").exists() or files(tmp_path / "new") == []
 
 
@@ -410,7 +411,7 @@ def test_bad_images_can_be_left_out(spoilt, tmp_path, capsys):
     assert verify(tmp_path / "out/HR.lmdb") == [] and files(tmp_path) == ["out"]
     before = values(tmp_path / "out/HR.lmdb")
     make(tmp_path / "out", folder / "HR", {2: folder / "LR"}, **settings)
-    assert "HR.lmdb is there already: kept." in capsys.readouterr().out
+    assert "HR.lmdb exists already: kept." in capsys.readouterr().out
     assert values(tmp_path / "out/HR.lmdb") == before
 
 
@@ -419,9 +420,13 @@ def test_damaged_pixels_alone_are_found_while_writing(tmp_path):
     lr = write_all(tmp_path / "LR", small(COLOUR))
     for path in (hr / "0001.png", hr / "0003.png", lr / "0003.png"):
         path.write_bytes(path.read_bytes()[:-60])
-    with pytest.raises(BadImagesError, match=r"^3 images cannot be used$") as raised:
+    with pytest.raises(UnusableImagesError, match=r"^3 images cannot be used$") as raised:
         make(tmp_path / "out", hr, {2: lr})
-    assert [place for place, _ in bad_of(raised)] == [str(hr / "0001.png"), str(hr / "0003.png"), str(lr / "0003.png")]
+    assert [place for place, _ in unusable_in(raised)] == [
+        str(hr / "0001.png"),
+        str(hr / "0003.png"),
+        str(lr / "0003.png"),
+    ]
     assert files(tmp_path) == ["HR", "LR"]
 
 
@@ -431,10 +436,10 @@ def test_damaged_pixels_are_found_whatever_else_is_wrong_with_the_pair(tmp_path)
     write(lr / "0002.png", picture(5, 5, seed=1))
     for name in ("0002", "0003"):
         (hr / f"{name}.png").write_bytes((hr / f"{name}.png").read_bytes()[:-60])
-    with pytest.raises(BadImagesError) as raised:
+    with pytest.raises(UnusableImagesError) as raised:
         make(tmp_path / "out", hr, {2: lr})
     places = [f"{hr}/0001.png", f"{hr}/0002.png", f"{hr}/0003.png", f"{lr}/0002.png"]
-    assert [place for place, _ in bad_of(raised)] == places
+    assert [place for place, _ in unusable_in(raised)] == places
 
 
 @pytest.mark.parametrize("skip_bad", [False, True])
@@ -442,16 +447,16 @@ def test_damaged_pixels_are_found_whatever_else_is_wrong_with_the_pair(tmp_path)
 def test_nothing_but_bad_images(tmp_path, content, skip_bad):
     for name in "ab":
         put(tmp_path / f"HR/{name}.png", content)
-    with pytest.raises(BadImagesError, match=r"^2 images cannot be used$"):
+    with pytest.raises(UnusableImagesError, match=r"^2 images cannot be used$"):
         make(tmp_path / "out", tmp_path / "HR", skip_bad=skip_bad)
     assert files(tmp_path) == ["HR"]
 
 
 def test_images_too_small_for_a_scale_are_bad(tmp_path):
     hr = write_all(tmp_path / "HR", {"a": picture(7, 40, seed=1), "b": picture(8, 40, seed=1)})
-    with pytest.raises(BadImagesError) as raised:
+    with pytest.raises(UnusableImagesError) as raised:
         make(tmp_path / "out", hr, recipes=[BI], scales=[2, 8])
-    assert bad_of(raised) == [(str(hr / "a.png"), "is 7x40, smaller than one pixel at x8: leave it out")]
+    assert unusable_in(raised) == [(str(hr / "a.png"), "is 7x40, smaller than one pixel at x8: leave it out")]
     make(tmp_path / "out", hr, recipes=[BI], scales=[2, 8], skip_bad=True)
     assert {key: image.shape for key, image in pixels(tmp_path / "out/LRBI_x8.lmdb").items()} == {"b": (1, 5, 3)}
 
@@ -475,7 +480,7 @@ def test_what_is_there_is_kept(made, capsys):
     before = state(made)
     make(made / "out", made / "HR", recipes=[BI], scales=[2])
     said = capsys.readouterr().out
-    assert said == "".join(f"{made / 'out' / name}.lmdb is there already: kept.\n" for name in ("HR", "LRBI_x2"))
+    assert said == "".join(f"{made / 'out' / name}.lmdb exists already: kept.\n" for name in ("HR", "LRBI_x2"))
     assert state(made) == before and files(made) == ["HR", "out"]
 
 
@@ -489,8 +494,8 @@ def test_a_degradation_added_later(made, capsys):
 
 
 OTHER_IMAGES = (
-    "{} is there and was made of other images (or of copies of another date), or in another way: remove it to make it "
-    "anew, or choose another folder."
+    "{} exists and was made of other images (or of copies with another date), or in another way: remove it to make it "
+    "again, or choose another folder."
 )
 
 
@@ -534,9 +539,7 @@ def test_an_lmdb_of_another_tool_is_not_taken_for_ours(made):
     with pytest.raises(FileExistsError, match="was made of other images"):
         make(made / "out", made / "HR")
     put(made / "out/HR.lmdb/checksums.json", b"{}")
-    with pytest.raises(
-        FileExistsError, match=r"checksums.json is damaged: .*: look at it with scripts/verify_lmdb.py, or"
-    ):
+    with pytest.raises(FileExistsError, match=r"checksums.json is damaged: .*: check it with verify-lmdb, or"):
         make(made / "out", made / "HR")
 
 
@@ -548,8 +551,8 @@ def test_lr_images_that_are_bad_where_the_hr_images_are_there_already(made):
         with pytest.raises(FileExistsError) as raised:
             make(made / "out", made / "HR", {3: made / "LR"}, skip_bad=True)
         assert str(raised.value) == (
-            f"{made / 'out/HR.lmdb'}, made before, and {made / 'out/LRBD_x3.lmdb'} differ in 1 images, '0002' among "
-            "them, because some cannot be used by now: remove both, and run this again."
+            f"{made / 'out/HR.lmdb'}, made before, and {made / 'out/LRBD_x3.lmdb'} differ in 1 images, such as "
+            "'0002', because some can no longer be used: remove both, and run this again."
         )
         assert state(made / "out/HR.lmdb") == before
     (made / "LR/0002.png").write_bytes(b"")
@@ -586,7 +589,7 @@ def test_a_folder_that_cannot_be_made(made, monkeypatch):
         with pytest.raises(ValueError) as raised:
             make(Path(out), made / "HR")
         assert str(raised.value) == (
-            f"{out} cannot be the folder of the LMDBs: name one, which is made if it is not there."
+            f"{out} cannot be the folder of the LMDBs: name a folder; it is created if needed."
         )
     assert state(made) == before
 
@@ -625,9 +628,9 @@ def test_sub_images_that_cannot_be(tmp_path):
         make(tmp_path / "out", hr, recipes=[BI], scales=[2, 3], sub_images=(32, 12))
     with pytest.raises(ValueError, match=r"^sub-images: step is 15; expected a multiple of 2, .*: use 16\.$"):
         make(tmp_path / "out", hr, {2: hr}, sub_images=(32, 15))
-    with pytest.raises(BadImagesError) as raised:
+    with pytest.raises(UnusableImagesError) as raised:
         make(tmp_path / "out", hr, sub_images=(36, 12))
-    assert bad_of(raised) == [(str(hr / "b.png"), "is 30x50, smaller than a sub-image of 36: leave it out")]
+    assert unusable_in(raised) == [(str(hr / "b.png"), "is 30x50, smaller than a sub-image of 36: leave it out")]
     assert files(tmp_path) == ["HR"]
 
 
@@ -657,8 +660,8 @@ def test_a_folder_that_is_not_of_a_run_before_is_left_alone(tmp_path):
     with pytest.raises(OSError) as raised:
         make(tmp_path / "out", hr)
     assert str(raised.value) == (
-        f"{tmp_path / 'out.part'} cannot be worked in (it holds mine.txt, which is not of a run before): choose "
-        "another folder."
+        f"{tmp_path / 'out.part'} cannot be used as work folder (it holds mine.txt, which is not from an earlier run): "
+        "choose another folder."
     )
     assert state(tmp_path / "out.part").keys() == {str(tmp_path / "out.part/mine.txt")}
 
@@ -680,7 +683,7 @@ def test_another_run_at_work_is_waited_for(tmp_path):
     (tmp_path / "out.part").mkdir()
     with (
         filelock.FileLock(tmp_path / "out.part/lock"),
-        pytest.raises(RuntimeError, match=r"^another run is at work on .*out \(.*lock is held\): wait for it\.$"),
+        pytest.raises(RuntimeError, match=r"^another run is writing to .*out \(.*lock is locked\): wait for it\.$"),
     ):
         prepare(Job(tmp_path / "out"), find_images(hr))
     assert not (tmp_path / "out").exists()
@@ -693,7 +696,7 @@ def test_too_little_space_is_said_before_it_begins(tmp_path, monkeypatch, capsys
     usage = namedtuple("usage", "free")
     monkeypatch.setattr("shutil.disk_usage", lambda _: usage(20000))
     with pytest.raises(
-        OSError, match=r"out.part needs 2.46e-05 GB more and has 2e-05 GB free: make room or choose ano"
+        OSError, match=r"out.part needs 2.46e-05 GB more and has 2e-05 GB free: free some space or choose ano"
     ):
         make(tmp_path / "out", hr)
     assert "3 images, 2.46e-05 GB as raw, about 1." in capsys.readouterr().out
