@@ -84,7 +84,7 @@ def test_going_on_in_an_epoch(had, ranks):
         later = StreamSampler(range(6), ranks, rank, 2 * ranks, seed=5)
         later.resume_at = 3, had
         list(later)  # as BasicSR's prefetcher does before the first epoch is named
-        assert random_numbers(later, 3, 4, 5) == random_numbers(whole, 3, 4, 5)[had:]
+        assert drawn(later, 3, 4, 5) == drawn(whole, 3, 4, 5)[had:]
         assert len(later) == 12, "as many batches are counted as ever"
 
 
