@@ -70,7 +70,7 @@ def load(path: str | os.PathLike[str]) -> Any:
 
 
 def states(folder: str | os.PathLike[str]) -> list[Path]:
-    """Training states, the newest first."""
+    """Training states in a folder, the highest iteration first; none where there is no such folder."""
     return sorted(Path(folder).glob("*.state"), key=lambda path: float(path.stem), reverse=True)
 
 
