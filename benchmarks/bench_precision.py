@@ -1,9 +1,9 @@
-"""Does bf16 cost quality? Train a small RCAN x2 in float32 and in bf16 from the same seeds, and compare the PSNR.
+"""Compare the PSNR of a small RCAN x2 trained in float32 and in bf16 from the same seeds.
 
     python benchmarks/bench_precision.py [--seeds 0 1 2] [--iterations 2000]
 
-Data, network and schedule are those of the quickstart (`options/quickstart_RCAN_x2.yml`); every run draws the same
-samples from its seed. PSNR on Y over the held-out photographs, validated in float32.
+Data, network and schedule are those of the quickstart (`options/quickstart_RCAN_x2.yml`); runs of one seed train on the
+same samples. PSNR is measured on Y of the held-out photographs, with the network in float32.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ import os
 import statistics
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch  # noqa: E402
 import yaml  # noqa: E402
@@ -29,10 +29,11 @@ from torch.utils.data import DataLoader  # noqa: E402
 from tqdm import tqdm  # noqa: E402
 
 import rcan_plugin  # noqa: E402
+from benchmarks.common import ROOT, machine, table  # noqa: E402
 
 rcan_plugin.register()
 
-from rcan_plugin import quickstart  # noqa: E402
+from rcan_plugin.cli import quickstart  # noqa: E402
 from rcan_plugin.data.paired_dataset import DegradationPairedDataset  # noqa: E402
 from rcan_plugin.data.stream import StreamSampler  # noqa: E402
 from rcan_plugin.models.accelerated_model import AcceleratedSRModel  # noqa: E402
@@ -41,7 +42,7 @@ PRECISIONS = {"float32": None, "bf16": "bf16"}
 
 
 def train(options: dict[str, Any], seed: int, amp: str | None, iterations: int) -> float:
-    """One run; PSNR at its end."""
+    """PSNR in dB at the end of one run."""
     opt = copy.deepcopy(options)
     opt |= {"is_train": True, "dist": False, "rank": 0, "world_size": 1, "num_gpu": int(torch.cuda.is_available())}
     opt["train"] |= {"amp": amp, "total_iter": iterations}
@@ -68,7 +69,7 @@ def train(options: dict[str, Any], seed: int, amp: str | None, iterations: int) 
 
 
 def main() -> int:
-    """Train all, print the table."""
+    """Train all and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--iterations", type=int, default=2000)
@@ -85,17 +86,27 @@ def main() -> int:
         }
         os.chdir(ROOT)
     network = options["network_g"]
-    print(f"RCAN x2, {network['num_group']} groups of {network['num_block']} blocks, {network['num_feat']} features, "
-          f"{args.iterations} iterations; torch {torch.__version__}, "
-          f"{torch.cuda.get_device_name() if torch.cuda.is_available() else 'CPU'}\n")  # fmt: skip
-    print("| seed | float32, dB | bf16, dB | difference |\n| --- | --- | --- | --- |")
-    for seed, row in rows.items():
-        print(f"| {seed} | {row['float32']:.3f} | {row['bf16']:.3f} | {row['bf16'] - row['float32']:+.3f} |")
-    differences = [row["bf16"] - row["float32"] for row in rows.values()]
-    spread = statistics.stdev(differences) if len(differences) > 1 else 0.0
-    print(f"\nbf16 less float32: mean {statistics.mean(differences):+.3f} dB, standard deviation {spread:.3f} dB; of "
-          f"float32 over the seeds {statistics.stdev(row['float32'] for row in rows.values()):.3f} dB.")  # fmt: skip
+    print(machine() + "\n")
+    print(
+        f"RCAN x2, {network['num_group']} groups of {network['num_block']} blocks, {network['num_feat']} features, "
+        f"{args.iterations} iterations\n"
+    )
+    differences = {seed: row["bf16"] - row["float32"] for seed, row in rows.items()}
+    cells = [
+        [seed, f"{row['float32']:.3f}", f"{row['bf16']:.3f}", f"{differences[seed]:+.3f}"] for seed, row in rows.items()
+    ]
+    print(table(["seed", "float32, dB", "bf16, dB", "difference"], cells))
+    print(
+        f"\nbf16 minus float32: mean {statistics.mean(differences.values()):+.3f} dB, standard deviation "
+        f"{_deviation(differences.values()):.3f} dB; float32 over the seeds: standard deviation "
+        f"{_deviation(row['float32'] for row in rows.values()):.3f} dB."
+    )
     return 0
+
+
+def _deviation(values: Iterable[float]) -> float:
+    series = list(values)
+    return statistics.stdev(series) if len(series) > 1 else 0.0
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from typing import Any
 
 
@@ -15,12 +16,12 @@ def is_number(value: Any, kinds: type | tuple[type, ...]) -> bool:
 
 
 def is_whole(value: Any, least: int = 1) -> bool:
-    """Whether `value` is a whole number (not a boolean) of at least `least`.
+    """Whether `value` is a whole number, Python's or NumPy's (not a boolean), of at least `least`.
 
     >>> is_whole(1), is_whole(0), is_whole(True), is_whole(2.0)
     (True, False, False, False)
     """
-    return is_number(value, int) and value >= least
+    return is_number(value, numbers.Integral) and value >= least
 
 
 def require_whole(name: str, value: Any, least: int = 1, hint: str = "") -> int:

@@ -1,12 +1,12 @@
 #!/bin/sh
-# Train in several processes, one for each GPU; usage below. Output goes where `python basicsr/train.py` puts it.
-# Without a GPU the processes run on the CPU, by `-m rcan_plugin.train`. Exit code: torchrun's.
+# Train with DDP, one process per GPU; usage below. Output goes where `python basicsr/train.py` writes it.
+# Without a GPU the processes run `-m rcan_plugin.train` on the CPU. Exit code: torchrun's.
 set -eu
 
 if [ $# -lt 2 ]; then
     echo "usage: scripts/dist_train.sh GPUS OPTION_FILE [more arguments, such as --auto_resume]" >&2
-    echo "GPUS: of this node. On several nodes start it on each, with these in the environment:" >&2
-    echo "  NNODES  NODE_RANK (0, 1, ...)  MASTER_ADDR (of node 0)  MASTER_PORT (29500 if not set)" >&2
+    echo "GPUS: number of GPUs of this node. On several nodes, start the script on each node and set:" >&2
+    echo "  NNODES  NODE_RANK (0, 1, ...)  MASTER_ADDR (of node 0)  MASTER_PORT (default 29500)" >&2
     exit 2
 fi
 gpus=$1
@@ -19,7 +19,7 @@ if [ "${NNODES:-1}" -gt 1 ]; then
     : "${MASTER_ADDR:?is not set: the address of node 0}"
     nodes="--nnodes $NNODES --node_rank $NODE_RANK --master_addr $MASTER_ADDR --master_port ${MASTER_PORT:-29500}"
 else
-    nodes=--standalone # it finds a free port
+    nodes=--standalone # torchrun chooses a free port
 fi
 if "$python" -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then
     program=basicsr/train.py
@@ -27,6 +27,6 @@ else
     program="-m rcan_plugin.train"
 fi
 
-# `exec`: a signal for this script is torchrun's. Unquoted: several words each.
+# `exec`: torchrun receives signals sent to this script. Unquoted variables hold several words.
 exec "$python" -m torch.distributed.run $nodes --nproc_per_node "$gpus" \
     $program -opt "$options" --launcher pytorch "$@"

@@ -1,11 +1,11 @@
-"""Train a small RCAN on photographs at hand and show what it gained: `make quickstart`."""
+"""Train a small RCAN and compare it with bicubic: `make quickstart`."""
 
 import sys
 
-from rcan_plugin.quickstart import main
+from rcan_plugin.cli.quickstart import main
 
 if __name__ == "__main__":
     try:
         sys.exit(main())
     except KeyboardInterrupt:
-        sys.exit("\nStopped. Run it again to go on.")
+        sys.exit("\nStopped. Run the command again to continue.")

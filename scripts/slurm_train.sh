@@ -1,16 +1,16 @@
 #!/bin/sh
-# Train under Slurm, one task for each GPU; usage below.
+# Train under Slurm, one task per GPU; usage below.
 #
-# BasicSR's own Slurm launcher: `srun` starts the tasks, and from SLURM_PROCID, SLURM_NTASKS and SLURM_NODELIST each
-# finds its rank, its GPU and the first node, so that nothing need be known of the nodes before. That wants all GPUs of
-# a node visible to each of its tasks (--gres, and no binding), or one to each.
-# `-m rcan_plugin.train`, because Slurm sends SIGTERM at the time limit and when it takes the nodes for another job: the
-# run saves, and the next job goes on with --auto_resume. Exit code: srun's.
+# Uses BasicSR's Slurm launcher: `srun` starts the tasks, and each task reads its rank, its GPU and the first node from
+# SLURM_PROCID, SLURM_NTASKS and SLURM_NODELIST. Each task must see all GPUs of its node (--gres without binding) or
+# only its own.
+# `-m rcan_plugin.train` saves and stops on SIGTERM, which Slurm sends at the time limit and before preemption; the next
+# job continues with --auto_resume. Exit code: srun's.
 set -eu
 
 if [ $# -lt 2 ]; then
     echo "usage: scripts/slurm_train.sh GPUS OPTION_FILE [more arguments, such as --auto_resume]" >&2
-    echo "GPUS: of each node. In the environment, if wanted:" >&2
+    echo "GPUS: number of GPUs of each node. Optional environment variables, with defaults:" >&2
     echo "  NNODES (1)  CPUS_PER_TASK (8)  MASTER_PORT  SRUN_ARGS, such as '--partition gpu --time 24:00:00'" >&2
     exit 2
 fi
@@ -19,11 +19,11 @@ options=$2
 shift 2
 
 nodes=${NNODES:-1}
-# Of jobs that share a node each needs its own.
+# Jobs on the same node need different ports.
 MASTER_PORT=${MASTER_PORT:-$((20000 + $$ % 10000))}
 export MASTER_PORT
 
-# Unquoted: several words.
+# Unquoted SRUN_ARGS holds several words.
 exec srun --nodes "$nodes" --ntasks "$((nodes * gpus))" --ntasks-per-node "$gpus" --gres "gpu:$gpus" \
     --cpus-per-task "${CPUS_PER_TASK:-8}" --kill-on-bad-exit=1 ${SRUN_ARGS:-} \
     "${PYTHON:-python}" -u -m rcan_plugin.train -opt "$options" --launcher slurm "$@"

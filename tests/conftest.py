@@ -1,26 +1,47 @@
-"""Tiny data, option files shrunk to it, and programs run as a user runs them."""
+"""Shared by tests of several rooms: tiny data, option files shrunk to it, ways to run BasicSR and other programs."""
 
 from __future__ import annotations
 
-import copy
 import os
+
+# One thread, set before torch and numpy are imported: tiny networks gain nothing from more, and tests run side by side.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import copy
+import importlib
 import subprocess
 import sys
+import types
 from collections.abc import Callable, Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cv2
 import numpy as np
 import pytest
 import yaml
 
+from tests.archs.small import SMALL as SMALL_NETWORKS
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
 ROOT = Path(__file__).parent.parent
 INSTALLED = Path(str(metadata.distribution("basicsr").locate_file("basicsr"))).resolve()
 """The installed BasicSR; `basicsr.__file__` may be its path through the link at the root."""
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+class Ran(NamedTuple):
+    """The model that a pipeline of BasicSR built, and the weights of `net_g` before the first iteration."""
+
+    model: Any
+    initial: dict[str, Tensor]
+
+
+Pipeline = Callable[..., Ran]
 
 
 @pytest.fixture
@@ -34,8 +55,7 @@ def run(tmp_path: Path) -> Run:
         env: Mapping[str, str | None] | None = None,
         code: int | None = 0,
     ) -> subprocess.CompletedProcess[str]:
-        # One thread: the tests run side by side, and tiny networks gain nothing from more.
-        changed = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore", **(env or {})}
+        changed = {**os.environ, "PYTHONWARNINGS": "ignore", **(env or {})}
         environment = {name: value for name, value in changed.items() if value is not None}
         done = subprocess.run(
             [python, *arguments], cwd=cwd, env=environment, capture_output=True, text=True, timeout=400, check=False
@@ -43,6 +63,40 @@ def run(tmp_path: Path) -> Run:
         if code is not None:
             assert done.returncode == code, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done
+
+    return call
+
+
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The pauses between attempts to write a file, in seconds, recorded instead of made."""
+    from rcan_plugin.training import checkpoints
+
+    recorded: list[float] = []
+    monkeypatch.setattr(checkpoints, "time", types.SimpleNamespace(sleep=recorded.append))
+    return recorded
+
+
+@pytest.fixture
+def pipeline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Pipeline:
+    """Run BasicSR's pipeline in this process, in the test's folder: `pipeline("train", options, "--auto_resume")`."""
+
+    def call(phase: str, options: Mapping[str, Any], *arguments: str) -> Ran:
+        module = importlib.import_module(f"basicsr.{phase}")
+        build_model = importlib.import_module("basicsr.models").build_model
+        ran: list[Ran] = []
+
+        def build(opt: Mapping[str, Any]) -> Any:
+            model = build_model(opt)
+            ran.append(Ran(model, {key: tensor.clone() for key, tensor in model.net_g.state_dict().items()}))
+            return model
+
+        monkeypatch.setattr(module, "build_model", build)
+        monkeypatch.chdir(tmp_path)
+        path = write_options(tmp_path / "tiny.yml", options)
+        monkeypatch.setattr(sys, "argv", ["program", "-opt", str(path), *arguments])
+        getattr(module, f"{phase}_pipeline")(str(tmp_path))
+        return ran[0]
 
     return call
 
@@ -58,29 +112,20 @@ def tiny(tmp_path: Path) -> Path:
 
 
 def read_options(name: str) -> dict[str, Any]:
-    """An option file of the project by its name, read safely."""
+    """The options in `options/NAME.yml`."""
     return yaml.safe_load((ROOT / "options" / f"{name}.yml").read_text())
 
 
 SMALL: dict[str, dict[str, Any]] = {
-    "RCANArch": {"num_feat": 8, "num_group": 1, "num_block": 1, "squeeze_factor": 4},
-    "SRCNNArch": {"num_feats": [8, 4]},
-    "FSRCNNArch": {"num_feat": 8, "num_shrunk": 4, "num_map": 1},
-    "ESPCNArch": {"num_feats": [8, 4]},
-    "VDSRArch": {"num_feat": 8, "num_layers": 3},
-    "DRCNArch": {"num_feat": 8, "num_recursion": 2},
-    "LapSRNArch": {"num_feat": 8, "depth": 1},
-    "DRRNArch": {"num_feat": 8, "num_unit": 2},
-    "MemNetArch": {"num_feat": 8, "num_block": 2, "num_recursion": 2},
-    "MDSRArch": {"num_feat": 8, "num_block": 1},
+    **SMALL_NETWORKS,
     "EDSR": {"num_feat": 8, "num_block": 1},
     "MSRResNet": {"num_feat": 8, "num_block": 1},
 }
-"""What makes each network small."""
+"""Arguments that make each network small."""
 
 
 def shrink(options: Mapping[str, Any], data: Path) -> dict[str, Any]:
-    """The overlay that lets any option file of ours run for two iterations on the data of `tiny` in seconds."""
+    """Change any option file of ours to two iterations of a small network on the data of `tiny`."""
     opt = copy.deepcopy(dict(options))
     opt["network_g"] |= SMALL[opt["network_g"]["type"]]
     for dataset in opt["datasets"].values():
@@ -97,11 +142,11 @@ def shrink(options: Mapping[str, Any], data: Path) -> dict[str, Any]:
 
 
 def write_options(path: Path, options: Mapping[str, Any]) -> Path:
-    """Write an option file, and say where it is."""
+    """Write an option file. Returns its path."""
     path.write_text(yaml.safe_dump(dict(options), sort_keys=False))
     return path
 
 
 def link_basicsr(folder: Path) -> None:
-    """The link that set-up makes in the project's root."""
+    """Make the link `basicsr` that set-up makes in the project's root."""
     (folder / "basicsr").symlink_to(INSTALLED, target_is_directory=True)

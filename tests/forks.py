@@ -1,6 +1,6 @@
-"""Training runs that cost little: one Python imports everything once and forks a process for each run.
+"""Cheap training runs: one Python process imports everything once and forks a child for each run.
 
-As a program: reads jobs, one line of JSON each, and answers each with a line.
+Run as a program, it reads jobs from standard input, one line of JSON each, and answers each with a line.
 """
 
 from __future__ import annotations
@@ -24,38 +24,38 @@ TIMEOUT = 60  # seconds, of any run
 
 
 class Run:
-    """One started run; its output is in `log`."""
+    """A started run; its output goes to `log`."""
 
     def __init__(self, pid: int, log: Path, code: Callable[[], int | None]) -> None:
         self.pid, self.log, self.code = pid, log, code
 
     @property
     def text(self) -> str:
-        """What it wrote until now."""
+        """Its output so far."""
         return self.log.read_text() if self.log.exists() else ""
 
-    def until(self, said: str) -> None:
-        """Wait until it has written this."""
+    def until(self, text: str) -> None:
+        """Wait until the output contains a text."""
         deadline = time.monotonic() + TIMEOUT
-        while said not in self.text:
-            assert time.monotonic() < deadline, f"never said {said!r}\n{self.text}"
+        while text not in self.text:
+            assert time.monotonic() < deadline, f"{text!r} was never written\n{self.text}"
             time.sleep(0.002)
 
     def kill(self, number: int = signal.SIGKILL) -> None:
-        """A signal to it and all that it started."""
+        """Send a signal to it and all its children."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, number)
 
     def ends(self, code: int = 0) -> str:
-        """Wait for its end; what it wrote."""
-        found = self.code()
+        """Wait for its end, check its exit code, and return its output."""
+        exit_code = self.code()
         self.kill()
-        assert found == code, f"exit code {found}\n{self.text}"
+        assert exit_code == code, f"exit code {exit_code}\n{self.text}"
         return self.text
 
 
 class Forks:
-    """Starts runs."""
+    """Starts runs, and ends all of them at the end."""
 
     def __init__(self) -> None:
         self.runs: list[Run] = []
@@ -70,11 +70,11 @@ class Forks:
         """Start `rcan_plugin.cli.train`, or the program at a path, in a folder.
 
         Args:
-            folder: where.
+            folder: current folder of the run.
             arguments: of the command line.
-            hook: Python that runs before it.
+            hook: Python code executed before it.
             env: added to the environment.
-            program: path of another program.
+            program: path of the other program.
         """
         log = folder / f"log{len(self.runs)}.txt"
         job = {"folder": str(folder), "arguments": arguments, "hook": hook, "env": dict(env or {})}
@@ -84,7 +84,7 @@ class Forks:
         return run
 
     def process(self, folder: Path, *command: str | os.PathLike[str], env: Mapping[str, str] | None = None) -> Run:
-        """Start a program of its own, in a process group of its own."""
+        """Start any program, without the server, in a process group of its own."""
         log = folder / f"log{len(self.runs)}.txt"
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore", **(env or {})}
         with log.open("w") as out:
@@ -102,7 +102,7 @@ class Forks:
         return json.loads(self.server.stdout.readline())
 
     def end(self) -> None:
-        """Leave nothing behind."""
+        """Kill all runs and the server."""
         for run in self.runs:
             run.kill()
         self.server.kill()
@@ -110,7 +110,7 @@ class Forks:
 
 
 def serve() -> dict[str, Any]:
-    """Fork a process for each job, in which this function returns."""
+    """Fork a child for each job; the function returns in the child."""
     for line in sys.stdin:
         job = json.loads(line)
         if "wait" in job:
@@ -121,24 +121,24 @@ def serve() -> dict[str, Any]:
                 os.setpgid(0, 0)
                 return job
             with contextlib.suppress(OSError):
-                os.setpgid(answer, answer)  # whoever of the two comes first
+                os.setpgid(answer, answer)  # parent or child, whichever comes first
         print(json.dumps(answer), flush=True)
     os._exit(0)
 
 
 def wait(pid: int) -> int | None:
-    """Its exit code, or minus the signal's number; None if it does not end."""
+    """The exit code of a child, or minus the number of the signal that ended it; None after a timeout."""
     deadline = time.monotonic() + TIMEOUT
     while time.monotonic() < deadline:
-        found, status = os.waitpid(pid, os.WNOHANG)
-        if found:
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if ended:
             return os.waitstatus_to_exitcode(status)
         time.sleep(0.002)
     return None
 
 
 def work(job: Mapping[str, Any]) -> None:
-    """In the process that was forked: the run."""
+    """Run a job, in the forked child."""
     log = os.open(job["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     for number, handle in enumerate((os.open(os.devnull, os.O_RDONLY), log, log)):
         os.dup2(handle, number)
@@ -157,9 +157,9 @@ def work(job: Mapping[str, Any]) -> None:
         print(end.code, file=sys.stderr)
     except BaseException as error:
         traceback.print_exc()
-        sys.last_value = error  # Python keeps it too, and with it what the frames hold
+        sys.last_value = error  # Python keeps it too, and with it all objects of its frames
         code = 1
-    # Python's own end, but for freeing the memory, which after a fork takes longer than the run.
+    # As Python exits, but without freeing memory, which after a fork takes longer than the run.
     atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()

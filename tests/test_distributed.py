@@ -18,15 +18,15 @@ from basicsr.utils import tensor2img
 from rcan_plugin.archs import DRRNArch
 from rcan_plugin.data.paired_dataset import DegradationPairedDataset
 from rcan_plugin.training import checkpoints
+from tests.comparison import same
 from tests.conftest import ROOT, write_options
 from tests.data.tiny import picture, write
 from tests.forks import Forks, Run
-from tests.test_resume import (
+from tests.runs import (
     NETWORK,
     TOTAL,
     ended_as,
     models,
-    same,
     several_scales,
     start_at,
     states,
@@ -113,7 +113,7 @@ def test_two_ranks_have_the_gradients_of_one_with_twice_the_batch(forks, tmp_pat
 @pytest.mark.parametrize("images", [3, 1])
 def test_ranks_share_validation_and_its_figures_are_those_of_one(images, forks, tmp_path):
     hook = MODEL + (
-        "import rcan_plugin.models.accelerated_model as module; rank = os.environ.get('RANK', 'alone')\n"
+        "import rcan_plugin.models.validation as module; rank = os.environ.get('RANK', 'alone')\n"
         "write, report = module.imwrite, Model._report\n"
         "def note(image, path): print('saved', path); write(image, path)\n"
         "def tell(self, *rest): report(self, *rest); print('exactly', self.metric_results)\n"
@@ -153,6 +153,8 @@ def test_running_means_are_validated_as_they_are_saved(ema_decay, forks, tmp_pat
     said = [run.ends() for run in pair(forks, folder, hook=hook)]
 
     first, second = (torch.load(folder / f"rank{rank}_2.pt") for rank in range(2))
+    started = torch.load(folder / "rank0_1.pt")
+    assert not same(started, first), "the second iteration changed the weights"
     differ = {name for name, value in first.items() if not torch.equal(value, second[name])}
     assert differ == {name for name in first if name.endswith(("running_mean", "running_var"))}
     saved = checkpoints.load(models(folder) / "net_g_2.pth")
@@ -228,7 +230,7 @@ def test_what_one_rank_must_refuse_the_other_refuses(spoilt, forks, tmp_path):
 def test_a_signal_to_one_of_two(forks, tmp_path):
     """Both stop at one iteration; the one that has nothing to save stays until the other has saved."""
     hook = (
-        "import os, time; from rcan_plugin.models import checkpoints; save = checkpoints.save\n"
+        "import os, time; from rcan_plugin.training import checkpoints; save = checkpoints.save\n"
         "checkpoints.save = lambda *what: time.sleep(0.3) or save(*what)"
     )
     folder = training(tmp_path, network="RCANArch", save=1000, total_iter=100_000)

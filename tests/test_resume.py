@@ -1,10 +1,8 @@
-"""Runs that are killed, stopped or damaged go on, and end with the weights of the run that nothing happened to."""
+"""Runs that are killed, stopped or damaged resume, and end with the weights of the run that nothing happened to."""
 
-import os
 import random
 import re
 import signal
-import sys
 import time
 from pathlib import Path
 
@@ -14,24 +12,22 @@ import yaml
 
 from rcan_plugin.cli.train import Run
 from rcan_plugin.training import checkpoints
-from tests.conftest import link_basicsr, read_options, shrink, write_options
-from tests.data.tiny import picture, write
+from tests.comparison import same
+from tests.conftest import link_basicsr, write_options
 from tests.forks import Forks
-
-TOTAL = 40  # iterations; six make an epoch
-
-# RCAN that draws from torch's generator as it trains, as networks with dropout or stochastic depth do.
-NETWORK = """
-import torch
-from basicsr.utils.registry import ARCH_REGISTRY
-from rcan_plugin.archs.rcan_arch import RCANArch
-
-@ARCH_REGISTRY.register()
-class Dropping(RCANArch):
-    def forward(self, x):
-        return super().forward(torch.nn.functional.dropout(x, 0.1, self.training))
-"""
-KILL = "import os, signal\nkill = lambda: os.kill(os.getpid(), signal.SIGKILL)\n"
+from tests.runs import (
+    KILL,
+    NETWORK,
+    SEVERAL,
+    TOTAL,
+    ended_as,
+    models,
+    rates,
+    several_scales,
+    start_at,
+    states,
+    training,
+)
 
 
 @pytest.fixture(scope="module")
@@ -39,66 +35,6 @@ def forks():
     server = Forks()
     yield server
     server.end()
-
-
-def training(
-    folder: Path, network: str = "Dropping", workers: int = 0, save: int = 3, keep: int = 99, times: int = 4, **train
-) -> Path:
-    """A folder with images and `tiny.yml`; each image comes `times` times in an epoch."""
-    for i, size in enumerate([(40, 48), (56, 40), (41, 43)]):
-        write(folder / "HR" / f"{i}.png", picture(*size, seed=i))
-    opt = shrink(read_options("train_RCAN_x2"), folder)
-    opt |= {"name": "tiny", "model_type": "AcceleratedSRModel"}
-    opt["network_g"]["type"] = network
-    opt["datasets"]["train"] |= {"num_worker_per_gpu": workers, "dataset_enlarge_ratio": times}
-    opt["train"] |= {"total_iter": TOTAL, "ema_decay": 0.9, "guard": {"factor": 100, "stop_after": 100}, **train}
-    opt["train"]["scheduler"]["milestones"] = [10, 25]
-    opt["val"]["val_freq"] = 10
-    opt["logger"] |= {"save_checkpoint_freq": save, "keep_last": keep, "use_tb_logger": False}
-    write_options(folder / "tiny.yml", opt)
-    return folder
-
-
-SEVERAL = {
-    "MDSRArch": ({"num_block": 1, "scales": [2, 3]}, {"lq_size": 8}, {}),
-    "VDSRArch": ({"num_in_ch": 3, "num_layers": 3}, {"gt_size": 17, "pre_upsample": True}, {"pre_upsample": True}),
-}
-"""Networks of several scales: of each its settings, those of the data it learns from, and of what is validated."""
-
-
-def several_scales(folder: Path, network: str, **settings) -> Path:
-    """`training` of one network for x2 and x3, with a set for each to validate."""
-    training(folder, network=network, **settings)
-    opt = yaml.safe_load((folder / "tiny.yml").read_text())
-    del opt["scale"], opt["datasets"]["train"]["gt_size"]
-    own, learned, validated = SEVERAL[network]
-    opt |= {"find_unused_parameters": network == "MDSRArch", "network_g": {"type": network, "num_feat": 4, **own}}
-    opt["datasets"]["train"] |= {"scales": [2, 3], **learned}
-    val = opt["datasets"].pop("val")
-    opt["datasets"] |= {f"val_{x}": {**val, "name": f"valid_x{x}", "scale": x, **validated} for x in (2, 3)}
-    for metric in opt["val"]["metrics"].values():
-        metric["crop_border"] = "scale"
-    write_options(folder / "tiny.yml", opt)
-    return folder
-
-
-def models(folder: Path) -> Path:
-    return folder / "experiments/tiny/models"
-
-
-def states(folder: Path) -> Path:
-    return folder / "experiments/tiny/training_states"
-
-
-def same(one, other) -> bool:
-    """Bit for bit, however nested."""
-    if isinstance(one, torch.Tensor):
-        return torch.equal(one, other)
-    if isinstance(one, dict):
-        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
-    if isinstance(one, (list, tuple)):
-        return len(one) == len(other) and all(map(same, one, other))
-    return one == other
 
 
 @pytest.fixture(scope="module")
@@ -109,17 +45,6 @@ def unbroken(forks, tmp_path_factory) -> Path:
     weights = checkpoints.load(models(folder) / "net_g_latest.pth")
     assert weights.keys() == {"params", "params_ema"} and not same(weights["params"], weights["params_ema"])
     return folder
-
-
-def start_at(iteration: int, per_epoch: int = 6) -> str:
-    """What BasicSR says."""
-    return f"Start training from epoch: {iteration // per_epoch}, iter: {iteration}\n"
-
-
-def ended_as(unbroken: Path, folder: Path, iteration: int = TOTAL) -> None:
-    """The run in `folder` ended as the unbroken one was at `iteration`."""
-    weights = checkpoints.load(models(folder) / "net_g_latest.pth")
-    assert same(weights, checkpoints.load(models(unbroken) / f"net_g_{iteration}.pth"))
 
 
 @pytest.mark.parametrize(
@@ -160,7 +85,7 @@ def test_killed_at_random_points(chain, forks, unbroken, tmp_path):
         time.sleep(number.uniform(0, 0.03))
         run.kill()
         run.ends(-signal.SIGKILL)
-        assert "cannot be gone on from" not in run.text
+        assert "cannot be resumed from" not in run.text
         found = checkpoints.states(states(folder))
         for state in found:
             assert checkpoints.load(state)["iter"] == int(state.stem)
@@ -214,7 +139,7 @@ def test_killed_while_saving(moment, found, forks, unbroken, tmp_path):
     opt = ("-opt", "tiny.yml", "--auto_resume")
     forks.start(folder, *opt, hook=NETWORK + KILL + moment).ends(-signal.SIGKILL)
     said = forks.start(folder, *opt, hook=NETWORK).ends()
-    assert start_at(found) in said and "cannot be gone on from" not in said
+    assert start_at(found) in said and "cannot be resumed from" not in said
     ended_as(unbroken, folder)
 
 
@@ -289,7 +214,7 @@ def test_what_is_damaged_is_passed_over(name, damage, broken, capsys):
         assert broken["path"]["resume_state"] == f"experiments/tiny/training_states/{following}.state"
         said = capsys.readouterr().err
         if damage != "missing" or "state" not in name:
-            assert f"training_states/{newest}.state cannot be gone on from: " in said and file.name in said
+            assert f"training_states/{newest}.state cannot be resumed from: " in said and file.name in said
             assert f"Going on from experiments/tiny/training_states/{following}.state, the newest" in said
 
 
@@ -323,7 +248,7 @@ def test_damaged_states_and_the_launcher(forks, unbroken, tmp_path):
     forks.start(folder, *opt, "train:total_iter=6", hook=NETWORK).ends()
     (states(folder) / "6.state").write_bytes(b"")
     said = forks.start(folder, *opt, f"train:total_iter={TOTAL}", hook=NETWORK).ends()
-    assert "6.state cannot be gone on from" in said and start_at(3) in said
+    assert "6.state cannot be resumed from" in said and start_at(3) in said
     ended_as(unbroken, folder)
 
     for file in states(folder).iterdir():
@@ -332,123 +257,6 @@ def test_damaged_states_and_the_launcher(forks, unbroken, tmp_path):
     said = forks.start(folder, *opt, f"train:total_iter={TOTAL}", hook=NETWORK).ends(1)
     assert "There is no whole state to go on from" in said and "Nothing was moved" in said and "Traceback" not in said
     assert tree(folder / "experiments") == before
-
-
-def stopped(said: str, number: int) -> int:
-    """The iteration at which a run said that it stopped."""
-    found = re.search(rf"Asked to stop \(signal {number}\): saved at iteration (\d+)\. --auto_resume goes on\.", said)
-    assert found and "Traceback" not in said, said
-    return int(found[1])
-
-
-@pytest.mark.parametrize(("number", "workers"), [(signal.SIGTERM, 2), (signal.SIGINT, 1)])
-def test_a_signal_to_the_whole_group(number, workers, forks, tmp_path):
-    """As a terminal and torchrun send it: to the workers as well, of a program on its own."""
-    settings = {"network": "RCANArch", "times": 4000}  # so that the workers live as long as the run
-    folder = training(tmp_path, workers=workers, save=1000, total_iter=100_000, **settings)
-    run = forks.process(folder, sys.executable, "-m", "rcan_plugin.train", "-opt", "tiny.yml")
-    run.until(f"iter:{3:8,d},")
-    run.kill(number)
-    said = run.ends(128 + number)
-    at = stopped(said, number)
-    assert at >= 3 and said.count("Stopping after the step at hand") == 1
-    with pytest.raises(ProcessLookupError):  # nobody is left
-        os.killpg(run.pid, 0)
-
-    last = f"train:total_iter={at + 8}"
-    said = forks.start(folder, "-opt", "tiny.yml", "--auto_resume", "--force_yml", last).ends()
-    assert start_at(at, per_epoch=6000) in said
-    other = training(tmp_path / "unbroken", save=at + 8, **settings)
-    forks.start(other, "-opt", "tiny.yml", "--force_yml", last).ends()
-    ended_as(other, folder, at + 8)
-
-
-# What a worker does as it starts, in the run's folder.
-STOP = "os.path.exists('second') and os.killpg(0, signal.SIGTERM)"
-
-
-@pytest.mark.parametrize("method", ["fork", "spawn"])
-def test_a_signal_while_a_worker_starts(method, forks, tmp_path):
-    """To the whole group: under spawn as Python starts, under fork when torch has put its own handlers in place."""
-    (tmp_path / "sitecustomize.py").write_text(
-        f"import os, signal, sys\nif '--multiprocessing-fork' in sys.orig_argv: {STOP}\n"
-    )
-    hook = (
-        "import os, signal, torch, rcan_plugin.cli.train as train; look = train.Run._agreed_signal\n"
-        f"torch.multiprocessing.set_start_method({method!r})\n"
-        f"torch.set_num_threads = lambda number: {STOP}\n"
-        "def second(self, at):\n"
-        "    if at == 6: open('second', 'w').close()\n"
-        "    return look(self, at)\n"
-        "train.Run._agreed_signal = second\n"
-    )
-    folder = training(tmp_path, network="RCANArch", workers=1, save=1000)
-    said = forks.start(folder, "-opt", "tiny.yml", hook=hook, env={"PYTHONPATH": str(tmp_path)}).ends(143)
-    assert stopped(said, signal.SIGTERM) == 7 and "DataLoader worker" not in said
-
-
-@pytest.mark.parametrize("iteration", [5, 6])  # six is an epoch's end
-def test_a_signal_that_comes_twice_at_once(iteration, forks, unbroken, tmp_path):
-    """torchrun passes on what its processes got already."""
-    hook = (
-        "import os, rcan_plugin.cli.train as train, signal; save = train.Run._agreed_signal\n"
-        "def signalled(self, at):\n"
-        f"    if at == {iteration}: os.kill(os.getpid(), signal.SIGTERM); os.kill(os.getpid(), signal.SIGTERM)\n"
-        "    return save(self, at)\n"
-        "train.Run._agreed_signal = signalled"
-    )
-    folder = training(tmp_path, save=1000)
-    said = forks.start(folder, "-opt", "tiny.yml", hook=NETWORK + hook).ends(143)
-    assert stopped(said, signal.SIGTERM) == iteration
-    forks.start(folder, "-opt", "tiny.yml", "--auto_resume", hook=NETWORK).ends()
-    ended_as(unbroken, folder)
-
-
-SLOW = """
-import time
-from rcan_plugin.cli import train
-from rcan_plugin.models.accelerated_model import AcceleratedSRModel
-train.SAME = 0.2
-def slow(self, at):
-    print("a slow step", flush=True)
-    for _ in range(500):  # a signal that comes as one long sleep goes on would be seen at its end alone
-        time.sleep(0.1)
-AcceleratedSRModel.optimize_parameters = slow
-"""
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_second_signal_stops_at_once(number, forks, tmp_path):
-    run = forks.start(training(tmp_path, workers=1), "-opt", "tiny.yml", hook=NETWORK + SLOW)
-    run.until("a slow step")
-    os.kill(run.pid, number)
-    run.until("Stopping after the step at hand; a second signal stops at once.")
-    time.sleep(0.3)
-    os.kill(run.pid, number)
-    began = time.monotonic()
-    assert "Traceback" not in run.ends(-number)
-    assert time.monotonic() - began < 5 and not list(states(tmp_path).iterdir())
-
-
-def test_a_signal_before_training_stops_at_once(forks, tmp_path):
-    hook = (
-        "import basicsr.train, time\nbasicsr.train.get_env_info = lambda: print('early', flush=True) or time.sleep(50)"
-    )
-    run = forks.start(training(tmp_path), "-opt", "tiny.yml", hook=NETWORK + hook)
-    run.until("early")
-    os.kill(run.pid, signal.SIGTERM)
-    assert "Traceback" not in run.ends(-signal.SIGTERM)
-
-
-def test_an_error_ends_a_run_with_workers(forks, tmp_path):
-    """Workers leave SIGTERM to the main process, and Python ends its children by it."""
-    hook = "from rcan_plugin.training.guard import Guard\nGuard.refuses = lambda *_: 1 / 0"
-    said = forks.start(training(tmp_path, workers=2), "-opt", "tiny.yml", hook=NETWORK + hook).ends(1)
-    assert "ZeroDivisionError" in said and "DataLoader worker" not in said
-
-
-def rates(said: str) -> dict[int, float]:
-    return {int(at): float(rate) for at, rate in re.findall(r"iter: *(\d+), lr:\(([\d.e+-]+),\)", said)}
 
 
 def test_rates_that_are_edited_before_a_resume_take_effect(forks, tmp_path):
@@ -462,7 +270,7 @@ def test_rates_that_are_edited_before_a_resume_take_effect(forks, tmp_path):
     (folder / "tiny.yml").write_text(text)
     second = forks.start(folder, *opt, "train:total_iter=18", hook=NETWORK).ends()
     assert rates(second) == {at: 2e-4 if at <= 15 else 1e-4 for at in range(13, 19)}
-    assert "The option file has other rates than the state had" in second
+    assert "The learning rates in the option file differ" in second
 
 
 # BasicSR asks for a GPU when it resumes.

@@ -143,7 +143,7 @@ def test_train_resume_and_test_under_the_current_folder(tiny, run):
     (models / "net_g_2.pth").unlink()
     before = tree(elsewhere)
     done = run("-m", "rcan_plugin.train", "-opt", "../tiny.yml", "--auto_resume", cwd=elsewhere, code=1)
-    said = [line for line in done.stderr.splitlines() if "cannot be gone on from" in line]
+    said = [line for line in done.stderr.splitlines() if "cannot be resumed from" in line]
     assert len(said) == 2 and "4.state cannot be read" in said[0] and said[1].endswith("net_g_2.pth does not exist.")
     assert "There is no whole state to go on from" in done.stderr and "Traceback" not in done.stderr
     assert tree(elsewhere) == before

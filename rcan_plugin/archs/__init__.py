@@ -1,18 +1,29 @@
-"""Networks: one file each, pure torch modules, usable without BasicSR."""
+"""Networks: one file each, pure torch modules, usable without BasicSR.
 
-from rcan_plugin.archs.drcn_arch import DRCNArch
-from rcan_plugin.archs.drrn_arch import DRRNArch
-from rcan_plugin.archs.espcn_arch import ESPCNArch
-from rcan_plugin.archs.fsrcnn_arch import FSRCNNArch
-from rcan_plugin.archs.lapsrn_arch import LapSRNArch
+To add one, write `NAME_arch.py` with a class `NAMEArch`: it is found by that name, as BasicSR finds its own networks.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+
+from torch import nn
+
 from rcan_plugin.archs.luma_only import LumaOnly
-from rcan_plugin.archs.mdsr_arch import MDSRArch
-from rcan_plugin.archs.memnet_arch import MemNetArch
-from rcan_plugin.archs.rcan_arch import RCANArch
-from rcan_plugin.archs.srcnn_arch import SRCNNArch
-from rcan_plugin.archs.vdsr_arch import VDSRArch
 
-NETWORKS = (
-    RCANArch, SRCNNArch, FSRCNNArch, ESPCNArch, VDSRArch, DRCNArch, LapSRNArch, DRRNArch, MemNetArch, MDSRArch, LumaOnly
-)  # fmt: skip
-"""What an option file may name as `network_g: type`."""
+
+def find_networks() -> tuple[type[nn.Module], ...]:
+    """Return the classes named `...Arch` of all modules of this package named `..._arch`, in alphabetical order."""
+    names = sorted(info.name for info in pkgutil.iter_modules(__path__) if info.name.endswith("_arch"))
+    modules = [importlib.import_module(f"{__name__}.{name}") for name in names]
+    return tuple(
+        member
+        for module in modules
+        for name, member in vars(module).items()
+        if name.endswith("Arch") and isinstance(member, type) and member.__module__ == module.__name__
+    )
+
+
+NETWORKS = (*find_networks(), LumaOnly)
+"""The networks that an option file may name as `network_g: type`."""

@@ -14,26 +14,26 @@ class DRCNArch(nn.Module):
     """Embedding (two convolutions), one convolution applied 16 times, and a reconstruction (two convolutions) of each
     recursion's result; the output is their weighted sum (sections 3.1 and 3.2: recursive supervision, skip connection).
 
-    1,774,096 weights, the 16 of the sum among them (published: 1,774K), and 1,025 biases, whatever the scale.
+    1,774,096 weights including the 16 of the sum (published: 1,774K) and 1,025 biases at every scale.
 
-    In training the output is a list: the 16 predictions, supervised by `RecursiveLoss`, and last their sum.
+    In training the output is a list of the 16 predictions followed by their weighted sum, for `RecursiveLoss`.
 
-    Where the paper is silent or could not be looked up: each prediction is what the reconstruction gives plus the
-    enlarged image, so the ReLU of the equations' last convolution, which would allow no negative residual, is left
-    out; the weights of the sum start at 1/16 and are not normalised; initial weights are He's, and the recursive
-    convolution begins as the identity (both remembered, not checked).
+    Where the paper is silent or was not available: each prediction is the reconstruction plus the upsampled image, so
+    the ReLU after the last convolution in the equations is left out, because it would allow no negative residual; the
+    weights of the sum start at 1/16 and are not normalised. From memory, not checked: initial weights are He's, and the
+    recursive convolution starts as the identity.
 
     Args:
-        num_in_ch: channels of input and output; the paper's 1 is luma.
-        num_feat: channels in between.
-        num_recursion: how often the recursive convolution is applied.
+        num_in_ch: channels of input and output; 1 (luma) in the paper.
+        num_feat: channels of the features.
+        num_recursion: number of times the recursive convolution is applied.
         bias: whether the convolutions have biases.
-        upscale: 1 or more; 1 takes an image that is enlarged already.
+        upscale: scale, 1 or more; with 1 the input must already be bicubic-upsampled.
 
     Input: N x num_in_ch x H x W, range 0 to 1; output: N x num_in_ch x H*upscale x W*upscale, not clipped.
 
     Raises:
-        ValueError: an argument that no network can be built from, or an input of other channels.
+        ValueError: an invalid argument, or an input whose channels are not `num_in_ch`.
     """
 
     def __init__(

@@ -20,25 +20,25 @@ from rcan_plugin.resampling.bicubic_modules import BicubicUpsample
 class DRRNArch(nn.Module):
     """One recursive block of 25 residual units that share their two convolutions, 128 channels (B1U25, section 3).
 
-    297,216 weights (published: 297K) and 385 biases, whatever the scale: one network serves them all. The
-    normalisations, which are not shared between units, have 13,058 more.
+    297,216 weights (published: 297K) and 385 biases; one network serves all scales. The normalisations, which units do
+    not share, have 13,058 parameters more.
 
-    As in the authors' `train.prototxt`: every convolution comes after normalisation and ReLU, also the first, on the
-    image itself; every unit adds to the block's first features. Initial weights are He's. Ports to PyTorch leave
-    normalisation and biases out.
+    As in the authors' `train.prototxt`: normalisation and ReLU precede every convolution, also the first, which reads
+    the image; every unit adds to the block's first features. Initial weights are He's. Ports to PyTorch leave out
+    normalisation and biases.
 
     Args:
-        num_in_ch: channels of input and output; the paper's 1 is luma.
-        num_feat: channels in between.
-        num_unit: residual units, U.
+        num_in_ch: channels of input and output; 1 (luma) in the paper.
+        num_feat: channels of the features.
+        num_unit: number of residual units, U.
         bias: whether the convolutions have biases.
-        batch_norm: false leaves the normalisation out.
-        upscale: 1 or more; 1 takes an image that is enlarged already, of whatever scale.
+        batch_norm: whether to normalise before each convolution.
+        upscale: scale, 1 or more; with 1 the input must already be bicubic-upsampled, by any scale.
 
     Input: N x num_in_ch x H x W, range 0 to 1; output: N x num_in_ch x H*upscale x W*upscale, not clipped.
 
     Raises:
-        ValueError: an argument that no network can be built from, or an input of other channels.
+        ValueError: an invalid argument, or an input whose channels are not `num_in_ch`.
     """
 
     def __init__(

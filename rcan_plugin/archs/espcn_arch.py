@@ -13,23 +13,24 @@ from rcan_plugin.archs.layers import check_channels, conv, he_by_outputs, initia
 
 
 class ESPCNArch(nn.Module):
-    """Convolutions 5x5 and 3x3 with tanh, one more 3x3 with upscale^2 channels, and the pixel shuffle (section 3).
+    """Convolutions 5x5 and 3x3 with tanh, a 3x3 convolution to upscale^2 channels, pixel shuffle (section 3).
 
     22,624 weights at x3 (21,184 at x2, 24,640 at x4) and 96 + upscale^2 biases; the paper gives no figure.
 
-    Where the paper is silent: initial weights are He's by the number of outputs and, in the last convolution, of
-    standard deviation 0.001, as in public code. tanh is the paper's; the ReLU of its first version is not offered.
+    The paper does not give initial weights; as in public code they are He's by the number of outputs and, in the last
+    convolution, have standard deviation 0.001. The activation is the paper's tanh; the ReLU of the paper's first
+    version is not available.
 
     Args:
-        num_in_ch: channels of input and output; the paper's 1 is luma.
-        num_feats: channels after the first and after the second convolution.
+        num_in_ch: channels of input and output; 1 (luma) in the paper.
+        num_feats: channels after the first and the second convolution.
         bias: whether the convolutions have biases.
-        upscale: whole number.
+        upscale: scale, 1 or more.
 
     Input: N x num_in_ch x H x W, range 0 to 1; output: N x num_in_ch x H*upscale x W*upscale, not clipped.
 
     Raises:
-        ValueError: an argument that no network can be built from, or an input of other channels.
+        ValueError: an invalid argument, or an input whose channels are not `num_in_ch`.
     """
 
     def __init__(

@@ -9,28 +9,27 @@ from rcan_plugin.archs.layers import check_channels, conv, he_by_outputs, initia
 
 class FSRCNNArch(nn.Module):
     """FSRCNN(d, s, m) of section 3.2: feature extraction 5x5, shrinking 1x1, m mapping layers 3x3, expanding 1x1, and a
-    transposed convolution 9x9 that enlarges.
+    transposed convolution 9x9 that upsamples.
 
-    FSRCNN(56, 12, 4): 12,464 weights (published: 12,464), 173 biases and 172 slopes, whatever the scale.
+    FSRCNN(56, 12, 4): 12,464 weights (published: 12,464), 173 biases and 172 slopes at every scale.
 
-    Where the paper is silent or readers disagree: a PReLU with a slope for each channel follows every convolution, as
-    public code has it (one reader of the paper sees a single one after the mapping layers); the original's output is
-    `upscale - 1` pixels short, here `output_padding` completes it. Initial weights, as in public code: He's, by the
-    number of outputs, with which alone the paper's rate of 1e-3 does not blow up, and of standard deviation 0.001 in
-    the transposed convolution.
+    Where the paper is silent or read differently: a PReLU with one slope per channel follows every convolution, as in
+    public code (another reading has a single one after the mapping layers). The original output is `upscale - 1` pixels
+    short; here `output_padding` completes it. Initial weights as in public code: He's by the number of outputs (with
+    others the paper's rate of 1e-3 diverges), and standard deviation 0.001 in the transposed convolution.
 
     Args:
-        num_in_ch: channels of input and output; the paper's 1 is luma.
-        num_feat: d.
-        num_shrunk: s.
-        num_map: m.
+        num_in_ch: channels of input and output; 1 (luma) in the paper.
+        num_feat: channels of the features, d.
+        num_shrunk: channels of the mapping layers, s.
+        num_map: number of mapping layers, m.
         bias: whether the convolutions have biases.
-        upscale: whole number.
+        upscale: scale, 1 or more.
 
     Input: N x num_in_ch x H x W, range 0 to 1; output: N x num_in_ch x H*upscale x W*upscale, not clipped.
 
     Raises:
-        ValueError: an argument that no network can be built from, or an input of other channels.
+        ValueError: an invalid argument, or an input whose channels are not `num_in_ch`.
     """
 
     def __init__(

@@ -12,9 +12,9 @@ from rcan_plugin.archs.layers import check_channels, conv, initialise, whole_num
 
 
 class Doubling(nn.Module):
-    """Features of one level to twice their size: a transposed convolution of stride 2, 3x3 or 4x4.
+    """Doubles height and width of features: a transposed convolution 3x3 or 4x4 with stride 2.
 
-    Of the 3x3 one's 2n + 1 rows and columns the last is dropped, as the authors' MatConvNet code does.
+    The 3x3 convolution gives 2n + 1 rows and columns; the last is dropped, as in the authors' MatConvNet code.
     """
 
     def __init__(self, num_feat: int, kernel_size: int, bias: bool) -> None:
@@ -27,7 +27,8 @@ class Doubling(nn.Module):
 
 
 class Level(nn.Module):
-    """One doubling: `depth` convolutions and the transposed one for the features, both branches' transposed filters."""
+    """One level of the pyramid: `depth` convolutions and `Doubling` of the features, the residual read from them, and a
+    transposed convolution that doubles the image."""
 
     def __init__(self, num_in_ch: int, num_feat: int, depth: int, up_size: int, bias: bool) -> None:
         super().__init__()
@@ -44,32 +45,33 @@ class Level(nn.Module):
 
 
 class LapSRNArch(nn.Module):
-    """A pyramid of doublings: a feature branch predicts each level's residual, an image branch enlarges (section 3).
+    """A pyramid of levels that each double the image: an image branch upsamples it, a feature branch predicts the
+    residual (section 3).
 
-    Each level: 10 convolutions 3x3 of 64 channels and a transposed one, leaky ReLU of 0.2; nothing is shared between
-    levels. x4: 812,768 weights (published: 812K), x2: 406,672; biases are 1,474 and 769. Enlarging by 3 is, as in the
-    authors' code, reducing the x4 result.
+    Each level has 10 convolutions 3x3 of 64 channels and a transposed one, with leaky ReLU of slope 0.2; levels share
+    nothing. x4: 812,768 weights (published: 812K) and 1,474 biases; x2: 406,672 and 769. For x3 reduce the x4 result,
+    as the authors' code does.
 
-    In training the output is a list of all levels' images, the finest last, each supervised by `PyramidLoss`.
+    In training the output is a list of all levels' images, the largest last, for `PyramidLoss`.
 
-    Where sources disagree: the paper's text is remembered to say 4x4 for the transposed filters; only 3x3, as in the
-    authors' code, gives the published count (4x4: 870K). Both kinds are here. The image branch's filters start
+    Where sources disagree: from memory, the paper's text says 4x4 for the transposed filters; only 3x3, as in the
+    authors' code, gives the published count (4x4: 870K). Both are available. The image branch's filters start as
     bilinear and are trained. Initial weights follow the authors' `init_LapSRN_model.m`: standard deviation 0.001 in
-    the first convolution, sqrt(2 / (9 * 64)) in all others, biases 0. At x8 the authors are remembered to use 5
-    convolutions a level: `depth: 5`.
+    the first convolution, sqrt(2 / (9 * 64)) in all others, biases 0. From memory, not checked: at x8 the authors use 5
+    convolutions a level (`depth: 5`).
 
     Args:
-        num_in_ch: channels of input and output; the paper's 1 is luma.
+        num_in_ch: channels of input and output; 1 (luma) in the paper.
         num_feat: channels of the features.
-        depth: convolutions of a level.
-        up_size: of the features' transposed filters, 3 or 4; weights of twtygqyy/pytorch-LapSRN have 4.
-        bias: whether convolutions have biases (never the image branch); those weights have none.
+        depth: number of convolutions in each level.
+        up_size: kernel size of the features' transposed convolution, 3 or 4; 4 in weights of twtygqyy/pytorch-LapSRN.
+        bias: whether convolutions have biases (never in the image branch); false for those weights.
         upscale: 2, 4 or 8.
 
     Input: N x num_in_ch x H x W, range 0 to 1; output: N x num_in_ch x H*upscale x W*upscale, not clipped.
 
     Raises:
-        ValueError: an argument that no network can be built from, or an input of other channels.
+        ValueError: an invalid argument, or an input whose channels are not `num_in_ch`.
     """
 
     def __init__(
@@ -84,9 +86,9 @@ class LapSRNArch(nn.Module):
         super().__init__()
         whole_numbers("LapSRNArch", num_in_ch=num_in_ch, num_feat=num_feat, depth=depth, upscale=upscale)
         if upscale not in (2, 4, 8):
-            raise ValueError(f"LapSRNArch: upscale={upscale!r}: expected 2, 4 or 8 (for 3 reduce the x4 result).")
+            raise ValueError(f"LapSRNArch: upscale is {upscale!r}; expected 2, 4 or 8 (for x3 reduce the x4 result).")
         if up_size not in (3, 4):
-            raise ValueError(f"LapSRNArch: up_size={up_size!r}: expected 3 or 4.")
+            raise ValueError(f"LapSRNArch: up_size is {up_size!r}; expected 3 or 4.")
         self.num_in_ch, self.upscale = num_in_ch, upscale
         self.conv_first = conv(num_in_ch, num_feat, 3, bias)
         self.levels = nn.ModuleList(
@@ -108,6 +110,6 @@ class LapSRNArch(nn.Module):
 
 
 def bilinear() -> Tensor:
-    """The 4x4 filter that doubles an image bilinearly: (1, 3, 3, 1) / 4 in both directions."""
+    """Return the 4x4 filter that doubles an image bilinearly: (1, 3, 3, 1) / 4 in both directions."""
     row = torch.tensor([0.25, 0.75, 0.75, 0.25])
     return torch.outer(row, row)

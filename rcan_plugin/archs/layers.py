@@ -1,4 +1,4 @@
-"""What two or more networks share."""
+"""Modules and functions that two or more networks share."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from rcan_plugin._checks import require_whole
 DIV2K_MEAN = (0.4488, 0.4371, 0.4040)
 """Mean of the DIV2K training images, RGB, range 0 to 1 (RCAN's official code, `model/rcan.py`)."""
 
-
 UPSAMPLERS = ("subpixel", "transposed", "nearest")
+"""Kinds of `upsampler`."""
 
 
 class MeanShift(nn.Module):
-    """Takes the mean of the training images off, and puts it back (EDSR, RCAN: `sub_mean`, `add_mean`).
+    """Subtracts the mean of the training images and adds it again (`sub_mean`, `add_mean` of EDSR).
 
     Args:
-        mean: of each channel, range 0 to 1.
-        img_range: what a pixel of value 1 is inside the network.
+        mean: mean of each channel, range 0 to 1.
+        img_range: range inside the network: the value of an input of 1.
     """
 
     mean: Tensor
@@ -34,20 +34,20 @@ class MeanShift(nn.Module):
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
 
     def off(self, x: Tensor) -> Tensor:
-        """To the network's range."""
+        """From the range 0 to 1 to the network's: subtract the mean, multiply by `img_range`."""
         return (x - self.mean) * self.img_range
 
     def back(self, x: Tensor) -> Tensor:
-        """To 0 to 1."""
+        """From the network's range to 0 to 1: the inverse of `off`."""
         return x / self.img_range + self.mean
 
 
 class PreActivated(nn.Module):
-    """Normalisation, ReLU, convolution: the order of DRRN and MemNet.
+    """Batch normalisation, ReLU, convolution: the order of DRRN and MemNet.
 
     Args:
         conv: the convolution.
-        batch_norm: false leaves the normalisation out, as some public weights do.
+        batch_norm: false leaves out the normalisation, for public weights without it.
     """
 
     def __init__(self, conv: nn.Conv2d, batch_norm: bool = True) -> None:
@@ -60,28 +60,33 @@ class PreActivated(nn.Module):
 
 
 class Recursion(nn.Module):
-    """Convolutions one after the other that are applied several times, each time after normalisations of its own.
+    """A chain of convolutions that is applied several times, with separate normalisations each time.
 
     Args:
-        convs: the convolutions, shared by all times.
-        times: how often they are applied.
+        convs: the convolutions, shared by all applications.
+        times: number of applications.
         batch_norm: as in `PreActivated`.
+
+    Attributes:
+        norms: for each application, the normalisations before the convolutions.
     """
 
     def __init__(self, convs: Sequence[nn.Conv2d], times: int, batch_norm: bool = True) -> None:
         super().__init__()
         self.convs = nn.ModuleList(convs)
-        self.norms = nn.ModuleList(nn.ModuleList(normalisation(one, batch_norm) for one in convs) for _ in range(times))
+        self.norms = nn.ModuleList(
+            nn.ModuleList(normalisation(layer, batch_norm) for layer in convs) for _ in range(times)
+        )
 
     def forward(self, x: Tensor, norms: nn.ModuleList) -> Tensor:
-        """One time, with that time's member of `self.norms`."""
-        for norm, one in zip(norms, self.convs, strict=True):
-            x = one(F.relu(norm(x)))
+        """Apply the chain once to N x C x H x W, with one member of `self.norms`."""
+        for norm, layer in zip(norms, self.convs, strict=True):
+            x = layer(F.relu(norm(x)))
         return x
 
 
 class ResBlock(nn.Module):
-    """Two convolutions and a skip (EDSR, `common.ResBlock`)."""
+    """Two convolutions with ReLU between, and a skip (`common.ResBlock` of EDSR)."""
 
     def __init__(self, num_feat: int, kernel_size: int = 3) -> None:
         super().__init__()
@@ -93,33 +98,33 @@ class ResBlock(nn.Module):
 
 
 def normalisation(conv: nn.Conv2d, batch_norm: bool) -> nn.Module:
-    """What comes before a convolution: batch normalisation, or nothing."""
+    """Return batch normalisation for the input of `conv`, or the identity."""
     return nn.BatchNorm2d(conv.in_channels) if batch_norm else nn.Identity()
 
 
 def conv(inputs: int, outputs: int, kernel_size: int, bias: bool = True) -> nn.Conv2d:
-    """A convolution that keeps height and width, with zeros around the image."""
+    """Return a convolution that keeps height and width, by zero padding."""
     return nn.Conv2d(inputs, outputs, kernel_size, padding=kernel_size // 2, bias=bias)
 
 
 def upsampler(scale: int, num_feat: int, kind: str = "subpixel") -> nn.Sequential:
-    """Enlarges features: by 3, or by 2 for each power of two.
+    """Return layers that upsample features by 3, or by 2 several times.
 
     Args:
         scale: 3 or a power of two.
         num_feat: channels of input and output.
         kind: `subpixel`: convolution and pixel shuffle (ESPCN, CVPR 2016), as in EDSR and RCAN; `transposed`:
-            transposed convolution, 4x4 for 2 and 9x9 for 3, so that each output pixel has as many taps as the next;
-            `nearest`: each pixel repeated, then a convolution.
+            transposed convolution, 4x4 for 2 and 9x9 for 3, so that every output pixel has the same number of
+            taps; `nearest`: nearest-neighbour upsampling, then a convolution.
 
     Raises:
         ValueError: another scale or kind.
     """
     whole_numbers("upsampler", scale=scale)
     if kind not in UPSAMPLERS:
-        raise ValueError(f"upsampler={kind!r}: expected subpixel, transposed or nearest.")
+        raise ValueError(f"upsampler is {kind!r}; expected subpixel, transposed or nearest.")
     if scale != 3 and scale & (scale - 1):
-        raise ValueError(f"upscale={scale}: expected 3 or a power of two (1, 2, 4, 8).")
+        raise ValueError(f"upscale is {scale}; expected 3 or a power of two (1, 2, 4, 8).")
     steps = [3] if scale == 3 else [2] * (scale.bit_length() - 1)
     layers: list[nn.Module] = []
     for step in steps:
@@ -134,11 +139,11 @@ def upsampler(scale: int, num_feat: int, kind: str = "subpixel") -> nn.Sequentia
 
 
 def initialise(net: nn.Module, std: Callable[[nn.Module], float]) -> None:
-    """Normally distributed weights and biases of 0 for all convolutions, transposed ones too.
+    """Set the weights of all convolutions, also transposed ones, to Gaussian values and their biases to 0.
 
     Args:
         net: the network.
-        std: gives a convolution's standard deviation.
+        std: returns the standard deviation for a convolution.
     """
     for module in net.modules():
         if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
@@ -148,56 +153,60 @@ def initialise(net: nn.Module, std: Callable[[nn.Module], float]) -> None:
 
 
 def he(module: nn.Module) -> float:
-    """The standard deviation of He et al., "Delving Deep into Rectifiers" (ICCV 2015), by the number of inputs
-    (equation 10; Caffe's `msra`)."""
+    """Return the standard deviation of a convolution's weights by its number of inputs: He et al., "Delving Deep into
+    Rectifiers" (ICCV 2015), equation 10; Caffe's `msra`."""
     assert isinstance(module, nn.Conv2d)
     return math.sqrt(2 / (math.prod(module.kernel_size) * module.in_channels))
 
 
 def he_by_outputs(module: nn.Module) -> float:
-    """The same by the number of outputs (equation 14)."""
+    """Return the standard deviation of a convolution's weights by its number of outputs: as `he`, equation 14."""
     assert isinstance(module, nn.Conv2d)
     return math.sqrt(2 / (math.prod(module.kernel_size) * module.out_channels))
 
 
 def whole_numbers(name: str, **values: int) -> None:
-    """Refuse what is no whole number of 1 or more.
+    """Check that arguments of the network `name` are whole numbers of 1 or more.
 
     Raises:
-        ValueError: names the network, the argument and its value.
+        ValueError: one is not; the message names the network, the argument and its value.
     """
     for argument, value in values.items():
         require_whole(f"{name}: {argument}", value)
 
 
 def two_widths(name: str, num_feats: Sequence[int]) -> tuple[int, int]:
-    """The channels after the first and after the second convolution.
+    """Check and return the argument `num_feats` of the network `name`: two numbers of channels.
 
     Raises:
-        ValueError: names the network and the value.
+        ValueError: not two whole numbers of 1 or more; the message names the network and the value.
     """
     if not isinstance(num_feats, Sequence) or len(num_feats) != 2:
-        raise ValueError(f"{name}: num_feats={num_feats!r}: expected two numbers of channels, such as [64, 32].")
-    for one in num_feats:
-        whole_numbers(name, num_feats=one)
+        raise ValueError(f"{name}: num_feats is {num_feats!r}; expected two numbers of channels, such as [64, 32].")
+    for width in num_feats:
+        whole_numbers(name, num_feats=width)
     first, second = num_feats
     return first, second
 
 
 def check_channels(net: nn.Module, x: Tensor, expected: int) -> None:
-    """Refuse an image of other channels, which some networks would take in silence.
+    """Check the channels of an input, N x C x H x W: some networks would broadcast a wrong number without an error.
 
     Raises:
-        ValueError: says which options must agree.
+        ValueError: C is not `expected`; the message says which options must agree.
     """
     if x.shape[1] != expected:
+        remedy = ", or wrap the network in LumaOnly" if expected == 1 else ""
         raise ValueError(
-            f"{type(net).__name__}: the input has {x.shape[1]} channels, num_in_ch is {expected}: let num_in_ch and "
-            "the data set's color and channels agree" + (", or wrap the network in LumaOnly." if expected == 1 else ".")
+            f"{type(net).__name__}: the input has {x.shape[1]} channels, num_in_ch is {expected}: make num_in_ch and "
+            f"the data set's color and channels agree{remedy}."
         )
 
 
 def keep_buffers_apart(net: nn.Module) -> None:
-    """Let DistributedDataParallel leave the buffers alone: it would broadcast them at every forward pass, and hang when
-    BasicSR validates on one process. (Constants are the same everywhere; of running means BasicSR saves rank 0's.)"""
+    """Keep DistributedDataParallel from broadcasting the network's buffers.
+
+    It would do so at every forward pass, and hang when BasicSR validates on one process only. Constants are the same
+    in all processes anyway; of running means BasicSR saves those of rank 0.
+    """
     net._ddp_params_and_buffers_to_ignore = [name for name, _ in net.named_buffers()]  # type: ignore[assignment]

@@ -1,4 +1,4 @@
-"""A network that works on luma, for colour images."""
+"""LumaOnly: applies a network of one channel (luma) to colour images."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from rcan_plugin.resampling.bicubic_modules import BicubicUpsample
 
 
 class LumaOnly(nn.Module):
-    """RGB in and out around a network of one channel, which gets luma; chroma is enlarged by bicubic.
+    """Upsamples the luma of RGB images with a network of one channel, and their chroma by bicubic.
 
-    Y, Cb and Cr are MATLAB's (`rgb2ycbcr`, ITU-R BT.601: Y from 16/255 to 235/255), as in the papers. Weights go in and
-    out under the network's own keys: those that were trained on luma load as they are.
+    Y, Cb and Cr are MATLAB's (`rgb2ycbcr`, ITU-R BT.601: Y from 16/255 to 235/255), as in the papers. The state dict
+    has the network's own keys: weights trained on luma load unchanged.
 
     Args:
-        network: the network, or its options as `network_g` has them, such as {type: VDSRArch, upscale: 3}.
+        network: the network, or its options as under `network_g`, such as {type: VDSRArch, upscale: 3}.
 
-    Input: N x 3 x H x W, R, G, B, range 0 to 1; output: N x 3 x H*upscale x W*upscale, not clipped. Of a network that
-    gives several images in training the last is taken.
+    Input: N x 3 x H x W, R, G, B, range 0 to 1; output: N x 3 x H*upscale x W*upscale, not clipped. If the network
+    returns a list in training, the last image is used.
 
     Raises:
-        ValueError: the network takes more than one channel or does not say its `upscale`; an input of other channels.
+        ValueError: the network has no whole `upscale` or a `num_in_ch` other than 1, or an input has not 3 channels.
     """
 
     to_ycbcr: Tensor
@@ -38,14 +38,15 @@ class LumaOnly(nn.Module):
         if isinstance(network, nn.Module):
             inner = network
         else:
-            from basicsr.archs import build_network  # only where an option file names the network
+            # Not at the top: a network given as a module needs no BasicSR.
+            from basicsr.archs import build_network
 
             inner = build_network(dict(network))
         upscale, channels = getattr(inner, "upscale", None), getattr(inner, "num_in_ch", None)
         if not isinstance(upscale, int) or channels != 1:
             raise ValueError(
                 f"LumaOnly: {type(inner).__name__} has upscale {upscale} and num_in_ch {channels}: expected a "
-                "network of one channel that says what it enlarges by, such as VDSRArch."
+                "network of one channel with a whole number as `upscale`, such as VDSRArch."
             )
         self.network = inner
         self.upscale = upscale
@@ -66,8 +67,8 @@ class LumaOnly(nn.Module):
         ycbcr = self._mixed(self.to_ycbcr, x) + self.offset
         luma = self.network(ycbcr[:, :1])
         luma = luma if isinstance(luma, Tensor) else luma[-1]
-        enlarged = torch.cat([luma.float(), self.bicubic(ycbcr[:, 1:])], dim=1)
-        return self._mixed(self.to_rgb, enlarged - self.offset)
+        upsampled = torch.cat([luma.float(), self.bicubic(ycbcr[:, 1:])], dim=1)
+        return self._mixed(self.to_rgb, upsampled - self.offset)
 
     @staticmethod
     def _mixed(matrix: Tensor, x: Tensor) -> Tensor:
@@ -75,9 +76,9 @@ class LumaOnly(nn.Module):
             return torch.einsum("dc,nchw->ndhw", matrix, x.to(matrix.dtype))
 
     def state_dict(self, *args: Any, **kwargs: Any) -> Any:
-        """The network's own."""
+        """Return the state dict of the network inside."""
         return self.network.state_dict(*args, **kwargs)
 
     def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
-        """The network's own."""
+        """Load weights into the network inside."""
         return self.network.load_state_dict(*args, **kwargs)

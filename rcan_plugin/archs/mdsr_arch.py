@@ -19,32 +19,32 @@ from rcan_plugin.archs.layers import (
 
 
 class MDSRArch(nn.Module):
-    """One network for several scales (section 3.3): for each scale two residual blocks 5x5 before and an upsampler
-    behind a body of residual blocks that all share.
+    """One network for several scales (section 3.3): two residual blocks 5x5 for each scale, a body of residual blocks
+    that all scales share, and an upsampler for each scale.
 
-    80 blocks of 64 channels, x2, x3, x4: 7,957,449 parameters (published: 8.0M), with 16 blocks 3,230,665 (3.2M). The
-    skip begins behind the first two blocks. Initial weights are torch's own, as in the authors' code; its residual
-    scaling stays at 1.
+    80 blocks of 64 channels, x2, x3, x4: 7,957,449 parameters (published: 8.0M); 16 blocks: 3,230,665 (3.2M). The long
+    skip starts after the scale's two blocks. Initial weights are torch's default and residuals are not scaled, as in
+    the authors' code.
 
     The authors' Torch code and figure have a last convolution for each scale, their PyTorch code one for all
     (`shared_tail: true`, 7,953,987 parameters).
 
     Args:
         num_in_ch: channels of input and output.
-        num_feat: channels in between.
-        num_block: shared residual blocks.
-        scales: the scales it can enlarge by, 3 or powers of two.
-        shared_tail: one last convolution for all scales.
-        img_range: what a pixel of value 1 is inside the network.
-        rgb_mean: of each channel, range 0 to 1.
+        num_feat: channels of the features.
+        num_block: number of shared residual blocks.
+        scales: scales it can upsample by, 3 or powers of two.
+        shared_tail: whether all scales share the last convolution.
+        img_range: range inside the network: the value of an input of 1.
+        rgb_mean: mean of each channel, range 0 to 1.
 
     Input: N x num_in_ch x H x W, range 0 to 1, and the scale; output: N x num_in_ch x H*scale x W*scale, not clipped.
 
     Attributes:
-        scales: `AcceleratedSRModel` gives the scale of the data to a network that has this.
+        scales: marks a network whose forward pass takes the scale; `AcceleratedSRModel` passes that of the data.
 
     Raises:
-        ValueError: an argument that no network can be built from, an input of other channels, another scale.
+        ValueError: an invalid argument, an input whose channels are not `num_in_ch`, or a scale not in `scales`.
     """
 
     def __init__(
@@ -60,11 +60,11 @@ class MDSRArch(nn.Module):
         super().__init__()
         whole_numbers("MDSRArch", num_in_ch=num_in_ch, num_feat=num_feat, num_block=num_block)
         if len(rgb_mean) != num_in_ch:
-            raise ValueError(f"MDSRArch: rgb_mean={rgb_mean!r}: expected one value for each of {num_in_ch} channels.")
+            raise ValueError(f"MDSRArch: rgb_mean is {rgb_mean!r}; expected {num_in_ch} values, one per channel.")
         if not isinstance(scales, Sequence) or not scales:
-            raise ValueError(f"MDSRArch: scales={scales!r}: expected several, such as [2, 3, 4].")
+            raise ValueError(f"MDSRArch: scales is {scales!r}; expected a list such as [2, 3, 4].")
         if not img_range > 0:
-            raise ValueError(f"MDSRArch: img_range={img_range!r}: expected a positive number, 255 or 1.")
+            raise ValueError(f"MDSRArch: img_range is {img_range!r}; expected a positive number, 255 or 1.")
         self.num_in_ch, self.scales = num_in_ch, tuple(scales)
         self.mean = MeanShift(rgb_mean, img_range)
         self.conv_first = conv(num_in_ch, num_feat, 3)
@@ -75,7 +75,7 @@ class MDSRArch(nn.Module):
         try:
             self.upsample = nn.ModuleDict({f"x{scale}": upsampler(scale, num_feat) for scale in scales})
         except ValueError as error:
-            raise ValueError(f"MDSRArch: scales={scales!r}: {error}") from None
+            raise ValueError(f"MDSRArch: scales is {scales!r}: {error}") from None
         tail = conv(num_feat, num_in_ch, 3)
         self.conv_last = nn.ModuleDict(
             {f"x{scale}": tail if shared_tail else conv(num_feat, num_in_ch, 3) for scale in scales}

@@ -19,8 +19,8 @@ from rcan_plugin.resampling.bicubic_modules import BicubicUpsample
 
 
 class MemoryBlock(nn.Module):
-    """A recursive unit, applied `num_recursion` times with the same convolutions, and a gate that weighs its results
-    (short-term memory) and those of all blocks before (long-term memory)."""
+    """A recursive unit, applied `num_recursion` times with the same convolutions, and a gate (convolution 1x1) over its
+    results (short-term memory) and those of all earlier blocks (long-term memory)."""
 
     def __init__(self, num_feat: int, num_recursion: int, num_before: int, bias: bool, batch_norm: bool) -> None:
         super().__init__()
@@ -39,30 +39,29 @@ class MemoryBlock(nn.Module):
 class MemNetArch(nn.Module):
     """Six memory blocks of six recursions, 64 channels (M6R6, sections 3 and 4: multi-supervised).
 
-    676,992 weights (published: 677K), 1,217 biases and 6 weights of the sum, whatever the scale: one network serves
-    them all. The normalisations, which are not shared, have 17,282 more.
+    676,992 weights (published: 677K), 1,217 biases and 6 weights of the sum; one network serves all scales. The
+    normalisations, which are not shared, have 17,282 parameters more.
 
-    In training the output is a list: each block's prediction, and last their weighted sum; `EuclideanLoss` supervises
-    all of them.
+    In training the output is a list of each block's prediction followed by their weighted sum, for `EuclideanLoss`.
 
-    As in the authors' prototxt: every convolution comes after normalisation and ReLU, also the first, on the image
-    itself; a recursion adds to the one before it; one convolution reconstructs for all blocks, after a normalisation
-    for each. Where the paper is silent: the weights of the sum start at 1/6 (the authors' Caffe layer starts at 1
-    each, a sum of six); initial weights are He's.
+    As in the authors' prototxt: normalisation and ReLU precede every convolution, also the first, which reads the
+    image; a recursion adds to the previous one; all blocks share the convolution that reconstructs, but not the
+    normalisation before it. Where the paper is silent: the weights of the sum start at 1/6 (in the authors' Caffe layer
+    at 1 each, a sum of six); initial weights are He's.
 
     Args:
-        num_in_ch: channels of input and output; the paper's 1 is luma.
-        num_feat: channels in between.
-        num_block: memory blocks, M.
-        num_recursion: R.
+        num_in_ch: channels of input and output; 1 (luma) in the paper.
+        num_feat: channels of the features.
+        num_block: number of memory blocks, M.
+        num_recursion: number of recursions in each block, R.
         bias: whether the convolutions have biases.
-        batch_norm: false leaves the normalisation out.
-        upscale: 1 or more; 1 takes an image that is enlarged already, of whatever scale.
+        batch_norm: whether to normalise before each convolution.
+        upscale: scale, 1 or more; with 1 the input must already be bicubic-upsampled, by any scale.
 
     Input: N x num_in_ch x H x W, range 0 to 1; output: N x num_in_ch x H*upscale x W*upscale, not clipped.
 
     Raises:
-        ValueError: an argument that no network can be built from, or an input of other channels.
+        ValueError: an invalid argument, or an input whose channels are not `num_in_ch`.
     """
 
     def __init__(

@@ -1,10 +1,11 @@
 """RCAN: Zhang et al., "Image Super-Resolution Using Very Deep Residual Channel Attention Networks", ECCV 2018.
 
-"The authors'" is `model/rcan.py` of their training code.
+"The authors'" refers to `model/rcan.py` of their training code.
 """
 
 from __future__ import annotations
 
+import functools
 import logging
 import re
 from collections.abc import Mapping, Sequence
@@ -14,12 +15,16 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from rcan_plugin import kernels as fused
 from rcan_plugin.archs import layers
 from rcan_plugin.archs.layers import DIV2K_MEAN, conv, keep_buffers_apart, whole_numbers
 
 
 class ChannelAttention(nn.Module):
-    """Weights between 0 and 1 for each channel, from the channel's mean over the image (the authors' `CALayer`)."""
+    """Computes a weight between 0 and 1 for each channel from the channels' means (the authors' `CALayer`).
+
+    Input: N x num_feat x H x W; output: N x num_feat x 1 x 1.
+    """
 
     def __init__(self, num_feat: int, squeeze_factor: int) -> None:
         super().__init__()
@@ -39,21 +44,28 @@ class ChannelAttention(nn.Module):
 class RCAB(nn.Module):
     """Residual channel attention block: two convolutions, attention, skip (the authors' `RCAB`)."""
 
-    def __init__(self, num_feat: int, squeeze_factor: int, res_scale: float, channel_attention: bool) -> None:
+    def __init__(
+        self, num_feat: int, squeeze_factor: int, res_scale: float, channel_attention: bool, kernels: str | None = None
+    ) -> None:
         super().__init__()
         self.res_scale = res_scale
+        self.kernels = kernels
         self.rcab = nn.Sequential(conv(num_feat, num_feat, 3), nn.ReLU(inplace=True), conv(num_feat, num_feat, 3))
         if channel_attention:
             self.rcab.append(ChannelAttention(num_feat, squeeze_factor))
 
     def forward(self, x: Tensor) -> Tensor:
         conv1, relu, conv2, *attention = self.rcab
+        if self.kernels == "triton":
+            if (reason := fused.unsupported(x)) is None:
+                return fused.rcab(x, *self.rcab.parameters(), res_scale=self.res_scale)
+            _warn_once(f"kernels: triton is not used: {reason}.")
         res = conv2(relu(conv1(x)))
         if not attention:
             return torch.add(x, res, alpha=self.res_scale)
         weight = attention[0](res)
         if self.res_scale != 1:
-            weight = weight * self.res_scale  # one value a channel, instead of one a pixel
+            weight = weight * self.res_scale  # cheaper than scaling `res`: one value per channel
         return torch.addcmul(x, res, weight)
 
 
@@ -68,11 +80,12 @@ class ResidualGroup(nn.Module):
         res_scale: float,
         short_skip: bool,
         channel_attention: bool,
+        kernels: str | None = None,
     ) -> None:
         super().__init__()
         self.short_skip = short_skip
         self.residual_group = nn.Sequential(
-            *(RCAB(num_feat, squeeze_factor, res_scale, channel_attention) for _ in range(num_block))
+            *(RCAB(num_feat, squeeze_factor, res_scale, channel_attention, kernels) for _ in range(num_block))
         )
         self.conv = conv(num_feat, num_feat, 3)
 
@@ -82,7 +95,7 @@ class ResidualGroup(nn.Module):
 
 
 class RCANArch(nn.Module):
-    """RCAN with the arguments, the state-dict keys and the output of BasicSR's `RCAN`, and the paper's defaults.
+    """RCAN with the arguments, state-dict keys and output of BasicSR's `RCAN`, and the paper's sizes as defaults.
 
     Input: float tensor, N x num_in_ch x H x W, range 0 to 1 (RGB); output: N x num_out_ch x H*upscale x W*upscale, same
     range, not clipped. Channels-last input gives channels-last output.
@@ -90,28 +103,29 @@ class RCANArch(nn.Module):
     Args:
         num_in_ch: channels of the input.
         num_out_ch: channels of the output.
-        num_feat: channels in between.
-        num_group: residual groups.
-        num_block: blocks in a group.
-        squeeze_factor: how many times fewer channels the attention has inside.
-        upscale: 3 or a power of two.
-        res_scale: factor on the residual of each block; the paper's is 1.
-        img_range: what a pixel of value 1 is inside the network; the official weights want 255.
-        rgb_mean: mean of each input channel, range 0 to 1, taken off before and put back after. Left out: DIV2K's
-            for three channels, the average of those for any other number. Where input and output differ in channels
-            the average of the mean is put back.
-        use_checkpoint: in training, keep the input of each residual group alone and compute the rest again in the
-            backward pass: the same gradients from a seventh of the memory (`benchmarks/bench_rcan.py`), for the time
-            of one more forward pass.
-        long_skip, short_skip, channel_attention: false leaves a part out, as in the paper's ablation study (table 1):
-            the skip over all groups (LSC), the skip over each group (SSC), the attention (CA). The blocks keep their
-            own skip, and a group its last convolution.
-        upsampler: `subpixel`, the paper's; `transposed` convolution; `nearest` with a convolution (see
-            `layers.upsampler`).
+        num_feat: channels of the features.
+        num_group: number of residual groups.
+        num_block: number of blocks in a group.
+        squeeze_factor: factor by which the attention reduces the channels inside.
+        upscale: scale, 3 or a power of two.
+        res_scale: factor on the residual of each block; 1 in the paper.
+        img_range: range inside the network: the value of an input of 1. The official weights need 255.
+        rgb_mean: mean of each input channel, range 0 to 1, subtracted from the input and added to the output. None:
+            DIV2K's mean for three channels, its average for any other number. If input and output differ in channels,
+            the average of the mean is added to the output.
+        use_checkpoint: in training, store only the input of each residual group and recompute the rest in the backward
+            pass: the same gradients in a seventh of the memory (`benchmarks/bench_rcan.py`), for the time of one more
+            forward pass.
+        long_skip, short_skip, channel_attention: false leaves out a part, as in the paper's ablation study (table 1):
+            the skip over all groups (LSC), the skip over each group (SSC), the attention (CA). The skips of blocks and
+            the last convolution of groups remain.
+        upsampler: `subpixel` as in the paper, `transposed` or `nearest`: see `layers.upsampler`.
+        kernels: `triton`: compute each block by the fused kernels of `rcan_plugin.kernels`: on CUDA, in half
+            precision (autocast, or a half-precision network). Elsewhere the block computes without them, after one
+            warning with the reason.
 
     Raises:
-        ValueError: an argument that no network can be built from, or an input of other channels; the text says what to
-            pass instead.
+        ValueError: an invalid argument, or an input whose channels are not `num_in_ch`; the message says what to pass.
     """
 
     rgb_mean: Tensor
@@ -134,6 +148,7 @@ class RCANArch(nn.Module):
         short_skip: bool = True,
         channel_attention: bool = True,
         upsampler: str = "subpixel",
+        kernels: str | None = None,
     ) -> None:
         super().__init__()
         whole_numbers(
@@ -151,27 +166,34 @@ class RCANArch(nn.Module):
                 f"RCANArch: num_feat={num_feat} is below squeeze_factor={squeeze_factor}, which leaves the attention "
                 f"no channel: raise num_feat to {squeeze_factor} or more, or set squeeze_factor to {num_feat} or less."
             )
+        if kernels not in (None, "triton"):
+            raise ValueError(f"RCANArch: kernels is {kernels!r}; expected 'triton', or leave kernels out.")
+        if kernels and not (channel_attention and num_feat in fused.CHANNELS):
+            raise ValueError(
+                f"RCANArch: kernels is 'triton', channel_attention {channel_attention}, num_feat {num_feat}; "
+                f"expected channel_attention true and num_feat one of {fused.CHANNELS}, or leave kernels out."
+            )
         if not img_range > 0:
             raise ValueError(
-                f"RCANArch: img_range={img_range!r}: expected a positive number, 255 as in the paper or 1."
+                f"RCANArch: img_range is {img_range!r}; expected a positive number, 255 as in the paper or 1."
             )
         mean = torch.tensor(_mean_for(num_in_ch) if rgb_mean is None else tuple(rgb_mean), dtype=torch.float32)
         if mean.shape != (num_in_ch,):
             raise ValueError(
-                f"RCANArch: rgb_mean={rgb_mean!r} has {mean.numel()} values and num_in_ch is {num_in_ch}: "
+                f"RCANArch: rgb_mean is {rgb_mean!r}, {mean.numel()} values, and num_in_ch is {num_in_ch}: "
                 f"give one value for each input channel, or leave rgb_mean out."
             )
         self.img_range = float(img_range)
         self.use_checkpoint = use_checkpoint
         self.long_skip = long_skip
-        # Not in the state dict: BasicSR's RCAN has no such keys.
+        # Not in the state dict, because BasicSR's RCAN has no such keys.
         self.register_buffer("rgb_mean", mean.view(1, -1, 1, 1), persistent=False)
         out_mean = mean if num_out_ch == num_in_ch else mean.mean().expand(num_out_ch).clone()
         self.register_buffer("out_mean", out_mean.view(1, -1, 1, 1), persistent=False)
         self.conv_first = conv(num_in_ch, num_feat, 3)
         self.body = nn.Sequential(
             *(
-                ResidualGroup(num_feat, num_block, squeeze_factor, res_scale, short_skip, channel_attention)
+                ResidualGroup(num_feat, num_block, squeeze_factor, res_scale, short_skip, channel_attention, kernels)
                 for _ in range(num_group)
             )
         )
@@ -184,10 +206,10 @@ class RCANArch(nn.Module):
         keep_buffers_apart(self)
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.shape[1] != self.rgb_mean.shape[1]:  # one channel would be broadcast over the mean's three in silence
+        if x.shape[1] != self.rgb_mean.shape[1]:  # one channel would be broadcast to the mean's three
             raise ValueError(
-                f"RCANArch: the input has {x.shape[1]} channels, num_in_ch is {self.rgb_mean.shape[1]}: let num_in_ch, "
-                "num_out_ch and the data set's color and channels agree."
+                f"RCANArch: the input has {x.shape[1]} channels, num_in_ch is {self.rgb_mean.shape[1]}: make "
+                "num_in_ch, num_out_ch and the data set's color and channels agree."
             )
         x = (x - self.rgb_mean) * self.img_range
         shallow = self.conv_first(x)
@@ -204,16 +226,16 @@ class RCANArch(nn.Module):
         return out / self.img_range + self.out_mean
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
-        """Load weights in BasicSR's layout or the official one, with or without `module.` before each key.
+        """Load weights with BasicSR's keys or the official code's, with or without the prefix `module.`.
 
-        With `strict=False` every tensor whose name and shape fit is taken, as the official code does to start x3 and
-        x4 from x2 (for x4 the first up-sampling convolution fits too), and the log (`basicsr`) says what was not.
+        With `strict=False` every tensor whose name and shape fit is loaded, as in the official code to start x3 and x4
+        from x2 (for x4 the first upsampling convolution fits too); the logger `basicsr` lists what was not loaded.
 
         Raises:
-            ValueError: nothing fits, or the official file was made with another mean or range than this network has.
-            RuntimeError: from torch, with `strict=True`, where keys or shapes differ.
+            ValueError: no tensor fits, or the official file was trained with another mean or range than this network's.
+            RuntimeError: from torch, with `strict=True`: keys or shapes differ.
         """
-        # BasicSR's `load_network` marks tensors of another shape with this ending when it is not strict.
+        # BasicSR's `load_network` appends ".ignore" to keys of tensors with another shape when it is not strict.
         given = {key.removeprefix("module.").removesuffix(".ignore"): value for key, value in state_dict.items()}
         if any(key.startswith("head.0.") for key in given):
             self._check_official_mean(given)
@@ -226,7 +248,7 @@ class RCANArch(nn.Module):
         if not fitting:
             raise ValueError(
                 "RCANArch: no tensor of this file fits the network. "
-                f"The network begins with {_first(own)}; the file begins with {_first(state_dict)}. "
+                f"The network begins with {_first_keys(own)}; the file begins with {_first_keys(state_dict)}. "
                 "Pass a file of RCAN weights with the same num_feat; if the file holds them under a key such as "
                 "'params' or 'params_ema', name that key in param_key_g."
             )
@@ -236,17 +258,21 @@ class RCANArch(nn.Module):
         )
         log = logging.getLogger("basicsr")
         log.info("RCANArch: %d of %d tensors taken from the file.", len(fitting), len(own))
-        for what, keys in (
+        for description, keys in (
             ("left as initialised, of another shape in the file", other_shape),
             ("left as initialised, not in the file", sorted(own.keys() - given.keys())),
-            ("in the file alone, not taken", sorted(given.keys() - own.keys())),
+            ("only in the file, not taken", sorted(given.keys() - own.keys())),
         ):
             if keys:
-                log.warning("RCANArch: %s: %s", what, ", ".join(keys))
+                log.warning("RCANArch: %s: %s", description, ", ".join(keys))
         return super().load_state_dict(fitting, strict=False, assign=assign)
 
     def _check_official_mean(self, given: Mapping[str, Tensor]) -> None:
-        """The official file carries its mean times its range: other ones here would give wrong colours in silence."""
+        """Compare mean times range with those stored in an official file: others would silently give wrong colours.
+
+        Raises:
+            ValueError: they differ.
+        """
         bias = given.get("sub_mean.bias")
         if bias is None:
             return
@@ -260,11 +286,11 @@ class RCANArch(nn.Module):
 
 
 def from_official_keys(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors of an official RCAN file under the keys of `RCANArch`.
+    """Rename the keys of an official RCAN file to those of `RCANArch`.
 
     The official layout (`model/rcan.py`, `model/common.py` of the authors' training code), G groups of B blocks:
     `head.0`; `body.g.body.b.body.0`, `.2` and `.3.conv_du.0`, `.2`; `body.g.body.B`; `body.G`; `tail.0.i`; `tail.1`;
-    and `sub_mean`, `add_mean`, which are constants and are left out.
+    and `sub_mean`, `add_mean`, which are constants and are dropped.
 
     >>> sorted(from_official_keys({"head.0.bias": 0, "body.0.body.1.body.3.conv_du.2.bias": 1, "body.1.bias": 2}))
     ['body.0.residual_group.1.rcab.3.attention.3.bias', 'conv_after_body.bias', 'conv_first.bias']
@@ -284,18 +310,23 @@ def from_official_keys(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if key.startswith(("sub_mean.", "add_mean.")):
             continue
         for pattern, replacement in rules:
-            new, found = re.subn("^" + pattern, replacement, key)
-            if found:
+            new_key, count = re.subn("^" + pattern, replacement, key)
+            if count:
                 break
         else:
-            new = key
-        renamed[new] = value
+            new_key = key
+        renamed[new_key] = value
     return renamed
+
+
+@functools.cache
+def _warn_once(text: str) -> None:
+    logging.getLogger("basicsr").warning("RCANArch: %s", text)
 
 
 def _mean_for(channels: int) -> tuple[float, ...]:
     return DIV2K_MEAN if channels == 3 else (sum(DIV2K_MEAN) / 3,) * channels
 
 
-def _first(keys: Mapping[str, Any], count: int = 3) -> str:
-    return ", ".join(list(keys)[:count]) or "nothing"
+def _first_keys(state_dict: Mapping[str, Any], count: int = 3) -> str:
+    return ", ".join(list(state_dict)[:count]) or "nothing"

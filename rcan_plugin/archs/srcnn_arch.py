@@ -7,30 +7,31 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from rcan_plugin._checks import is_whole
 from rcan_plugin.archs.layers import check_channels, conv, initialise, keep_buffers_apart, two_widths, whole_numbers
 from rcan_plugin.resampling.bicubic_modules import BicubicUpsample
 
 
 class SRCNNArch(nn.Module):
-    """Three convolutions on the bicubic-enlarged image (section 3.1): 9-5-5, 64 and 32 channels, ReLU between them.
+    """Three convolutions on the bicubic-upsampled image (section 3.1): kernels 9-5-5, 64 and 32 channels, ReLU between.
 
-    57,184 weights and 97 biases, whatever the scale (published: 57,184); 9-1-5 has 8,032 and 97.
+    57,184 weights and 97 biases at every scale (published: 57,184); 9-1-5 has 8,032 and 97.
 
-    Where the paper is silent or training differed: the authors train without padding and take the loss on the centre;
-    here the image is padded with zeros, so that input and output agree. Gaussian initial weights of standard deviation
-    0.001 and biases of 0 are remembered from the paper, not checked.
+    Differs from the authors' training: they use no padding and compute the loss on the centre; here the image is padded
+    with zeros, so that input and output have the same size. From memory of the paper, not checked: initial weights are
+    Gaussian with standard deviation 0.001, biases 0.
 
     Args:
-        num_in_ch: channels of input and output; the paper's 9-5-5 has 1, luma.
-        num_feats: channels after the first and after the second convolution.
+        num_in_ch: channels of input and output; 1 (luma) for the paper's 9-5-5.
+        num_feats: channels after the first and the second convolution.
         kernel_sizes: of the three convolutions; (9, 1, 5) is the ECCV network.
         bias: whether the convolutions have biases.
-        upscale: 1 or more; 1 takes an image that is enlarged already.
+        upscale: scale, 1 or more; with 1 the input must already be bicubic-upsampled.
 
     Input: N x num_in_ch x H x W, range 0 to 1; output: N x num_in_ch x H*upscale x W*upscale, not clipped.
 
     Raises:
-        ValueError: an argument that no network can be built from, or an input of other channels.
+        ValueError: an invalid argument, or an input whose channels are not `num_in_ch`.
     """
 
     def __init__(
@@ -44,9 +45,9 @@ class SRCNNArch(nn.Module):
         super().__init__()
         whole_numbers("SRCNNArch", num_in_ch=num_in_ch, upscale=upscale)
         first, second = two_widths("SRCNNArch", num_feats)
-        odd = isinstance(kernel_sizes, Sequence) and all(isinstance(one, int) and one % 2 == 1 for one in kernel_sizes)
-        if not odd or len(kernel_sizes) != 3 or min(kernel_sizes) < 1:
-            raise ValueError(f"SRCNNArch: kernel_sizes={kernel_sizes!r}: expected three odd sizes, such as [9, 5, 5].")
+        is_triple = isinstance(kernel_sizes, Sequence) and len(kernel_sizes) == 3
+        if not is_triple or not all(is_whole(size) and size % 2 == 1 for size in kernel_sizes):
+            raise ValueError(f"SRCNNArch: kernel_sizes is {kernel_sizes!r}; expected three odd sizes: [9, 5, 5].")
         self.num_in_ch, self.upscale = num_in_ch, upscale
         self.bicubic = BicubicUpsample(upscale)
         self.conv1 = conv(num_in_ch, first, kernel_sizes[0], bias)

@@ -12,25 +12,25 @@ from rcan_plugin.resampling.bicubic_modules import BicubicUpsample
 
 
 class VDSRArch(nn.Module):
-    """20 convolutions 3x3 of 64 channels, ReLU between them, that add to the bicubic-enlarged image (section 3.1).
+    """20 convolutions 3x3 of 64 channels with ReLU between, added to the bicubic-upsampled image (section 3.1).
 
-    664,704 weights (published: 665K) and 1,217 biases, whatever the scale: one network serves them all.
+    664,704 weights (published: 665K) and 1,217 biases; one network serves all scales.
 
-    Where the paper is silent: initial weights are He's by the number of inputs, as Caffe's `msra` has it (public
-    PyTorch code takes the number of outputs, which differs in the first and last convolution). Public weights
+    Where the paper is silent: initial weights are He's by the number of inputs, as in Caffe's `msra` (public PyTorch
+    code uses the number of outputs, which differs in the first and last convolution). Public weights
     (twtygqyy/pytorch-vdsr) have no biases.
 
     Args:
-        num_in_ch: channels of input and output; the paper's 1 is luma.
-        num_feat: channels in between.
-        num_layers: convolutions.
+        num_in_ch: channels of input and output; 1 (luma) in the paper.
+        num_feat: channels of the features.
+        num_layers: number of convolutions.
         bias: whether the convolutions have biases.
-        upscale: 1 or more; 1 takes an image that is enlarged already, of whatever scale.
+        upscale: scale, 1 or more; with 1 the input must already be bicubic-upsampled, by any scale.
 
     Input: N x num_in_ch x H x W, range 0 to 1; output: N x num_in_ch x H*upscale x W*upscale, not clipped.
 
     Raises:
-        ValueError: an argument that no network can be built from, or an input of other channels.
+        ValueError: an invalid argument, or an input whose channels are not `num_in_ch`.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class VDSRArch(nn.Module):
         super().__init__()
         whole_numbers("VDSRArch", num_in_ch=num_in_ch, num_feat=num_feat, num_layers=num_layers, upscale=upscale)
         if num_layers < 2:
-            raise ValueError(f"VDSRArch: num_layers={num_layers}: expected 2 or more, a first and a last.")
+            raise ValueError(f"VDSRArch: num_layers is {num_layers}; expected 2 or more: a first and a last.")
         self.num_in_ch, self.upscale = num_in_ch, upscale
         self.bicubic = BicubicUpsample(upscale)
         widths = [num_in_ch, *[num_feat] * (num_layers - 1), num_in_ch]

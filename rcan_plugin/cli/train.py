@@ -104,7 +104,7 @@ class Run:
                     if key.startswith("pretrain_network") and value:
                         checkpoints.load(value)
             except (ValueError, FileNotFoundError, KeyError, TypeError) as error:
-                print(f"{candidate} cannot be gone on from: {error}", file=sys.stderr)
+                print(f"{candidate} cannot be resumed from: {error}", file=sys.stderr)
                 continue
             if candidate != candidates[0]:
                 print(f"Going on from {candidate}, the newest that is whole.", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""How was this LR image made from this HR image?"""
+"""Identifies the degradation that produced an LR image from its HR image."""
 
 from __future__ import annotations
 
@@ -9,34 +9,36 @@ import numpy as np
 
 from rcan_plugin.degradations.guesses import Guess, Shift, best_guess, predict, squared_error
 from rcan_plugin.degradations.residuals import coarse_correlation, detail_correlation, noise_level
+from rcan_plugin.degradations.ties import only_ties_differ
 from rcan_plugin.resampling.separable import BORDERS, Image, check_image
 
 SCALES = (2, 3, 4, 8)
 
-_SMALL = 16  # LR pixels a side below which there is nothing to find a shift by
-# Correlation at a quarter of the size: unrelated photographs mostly stay below 0.7, pairs under DN's noise above 0.9.
-# (Far stronger noise on small images of fine texture falls below, and is then called no pair.) Between the first two,
-# where mirrored faces come, details decide: theirs reach 0.5, those of other resizers 0.7 or more.
+_MIN_SIDE_FOR_SHIFTS = 16  # LR pixels; smaller images have too little detail to find a shift by
+# Correlations at a quarter of the size. Unrelated photographs mostly reach less than 0.7, pairs with DN's noise more
+# than 0.9. (Far stronger noise on small images of fine texture falls below, and is then called no pair.) From _BELONGS
+# to _SURELY_BELONGS, where mirrored faces are found too, the correlation of details decides: 0.5 at most for mirrored
+# faces, 0.7 or more for other resizers.
 _SURELY_BELONGS, _BELONGS, _DETAIL_BELONGS = 0.98, 0.9, 0.6
-_LEAST_NOISE = 1.0  # levels; below, another rounding of the same filter looks like noise
-_NO_NOISE = 0.7  # BD with less than this part of BI's squared error is BD, whatever BI's error looks like
+_MIN_NOISE = 1.0  # gray levels of 255; below, the same filter with another rounding looks like noise
+_MAX_BD_ERROR = 0.7  # BD with less than this part of BI's squared error is BD, even if BI's error looks like noise
 
 
 @dataclass(frozen=True)
 class Identification:
-    """What `identify` found out about a pair. Its `str` is one line.
+    """Result of `identify` for a pair. Its `str` is one line.
 
     Attributes:
         belongs: whether the LR image shows the HR image at all. If not, `reason` says why.
-        scale: 2, 3, 4 or 8; None where the sizes fit none.
-        kind: the nearest of `BI`, `BD`, `DN` and `decimation` (every scale-th pixel, no filter); None of no pair.
-        border: of BI and BD: `replicate` or `symmetric`, or `either` where both differ in as many values; None where
-            it cannot be told: of DN, of a shifted pair, of a decimation.
+        scale: 2, 3, 4 or 8; None if the sizes fit none of them.
+        kind: the nearest of `BI`, `BD`, `DN` and `decimation` (every scale-th pixel, no filter); None if not a pair.
+        border: of BI and BD: `replicate` or `symmetric`, or `either` if both differ in the same number of values; None
+            where it cannot be determined: DN, a shifted pair, decimation.
         noise: of DN: estimated standard deviation of the noise, on the scale of 0 to 255; else None.
-        differing: how many of the `total` values compared differ from `kind`; of DN, from BI.
-        total: values compared: all of the LR image, or where it is shifted the part that it shares, less a margin.
+        differing: number of values, out of `total`, that differ from what `kind` gives (for DN, from BI).
+        total: number of values compared: the whole LR image or, if it is shifted, the shared part without a margin.
         max_difference: the largest difference, in units of the images.
-        shift: (down, right): how many HR pixels beside its place the LR image samples the HR image. (0, 0) is right.
+        shift: (down, right) displacement of the LR image's sampling grid, in HR pixels. (0, 0) is correct.
         reason: why the pair does not belong together, else empty.
     """
 
@@ -53,8 +55,13 @@ class Identification:
 
     @property
     def exact(self) -> bool:
-        """Whether the LR image is what `kind` gives, value for value and in its place."""
+        """Whether the LR image is what `kind` gives, value for value and without a shift."""
         return self.belongs and self.differing == 0 and self.shift == (0, 0)
+
+    @property
+    def matches_up_to_ties(self) -> bool:
+        """Whether so few values differ from what `kind` gives that they can be ties rounded the other way."""
+        return only_ties_differ(self.differing, self.total)
 
     def __str__(self) -> str:
         if not self.belongs:
@@ -63,30 +70,30 @@ class Identification:
         noise = "" if self.noise is None else f", noise {self.noise:.1f}"
         shift = "" if self.shift == (0, 0) else ", shifted by ({:g}, {:g}) HR pixels (down, right)".format(*self.shift)
         origin = " from BI" if self.kind == "DN" else ""
-        much = (
-            f" ({100 * self.differing / self.total:.3g} %, by up to {self.max_difference:g})" if self.differing else ""
-        )
-        count = f"{self.differing} of {self.total} values differ{origin}{much}"
+        extent = ""
+        if self.differing:
+            extent = f" ({100 * self.differing / self.total:.3g} %, by up to {self.max_difference:g})"
+        count = f"{self.differing} of {self.total} values differ{origin}{extent}"
         return f"x{self.scale} {self.kind}{border}{noise}{shift}: {count}"
 
 
 def identify(hr: Image, lr: Image) -> Identification:
-    """Say how `lr` was made from `hr`.
+    """Identify the degradation that made `lr` from `hr`.
 
-    Tried are BI with both borders, BD with the official parameters, BI under white Gaussian noise (DN), decimation,
-    and BI and BD shifted by whole HR pixels. The nearest is named, with the number of values that differ from it: what
-    another resizer made is "BI" with many values differing.
+    Tries BI with both borders, BD with the official parameters, BI with white Gaussian noise (DN), decimation, and BI
+    and BD shifted by whole HR pixels. Reports the nearest and the number of values that differ from it: the result of
+    another resizer is reported as "BI" with many differing values.
 
     Args:
-        hr, lr: HxW or HxWxC, of one type: uint8, uint16, float32 or float64 (floats in 0 to 1). One may be gray and
-            the other not. The sides of `lr` are those of `hr` over 2, 3, 4 or 8, rounded down or up.
+        hr, lr: H x W or H x W x C, of the same type: uint8, uint16, float32 or float64 (floats in 0 to 1). One of them
+            may be gray. The sides of `lr` are those of `hr` divided by 2, 3, 4 or 8, rounded down or up.
 
     Returns:
-        An `Identification`. Where the sizes fit no scale, or the images show different things, `belongs` is False.
+        An `Identification`. If the sizes fit no scale or the images show different things, `belongs` is False.
 
     Raises:
-        TypeError: no arrays of a supported type, or of two types.
-        ValueError: bad shapes, or numbers of channels that differ while none is 1.
+        TypeError: not arrays of a supported type, or of different types.
+        ValueError: bad shapes, or different numbers of channels of which none is 1.
     """
     check_image(hr, "hr")
     check_image(lr, "lr")
@@ -101,13 +108,13 @@ def identify(hr: Image, lr: Image) -> Identification:
     if not scales:
         sizes = f"{lr.shape[0]}x{lr.shape[1]} is not {hr.shape[0]}x{hr.shape[1]} over 2, 3, 4 or 8"
         return Identification(False, reason=sizes)
-    # More than one fits only where the sides are a few pixels.
-    found = [_identify(hr, lr, scale) for scale in scales]
-    return min(found, key=lambda one: (not one.belongs, one.differing))
+    # More than one scale fits only if the sides are a few pixels.
+    candidates = [_identify_at_scale(hr, lr, scale) for scale in scales]
+    return min(candidates, key=lambda candidate: (not candidate.belongs, candidate.differing))
 
 
 def _with_same_channels(hr: Image, lr: Image) -> tuple[Image, Image]:
-    """Both as HxWxC; a gray image is repeated for each channel of the other, as the official script does."""
+    """Return both as H x W x C; a gray image is repeated for each channel of the other, as in the official script."""
     hr, lr = (image[..., None] if image.ndim == 2 else image for image in (hr, lr))
     if hr.shape[2] != lr.shape[2] and 1 not in (hr.shape[2], lr.shape[2]):
         raise ValueError(f"hr has {hr.shape[2]} channels and lr {lr.shape[2]}; expected as many, or one gray image")
@@ -116,47 +123,48 @@ def _with_same_channels(hr: Image, lr: Image) -> tuple[Image, Image]:
     return hr, lr
 
 
-def _identify(hr: Image, lr: Image, scale: int) -> Identification:
-    # What the LR image cannot show is not to change its border: as if cropped to a multiple, if it was.
+def _identify_at_scale(hr: Image, lr: Image, scale: int) -> Identification:
+    # HR pixels past the last LR pixel must not influence the border: HR was cropped before if LR was rounded down.
     hr = hr[: lr.shape[0] * scale, : lr.shape[1] * scale]
     unshifted = [_report(hr, lr, scale, Guess("BI", border)) for border in BORDERS]
     if unshifted[0].differing == unshifted[1].differing:
         unshifted = [replace(unshifted[0], border="either")]
     if min(hr.shape[:2]) >= scale:
         unshifted.append(_report(hr, lr, scale, Guess("BD", "replicate")))
-    nearest = min(unshifted, key=lambda one: one.differing)
+    nearest = min(unshifted, key=lambda candidate: candidate.differing)
     if nearest.differing == 0:
         return nearest
 
     guess = Guess(nearest.kind or "BI")
-    if min(lr.shape[:2]) >= _SMALL:
+    if min(lr.shape[:2]) >= _MIN_SIDE_FOR_SHIFTS:
         guess = best_guess(hr, lr, scale)
-        alternatives = [one for one in unshifted if (one.kind, one.shift) == (guess.kind, guess.shift)]
-        alternatives = alternatives or [_report(hr, lr, scale, guess)]
-        nearest = min(alternatives, key=lambda one: one.differing)
+        candidates = [report for report in unshifted if (report.kind, report.shift) == (guess.kind, guess.shift)]
+        candidates = candidates or [_report(hr, lr, scale, guess)]
+        nearest = min(candidates, key=lambda candidate: candidate.differing)
 
     predicted, actual = predict(hr, lr, scale, guess)
-    alike, reason = coarse_correlation(predicted, actual), ""
-    noisy = None if alike < _BELONGS else _under_noise(hr, lr, scale, guess, squared_error(predicted, actual))
-    if alike < _BELONGS:
-        reason = f"x{scale} by their sizes, but they correlate by only {alike:.2f}"
-    elif not noisy and alike < _SURELY_BELONGS and (fine := detail_correlation(predicted, actual)) < _DETAIL_BELONGS:
+    coarse, reason = coarse_correlation(predicted, actual), ""
+    as_dn = None if coarse < _BELONGS else _as_dn(hr, lr, scale, guess, squared_error(predicted, actual))
+    if coarse < _BELONGS:
+        reason = f"x{scale} by their sizes, but they correlate by only {coarse:.2f}"
+    elif not as_dn and coarse < _SURELY_BELONGS and (fine := detail_correlation(predicted, actual)) < _DETAIL_BELONGS:
         reason = f"x{scale} by their sizes, but their details correlate by only {fine:.2f}"
     if reason:
         return Identification(False, scale, reason=reason, differing=lr.size, total=lr.size)
-    return noisy or nearest
+    return as_dn or nearest
 
 
-def _under_noise(hr: Image, lr: Image, scale: int, guess: Guess, error: float) -> Identification | None:
-    """The pair as DN, if noise explains what is left after BI, and `guess`, with its `error`, does not."""
+def _as_dn(hr: Image, lr: Image, scale: int, guess: Guess, error: float) -> Identification | None:
+    """Report the pair as DN if its difference from BI is noise and `guess`, with its squared `error`, is not clearly
+    nearer; else None."""
     if guess.kind == "decimation":
         return None
-    clean = Guess("BI", shift=guess.shift)  # what little of an image the noise leaves may look like BD, but not by much
+    clean = Guess("BI", shift=guess.shift)  # under strong noise BD may come slightly nearer than BI, by chance
     predicted, actual = predict(hr, lr, scale, clean)
-    if error < _NO_NOISE * squared_error(predicted, actual):
+    if error < _MAX_BD_ERROR * squared_error(predicted, actual):
         return None
     noise = noise_level(predicted, actual)
-    if noise is None or noise < _LEAST_NOISE:
+    if noise is None or noise < _MIN_NOISE:
         return None
     return replace(_report(hr, lr, scale, clean), kind="DN", border=None, noise=noise)
 
@@ -167,7 +175,7 @@ def _report(hr: Image, lr: Image, scale: int, guess: Guess) -> Identification:
         difference = cv2.absdiff(predicted.reshape(len(actual), -1), actual.reshape(len(actual), -1))
     else:
         difference = np.abs(predicted.astype(np.float64) - actual)
-    # Floats were 8-bit values once, as a rule, and come back with the errors of single precision.
+    # Floats usually come from 8-bit values and carry errors of single precision.
     differing = int(np.count_nonzero(difference > (1e-5 if actual.dtype.kind == "f" else 0)))
     return Identification(
         True, scale, guess.kind, guess.border, None, differing, difference.size, float(difference.max()), guess.shift

@@ -1,4 +1,4 @@
-"""What an option file says of a degradation, and the record of it that prepared data carries."""
+"""A degradation in an option file (`Recipe`), and the record of it beside prepared LR images (`Record`)."""
 
 from __future__ import annotations
 
@@ -10,23 +10,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rcan_plugin._checks import is_number
 from rcan_plugin._version import __version__
 from rcan_plugin.degradations import Degradation
+from rcan_plugin.degradations.ties import SHARE_OF_TIES as SHARE_OF_TIES  # for modules that still import it from here
 
 FILE = "degradation.json"
-
-SHARE_OF_TIES = 1e-3
-"""With fewer of its values different, an LR image counts as made as said: where the exact result is a tie, .5, other
-programs may round the other way."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A degradation with the seed of its noise.
+    """A degradation and the seed of its noise.
 
     Attributes:
-        degradation: how the LR is made.
-        seed: of DN's noise where it must not change, in validation and in prepared data; else 0 and without meaning.
+        degradation: how the LR images are made.
+        seed: of DN's noise in validation and in prepared data, where it must not change; 0 and unused otherwise.
     """
 
     degradation: Degradation
@@ -34,10 +32,10 @@ class Recipe:
 
     @classmethod
     def from_option(cls, option: Mapping[str, Any]) -> Recipe:
-        """Read `{type: BI|BD|DN, border, sigma, kernel_size, noise, seed}`.
+        """Read `{type: BI|BD|DN, border, sigma, kernel_size, noise, seed}` from an option file.
 
         Raises:
-            ValueError: an unknown key, a missing type or a value out of range.
+            ValueError: an unknown key, a missing type, or a value out of range.
         """
         if not isinstance(option, Mapping):
             raise ValueError(f"degradation: {option!r}; expected settings, such as {{type: BI}}.")
@@ -49,8 +47,8 @@ class Recipe:
             raise ValueError("degradation: type is missing: expected BI, BD or DN.")
         seed = settings.pop("seed", None)
         if seed is not None and settings["type"] != "DN":
-            raise ValueError(f"degradation: seed is {seed!r} but only DN has noise: leave it out.")
-        if seed is not None and (not isinstance(seed, int) or isinstance(seed, bool)):
+            raise ValueError(f"degradation: seed is {seed!r} but only DN has noise: leave seed out.")
+        if seed is not None and not is_number(seed, int):
             raise ValueError(f"degradation: seed is {seed!r}; expected a whole number.")
         try:
             return cls(Degradation(settings.pop("type"), **settings), seed or 0)
@@ -58,7 +56,7 @@ class Recipe:
             raise ValueError(f"degradation: {error}.") from None
 
     def at(self, scale: int) -> Recipe:
-        """The recipe with what depends on the scale filled in; two of these are equal if they make the same LR."""
+        """Return the recipe with scale-dependent defaults filled in; equal recipes then make equal LR images."""
         return dataclasses.replace(self, degradation=self.degradation.at(scale))
 
     def __str__(self) -> str:
@@ -67,7 +65,14 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Record:
-    """What `degradation.json` in a folder or LMDB of LR images says of them."""
+    """Content of `degradation.json` in a folder or LMDB of LR images.
+
+    Attributes:
+        recipe: how the LR images were made.
+        scale: their scale.
+        images: number of images they were made from.
+        version: of rcan_plugin, at the time.
+    """
 
     recipe: Recipe
     scale: int
@@ -78,7 +83,7 @@ class Record:
         return f"x{self.scale} {self.recipe}, {self.images} images"
 
     def write(self, folder: str | os.PathLike[str]) -> None:
-        """Put the record into `folder`, whole or not at all."""
+        """Write the record into `folder`, atomically."""
         content = {
             **dataclasses.asdict(self.recipe.degradation),
             "seed": self.recipe.seed,
@@ -86,16 +91,16 @@ class Record:
             "images": self.images,
             "rcan_plugin": self.version,
         }
-        beside = Path(folder, FILE + ".part")
-        beside.write_text(json.dumps(content, indent=2) + "\n")
-        beside.replace(Path(folder, FILE))
+        unfinished = Path(folder, FILE + ".part")
+        unfinished.write_text(json.dumps(content, indent=2) + "\n")
+        unfinished.replace(Path(folder, FILE))
 
     @classmethod
     def read(cls, folder: str | os.PathLike[str]) -> Record | None:
-        """The record in `folder`, or None where there is none.
+        """Read the record in `folder`; None if it has none.
 
         Raises:
-            ValueError: the file is there and is no such record.
+            ValueError: the file is not a valid record.
         """
         path = Path(folder, FILE)
         if not path.is_file():
@@ -105,4 +110,4 @@ class Record:
             seed, scale, images, version = (content.pop(key) for key in ("seed", "scale", "images", "rcan_plugin"))
             return cls(Recipe(Degradation(**content), seed), scale, images, version)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"{path} is no record of a degradation ({error!r}): make the data anew.") from None
+            raise ValueError(f"{path} is no record of a degradation ({error!r}): make the data again.") from None

@@ -1,1 +1,1 @@
-"""Upscaling images with a network: self-ensemble, tiles, the authors' chop. Pure torch; usable without BasicSR."""
+"""Inference in pure torch, usable without BasicSR: self-ensemble (x8), tiles, the RCAN authors' recursive chop."""

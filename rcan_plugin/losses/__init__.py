@@ -1,6 +1,6 @@
-"""Losses that the networks need and BasicSR lacks; usable without BasicSR."""
+"""Losses that the networks need and BasicSR lacks; usable without BasicSR. To add one, list it in `LOSSES`."""
 
 from rcan_plugin.losses.supervised import EuclideanLoss, PyramidLoss, RecursiveLoss
 
 LOSSES = (EuclideanLoss, PyramidLoss, RecursiveLoss)
-"""What an option file may name as `pixel_opt: type`; all take several outputs."""
+"""The losses that an option file may name as `pixel_opt: type`; all accept several outputs."""

@@ -1,4 +1,4 @@
-"""BasicSR's SRModel, faster and safer."""
+"""BasicSR's SRModel, faster and safer: `AcceleratedSRModel`."""
 
-# First: the import of BasicSR imports our classes, and must not find one of the modules here half made.
+# First: BasicSR's import triggers the import of our classes, and must not meet one of the modules here half imported.
 import basicsr  # noqa: F401

@@ -1,4 +1,4 @@
-"""What an option file may ask of `AcceleratedSRModel`, read and checked."""
+"""The options of `AcceleratedSRModel`, read from an option file and checked."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from rcan_plugin._checks import is_number
+from rcan_plugin._checks import is_number, is_whole, require_whole
 from rcan_plugin.training.clipping import read_clipping
 
 PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -17,7 +17,7 @@ COMPILE_MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-
 
 @dataclass(frozen=True)
 class Settings:
-    """Read from an option file by `read`; the keys are told in `AcceleratedSRModel`."""
+    """Read from an option file by `read`; `AcceleratedSRModel` documents the keys."""
 
     amp: str | None = None
     channels_last: bool = False
@@ -32,32 +32,26 @@ class Settings:
 
     @classmethod
     def read(cls, opt: Mapping[str, Any]) -> Settings:
-        """From BasicSR's options.
+        """Read and check BasicSR's options.
 
         Raises:
-            ValueError: a value that is out of range; the text names the key, the value and what was expected.
+            ValueError: a value is out of range; the message names the key, the value and what was expected.
         """
-        train, val, logger = (_section(opt, name) for name in ("train", "val", "logger"))
+        train, val, logger = (opt.get(name) or {} for name in ("train", "val", "logger"))
         batch = (opt.get("datasets", {}).get("train") or {}).get("batch_size_per_gpu", 0)
-        accumulated = _whole(train, "train", "grad_accum", 1)
-        if accumulated > 1 and (train.get("pixel_opt") or {}).get("reduction") == "sum":
-            raise ValueError(f"train: grad_accum is {accumulated} and pixel_opt: reduction sum; expected mean.")
-        if batch and accumulated > 1 and batch % accumulated:
+        grad_accum = _whole(train, "train", "grad_accum", 1)
+        if grad_accum > 1 and (train.get("pixel_opt") or {}).get("reduction") == "sum":
+            raise ValueError(f"train: grad_accum is {grad_accum} and pixel_opt: reduction sum; expected mean.")
+        if batch and grad_accum > 1 and batch % grad_accum:
             raise ValueError(
-                f"train: grad_accum is {accumulated} and batch_size_per_gpu {batch}, which it cuts into parts of one "
-                "size: use a divisor."
+                f"train: grad_accum is {grad_accum}, which does not divide batch_size_per_gpu {batch} into equal "
+                "parts; expected a divisor."
             )
-        compiled = train.get("compile") or None
-        if compiled is not None and compiled is not True and compiled not in COMPILE_MODES:
-            raise ValueError(f"train: compile is {compiled!r}; expected true or one of {', '.join(COMPILE_MODES)}.")
-        amp = train.get("amp") or None
-        if amp not in (None, *PRECISIONS):
-            raise ValueError(f"train: amp is {amp!r}; expected bf16 or fp16, or leave it out for float32.")
         return cls(
-            amp=amp,
+            amp=_precision(train, "train"),
             channels_last=_flag(train, "train", "channels_last"),
-            compile="default" if compiled is True else compiled,
-            grad_accum=accumulated,
+            compile=_compile(train.get("compile")),
+            grad_accum=grad_accum,
             grad_clip=read_clipping(train.get("grad_clip")),
             guard=_guard(train.get("guard")),
             self_ensemble=_flag(val, "val", "self_ensemble"),
@@ -66,9 +60,10 @@ class Settings:
             keep_last=None if logger.get("keep_last") is None else _whole(logger, "logger", "keep_last", 1),
         )
 
-
-def _section(opt: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    return opt.get(name) or {}
+    @property
+    def memory_format(self) -> torch.memory_format:
+        """Of activations and convolution weights."""
+        return torch.channels_last if self.channels_last else torch.contiguous_format
 
 
 def _flag(section: Mapping[str, Any], name: str, key: str) -> bool:
@@ -80,9 +75,24 @@ def _flag(section: Mapping[str, Any], name: str, key: str) -> bool:
 
 def _whole(section: Mapping[str, Any], name: str, key: str, default: int, least: int = 1) -> int:
     value = default if section.get(key) is None else section[key]
-    if not is_number(value, int) or value < least:
-        raise ValueError(f"{name}: {key} is {value!r}; expected a whole number of {least} or more.")
-    return value
+    return require_whole(f"{name}: {key}", value, least)
+
+
+def _precision(section: Mapping[str, Any], name: str) -> str | None:
+    amp = section.get("amp") or None
+    if amp not in (None, *PRECISIONS):
+        raise ValueError(f"{name}: amp is {amp!r}; expected bf16 or fp16, or no key for float32.")
+    return amp
+
+
+def _compile(option: Any) -> str | None:
+    if not option:
+        return None
+    if option is True:
+        return "default"
+    if option in COMPILE_MODES:
+        return str(option)
+    raise ValueError(f"train: compile is {option!r}; expected true or one of {', '.join(COMPILE_MODES)}.")
 
 
 def _guard(option: Any) -> tuple[float, int] | None:
@@ -90,7 +100,7 @@ def _guard(option: Any) -> tuple[float, int] | None:
         return None
     if isinstance(option, Mapping) and option.keys() == {"factor", "stop_after"}:
         factor, stop_after = option["factor"], option["stop_after"]
-        if is_number(factor, (int, float)) and factor > 1 and is_number(stop_after, int) and stop_after > 0:
+        if is_number(factor, (int, float)) and factor > 1 and is_whole(stop_after):
             return float(factor), stop_after
     raise ValueError(
         f"train: guard is {option!r}; expected {{factor: F, stop_after: N}}, with F above 1 and a whole number N."
@@ -104,7 +114,7 @@ def _tile(option: Any) -> tuple[int, int] | str | None:
         return "official_chop"
     if isinstance(option, Mapping) and option.keys() == {"size", "overlap"}:
         size, overlap = option["size"], option["overlap"]
-        if is_number(size, int) and is_number(overlap, int) and 0 <= 2 * overlap <= size and size > 0:
+        if is_whole(size) and is_whole(overlap, least=0) and 2 * overlap <= size:
             return size, overlap
     raise ValueError(
         f"val: tile is {option!r}; expected {{size: N, overlap: M}} in LR pixels, M at most half of N, or "

@@ -17,8 +17,8 @@ import lmdb
 import numpy as np
 from tqdm import tqdm
 
-from rcan_plugin.degradations import Identification, identify, noise_rng
-from rcan_plugin.degradations.record import SHARE_OF_TIES, Recipe, Record
+from rcan_plugin.degradations import Identification, identify, matches_up_to_ties, noise_rng
+from rcan_plugin.degradations.record import Recipe, Record
 from rcan_plugin.images.decode import BadImageError, decode
 from rcan_plugin.images.sources import Source
 from rcan_plugin.images.store import ImageStore
@@ -248,10 +248,7 @@ def _make(item: Item, targets: Sequence[Target], codec: str, sub_images: SubImag
 
 def _unlike(recipe: Recipe, hr: np.ndarray, lr: np.ndarray, scale: int) -> Identification | None:
     """What a given LR image is, if it is not what most are."""
-    made = recipe.degradation.apply(hr, scale)
-    # One of them may be gray.
-    same = (np.atleast_3d(made) != np.atleast_3d(lr)).mean() < SHARE_OF_TIES
-    return None if same else identify(hr, lr)
+    return None if matches_up_to_ties(recipe.degradation.apply(hr, scale), lr) else identify(hr, lr)
 
 
 def _parts(item: Item, image: np.ndarray, scale: int, sub_images: SubImages | None) -> Iterator[tuple[str, np.ndarray]]:

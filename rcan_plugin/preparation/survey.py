@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from tqdm import tqdm
 
 from rcan_plugin.degradations import Identification, identify
-from rcan_plugin.degradations.record import SHARE_OF_TIES
 from rcan_plugin.images.pairs import find_pairs
 from rcan_plugin.images.store import ImageStore
 
@@ -128,4 +127,4 @@ def around(names: Iterable[str]) -> tuple[str, str]:
 
 
 def _inexact(found: Identification) -> bool:
-    return found.kind != "DN" and found.differing > SHARE_OF_TIES * found.total
+    return found.kind != "DN" and not found.matches_up_to_ties

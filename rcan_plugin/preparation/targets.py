@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from rcan_plugin.degradations import BORDERS, Degradation, identify
-from rcan_plugin.degradations.record import SHARE_OF_TIES, Recipe
+from rcan_plugin.degradations.record import Recipe
 from rcan_plugin.images import pnm
 from rcan_plugin.images.decode import BadImageError
 from rcan_plugin.images.sources import Source
@@ -62,7 +62,7 @@ def given_targets(items: Sequence[Item], lr: Mapping[int, Sequence[Source]]) -> 
             except BadImageError:
                 continue  # which is found when all are read
             looked.append(one)
-            if one.kind in ("BI", "BD") and one.shift == (0, 0) and one.differing < SHARE_OF_TIES * one.total:
+            if one.kind in ("BI", "BD") and one.shift == (0, 0) and one.matches_up_to_ties:
                 borders = BORDERS if one.border == "either" else [one.border or "replicate"]
                 found.update(Recipe(Degradation(one.kind, border)) for border in borders)
         recipe = next((one for one, count in found.most_common(1) if count > len(looked) / 2), None)

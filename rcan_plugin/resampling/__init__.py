@@ -1,1 +1,4 @@
-"""MATLAB's bicubic resampling: for numpy arrays (`bicubic`), and for torch tensors (`bicubic_modules`)."""
+"""MATLAB's bicubic resampling: for NumPy arrays (`bicubic`) and for torch tensors (`bicubic_modules`).
+
+Only `bicubic_modules` imports torch.
+"""

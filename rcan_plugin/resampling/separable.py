@@ -1,4 +1,4 @@
-"""Two weighted sums, down the rows and then along the columns, with the rounding that MATLAB does."""
+"""Separable filters given as taps: down the rows, then along the columns, in float64, with MATLAB's rounding."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.intp]
 
 _STRIP_VALUES = 1 << 18  # float64 values of the widest row summed at a time: 2 MiB, so that a strip stays in cache
-_TIE = 1e-9  # float64 sums of some hundred 16-bit values err by less; what is closer to .5 is taken for a tie
+_HALF_TOLERANCE = 1e-9  # sums closer to .5 round as .5: float64 sums of some hundred 16-bit values err by less
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,9 @@ class Taps:
     """One axis of a separable filter: output `i` is the sum over `k` of `weights[i, k] * input[first[i] + k]`.
 
     Attributes:
-        first: (outputs,) position of the first tap in the input; taps may lie past its ends.
+        first: (outputs,) position of the first tap in the input; taps may be past its ends.
         weights: (outputs, taps), or (1, taps) where all outputs share them; each row sums to 1.
-        step: the whole number of input pixels from one output to the next, or 0 where it is not the same for all.
+        step: input pixels between neighbouring outputs if that is the same whole number everywhere, else 0.
     """
 
     first: Indices
@@ -34,14 +34,14 @@ class Taps:
     step: int = 0
 
     def window(self, start: int, length: int) -> Taps:
-        """The taps of `length` outputs from `start` on."""
+        """Return the taps of `length` outputs, beginning with output `start`."""
         stop = start + length
         weights = self.weights if len(self.weights) == 1 else self.weights[start:stop]
         return Taps(self.first[start:stop], weights, self.step)
 
 
 def check_image(image: Image, name: str = "image") -> None:
-    """Refuse what is not an HxW or HxWxC array of a supported type with at least one pixel.
+    """Check that `image` is an H x W or H x W x C array of a supported type with at least one pixel.
 
     Raises:
         TypeError: not a NumPy array, or its type is not uint8, uint16, float32 or float64.
@@ -58,13 +58,17 @@ def check_image(image: Image, name: str = "image") -> None:
 
 
 def check_border(border: str) -> None:
-    """Refuse what is not the name of a border (ValueError)."""
+    """Check the name of a border mode.
+
+    Raises:
+        ValueError: `border` is not one of `BORDERS`.
+    """
     if border not in BORDERS:
         raise ValueError(f"border is {border!r}; expected one of {', '.join(map(repr, BORDERS))}")
 
 
 def inside(positions: Indices, length: int, border: str) -> Indices:
-    """Where in 0..length-1 the pixels at `positions`, which may lie past either end, are read.
+    """Map positions that may be past either end of an axis to positions in 0..length-1.
 
     `replicate` repeats the last pixel (a a a | a b c), `symmetric` mirrors the image (c b a | a b c).
     """
@@ -75,52 +79,52 @@ def inside(positions: Indices, length: int, border: str) -> Indices:
 
 
 def round_half_up(values: Floats, dtype: np.dtype[Any]) -> Image:
-    """Round as MATLAB's integer classes do, halves away from zero, and clip to the range of `dtype`.
+    """Round halves away from zero, as MATLAB's integer classes do, and clip to the range of `dtype`.
 
-    A sum within 1e-9 of a half counts as one: its last bits depend on the order of summation. Overwrites `values`.
+    A sum within 1e-9 of a half counts as a half: its last bits depend on the order of summation. Overwrites `values`.
     """
-    values += 0.5 + _TIE  # negative values end at 0 whatever their rounding
+    values += 0.5 + _HALF_TOLERANCE  # negative values become 0 however they are rounded
     return np.clip(values, 0, np.iinfo(dtype).max, out=values).astype(dtype)
 
 
-def apply(image: Image, rows: Taps, cols: Taps, border: str, *, round_between: bool) -> Image:
+def apply_taps_float64(image: Image, rows: Taps, cols: Taps, border: str, *, round_between: bool) -> Image:
     """Filter down the rows, then along the columns; integers are rounded and clipped at the end.
 
     Args:
-        image: HxW or HxWxC, any supported type; never changed.
-        rows, cols: the taps of each output row and column.
-        border: what the taps past an end of the image read, see `inside`.
-        round_between: integer images are rounded to their type between the passes too, as MATLAB's `imresize` does.
+        image: H x W or H x W x C, any supported type; never changed.
+        rows, cols: taps of each output row and column.
+        border: what taps past an end of the image read, see `inside`.
+        round_between: also round integer images to their type between the passes, as MATLAB's `imresize` does.
 
     Returns:
         (outputs of `rows`) x (outputs of `cols`) [x C], of the type of `image`. Sums are float64, in an order that
-        does not depend on the window, so a window's values are the whole image's.
+        does not depend on the window, so a window has the same values as the whole image.
     """
     height, width = image.shape[:2]
     out = np.empty((len(rows.first), len(cols.first), *image.shape[2:]), image.dtype)
-    # Only the columns that some tap reads: for a crop out of a large image that is a small part.
+    # Only the columns that some tap reads: a small part if the output is a crop of a large image.
     columns = inside(_span(cols), width, border)
     shifted = Taps(cols.first - cols.first.min(), cols.weights)
     strip = max(1, _STRIP_VALUES // (len(columns) * out[0, 0].size))
     for top in range(0, len(out), strip):
-        part = rows.window(top, min(strip, len(out) - top))
-        lines = inside(_span(part), height, border)
+        strip_rows = rows.window(top, min(strip, len(out) - top))
+        lines = inside(_span(strip_rows), height, border)
         source = image[lines[:, None], columns].astype(np.float64)
-        middle = _sum(source, Taps(part.first - part.first.min(), part.weights), 0)
+        middle = _weighted_sums(source, Taps(strip_rows.first - strip_rows.first.min(), strip_rows.weights), 0)
         if round_between and image.dtype.kind == "u":
             middle = round_half_up(middle, image.dtype).astype(np.float64)
-        last = _sum(middle, shifted, 1)
+        last = _weighted_sums(middle, shifted, 1)
         out[top : top + strip] = round_half_up(last, image.dtype) if image.dtype.kind == "u" else last
     return out
 
 
 def _span(taps: Taps) -> Indices:
-    """All positions from the first that some tap reads to the last."""
+    """Return every position from the first to the last that some tap reads."""
     return np.arange(taps.first.min(), taps.first.max() + taps.weights.shape[1])
 
 
-def _sum(source: Floats, taps: Taps, axis: int) -> Floats:
-    """The weighted sums along `axis`, tap by tap."""
+def _weighted_sums(source: Floats, taps: Taps, axis: int) -> Floats:
+    """Sum along `axis`, tap by tap."""
     shape = [1] * source.ndim
     shape[axis] = len(taps.weights)
     total = source.take(taps.first, axis) * taps.weights[:, 0].reshape(shape)

@@ -1,1 +1,1 @@
-"""Parts of a training step and checkpoints, in pure torch; usable without BasicSR."""
+"""Training in pure torch, usable without BasicSR: the step and its parts, optimizers, schedules, checkpoints."""

@@ -1,4 +1,4 @@
-"""Optimisers as an option file describes them, with rates of their own for parts of a network."""
+"""Optimizers as an option file describes them, with separate learning rates for parts of a network."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from rcan_plugin._checks import is_number
 
 
 def check(option: Mapping[str, Any]) -> None:
-    """What can be told from `optim_g` alone.
+    """Check `optim_g` before there is a network.
 
     Raises:
-        ValueError: no optimiser of torch has this name; `layer_rates` is none.
+        ValueError: torch has no optimizer of this name; `layer_rates` is malformed.
     """
     optimizer_class(option.get("type"))
     rates = option.get("layer_rates") or {}
-    if not isinstance(rates, dict) or not all(is_number(one, (int, float)) and one >= 0 for one in rates.values()):
+    if not isinstance(rates, dict) or not all(is_number(rate, (int, float)) and rate >= 0 for rate in rates.values()):
         raise ValueError(
             f"train: optim_g: layer_rates is {rates!r}; expected parts of parameters' names with a factor each, such "
             "as {bias: 0.1}."
@@ -27,14 +27,14 @@ def check(option: Mapping[str, Any]) -> None:
 
 
 def build(parameters: Mapping[str, torch.nn.Parameter], option: Mapping[str, Any]) -> torch.optim.Optimizer:
-    """The optimiser of some parameters; with `layer_rates` in groups, else in one.
+    """Build the optimizer of named parameters: in one group, or with `layer_rates` in a group for each factor.
 
     Args:
         parameters: by their names.
-        option: `optim_g`: type, lr, and what else the optimiser takes.
+        option: `optim_g`: type, lr, layer_rates, and the optimizer's own arguments.
 
     Raises:
-        ValueError: no optimiser of torch has this name; no parameter has a part's name.
+        ValueError: torch has no optimizer of this name; a key of `layer_rates` matches no parameter.
     """
     settings = {key: value for key, value in option.items() if key not in ("type", "layer_rates")}
     rates = option.get("layer_rates")
@@ -54,7 +54,7 @@ def build(parameters: Mapping[str, torch.nn.Parameter], option: Mapping[str, Any
 
 
 def by_factor(names: Iterable[str], rates: Mapping[str, float] | None) -> dict[float, list[str]]:
-    """Names by their factor of the rate, the product of the factors of all parts that a name has.
+    """Group names by the factor of their learning rate: the product of the factors of all parts that occur in a name.
 
     >>> by_factor(["a.weight", "a.bias", "b.bias"], {"bias": 0.5, "b.": 4})
     {1: ['a.weight'], 0.5: ['a.bias'], 2.0: ['b.bias']}
@@ -67,10 +67,10 @@ def by_factor(names: Iterable[str], rates: Mapping[str, float] | None) -> dict[f
 
 
 def optimizer_class(name: Any) -> Any:
-    """Of `torch.optim`.
+    """The class of `torch.optim` with this name.
 
     Raises:
-        ValueError: there is none of that name.
+        ValueError: there is none.
     """
     cls = getattr(torch.optim, str(name), None)
     if not (isinstance(cls, type) and issubclass(cls, torch.optim.Optimizer)):
@@ -78,11 +78,18 @@ def optimizer_class(name: Any) -> Any:
     return cls
 
 
+def kernel_flags(group: Mapping[str, Any]) -> dict[str, Any]:
+    """Those settings of a parameter group that choose the implementation: `foreach`, `fused`, `capturable`."""
+    return {flag: group[flag] for flag in ("foreach", "fused", "capturable") if flag in group}
+
+
 def with_kernel_flags_of(state: Mapping[str, Any], optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """An optimiser's saved state, to be worked on as `optimizer` works: one of plain Adam may go on with fused Adam."""
-    ways = ("foreach", "fused", "capturable")
+    """Copy a saved optimizer state, with the kernel flags of `optimizer`.
+
+    So a run of plain Adam can be resumed with fused Adam.
+    """
     groups = [
-        {**saved, **{way: group[way] for way in ways if way in group}}
+        {**saved, **kernel_flags(group)}
         for saved, group in zip(state["param_groups"], optimizer.param_groups, strict=True)
     ]
     return {**state, "param_groups": groups}

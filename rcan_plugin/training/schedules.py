@@ -1,4 +1,4 @@
-"""Learning rates that BasicSR lacks."""
+"""Learning rate schedules that BasicSR lacks."""
 
 from __future__ import annotations
 
@@ -9,21 +9,23 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from rcan_plugin._checks import is_number, is_whole
+
 
 class WarmupCosineLR(LRScheduler):
-    """From 0 up to the optimiser's rate in `warmup` iterations, then down to `eta_min` along half a cosine.
+    """Linear warm-up from 0 to the optimizer's rate, then half a cosine down to `eta_min`.
 
     "SGDR: Stochastic Gradient Descent with Warm Restarts" (ICLR 2017), equation 5, without restarts; the warm-up is
-    linear, as in "Accurate, Large Minibatch SGD" (2017), section 2.2.
+    that of "Accurate, Large Minibatch SGD" (2017), section 2.2.
 
     Args:
-        optimizer: whose rates are set.
+        optimizer: the optimizer whose rates are set.
         total: iterations from the start to `eta_min`.
         warmup: iterations of warm-up, less than `total`.
         eta_min: the last rate.
 
     Raises:
-        ValueError: as `check` says.
+        ValueError: an argument is out of range.
     """
 
     def __init__(
@@ -35,26 +37,28 @@ class WarmupCosineLR(LRScheduler):
 
     @staticmethod
     def check(total: Any = None, warmup: Any = 0, eta_min: Any = 0.0, **unknown: Any) -> None:
-        """The settings alone, before there is an optimiser.
+        """Check the settings of an option file before there is an optimizer.
 
         Raises:
-            ValueError: a setting that is out of range, missing or not known.
+            ValueError: a setting is out of range, missing or unknown.
         """
         if unknown:
-            raise ValueError(f"train: scheduler has {', '.join(unknown)}; expected total, warmup and eta_min alone.")
-        if not isinstance(total, int) or total < 1:
+            raise ValueError(f"train: scheduler has {', '.join(unknown)}; expected only total, warmup and eta_min.")
+        if not is_whole(total):
             raise ValueError(f"train: scheduler: total is {total!r}; expected a whole number of iterations.")
-        if not isinstance(warmup, int) or not 0 <= warmup < total:
+        if not is_whole(warmup, least=0) or warmup >= total:
             raise ValueError(
-                f"train: scheduler: warmup is {warmup!r}; expected 0 or more, and less than total {total}."
+                f"train: scheduler: warmup is {warmup!r}; expected a whole number of 0 or more, less than total "
+                f"{total}."
             )
-        if not isinstance(eta_min, (int, float)) or eta_min < 0:
+        if not is_number(eta_min, (int, float)) or eta_min < 0:
             raise ValueError(f"train: scheduler: eta_min is {eta_min!r}; expected a rate such as 1.0e-7, or 0.")
 
     def get_lr(self) -> list[float | Tensor]:
-        """The rates of the iteration after `last_epoch` steps."""
-        done = self.last_epoch + 1  # BasicSR's first iteration has taken no step
-        if done <= self.warmup:
-            return [rate * done / self.warmup for rate in self.base_lrs]
-        part = min(1.0, (done - self.warmup - 1) / max(1, self.total - self.warmup - 1))
-        return [self.eta_min + (rate - self.eta_min) * (1 + math.cos(math.pi * part)) / 2 for rate in self.base_lrs]
+        """The rates of the iteration that follows `last_epoch` steps."""
+        iteration = self.last_epoch + 1  # BasicSR takes no scheduler step before its first iteration
+        if iteration <= self.warmup:
+            return [rate * iteration / self.warmup for rate in self.base_lrs]
+        progress = min(1.0, (iteration - self.warmup - 1) / max(1, self.total - self.warmup - 1))
+        cosine = (1 + math.cos(math.pi * progress)) / 2
+        return [self.eta_min + (rate - self.eta_min) * cosine for rate in self.base_lrs]

@@ -1,6 +1,7 @@
 """LumaOnly: colour images through a network of one channel."""
 
 import copy
+import inspect
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from basicsr.archs import build_network
 from basicsr.utils.color_util import rgb2ycbcr
 from torch import nn
 
+from rcan_plugin.archs import NETWORKS
 from rcan_plugin.archs.drcn_arch import DRCNArch
 from rcan_plugin.archs.luma_only import LumaOnly
 from rcan_plugin.archs.mdsr_arch import MDSRArch
@@ -16,6 +18,8 @@ from rcan_plugin.archs.rcan_arch import RCANArch
 from rcan_plugin.archs.vdsr_arch import VDSRArch
 from rcan_plugin.degradations import imresize
 from rcan_plugin.resampling.bicubic_modules import BicubicUpsample
+from tests.archs.network_tests import image
+from tests.archs.small import SMALL
 
 OPTIONS = {"type": "VDSRArch", "num_feat": 4, "num_layers": 3, "upscale": 3}
 
@@ -39,10 +43,6 @@ def vdsr(upscale: int = 3) -> VDSRArch:
     """Changes the image by much."""
     torch.manual_seed(0)
     return VDSRArch(num_feat=4, num_layers=3, upscale=upscale).eval()
-
-
-def image(*shape: int, seed: int = 1) -> torch.Tensor:
-    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed))
 
 
 def as_array(x: torch.Tensor) -> np.ndarray:
@@ -71,8 +71,8 @@ def test_luma_is_the_networks_and_chroma_bicubic():
     x, net = image(2, 3, 6, 8), vdsr()
     with torch.no_grad():
         out = LumaOnly(net)(x)
-        for one in range(2):
-            before, after = (rgb2ycbcr(as_array(batch[one : one + 1])) for batch in (x, out))
+        for i in range(2):
+            before, after = (rgb2ycbcr(as_array(batch[i : i + 1])) for batch in (x, out))
             luma = net(torch.from_numpy(before[None, None, :, :, 0].copy()).float())
             np.testing.assert_allclose(after[..., 0], luma[0, 0].numpy(), rtol=0, atol=3e-6)
             enlarged = imresize(before.astype(np.float64), 3)
@@ -160,28 +160,29 @@ def test_it_is_built_from_options():
     assert torch.equal(built(x), LumaOnly(vdsr())(x))
 
 
-@pytest.mark.parametrize(
-    ("name", "arguments"),
-    [
-        ("SRCNNArch", {"num_feats": [4, 4]}),
-        ("FSRCNNArch", {"num_feat": 4}),
-        ("ESPCNArch", {"num_feats": [4, 4]}),
-        ("VDSRArch", {"num_feat": 4}),
-        ("DRCNArch", {"num_feat": 4}),
-        ("LapSRNArch", {"num_feat": 4}),
-        ("DRRNArch", {"num_feat": 4}),
-        ("MemNetArch", {"num_feat": 4}),
-    ],
-)
-def test_every_network_of_luma_can_be_inside(name, arguments):
-    net = build_network({"type": "LumaOnly", "network": {"type": name, "upscale": 4, **arguments}}).eval()
+LUMA_NETWORKS = [
+    network.__name__
+    for network in NETWORKS
+    if network is not LumaOnly and inspect.signature(network).parameters["num_in_ch"].default == 1
+]
+
+
+def test_networks_of_the_papers_before_edsr_are_luma_networks():
+    assert len(LUMA_NETWORKS) == 8
+    assert "VDSRArch" in LUMA_NETWORKS
+    assert "RCANArch" not in LUMA_NETWORKS
+
+
+@pytest.mark.parametrize("name", LUMA_NETWORKS)
+def test_every_luma_network_can_be_inside(name):
+    net = build_network({"type": "LumaOnly", "network": {"type": name, "upscale": 4, **SMALL[name]}}).eval()
     assert type(net.network).__name__ == name
     with torch.no_grad():
         assert net(image(1, 3, 5, 6)).shape == (1, 3, 20, 24)
 
 
 @pytest.mark.parametrize(
-    ("network", "said"),
+    ("network", "words"),
     [
         (VDSRArch(num_in_ch=3, num_feat=4, num_layers=2), "VDSRArch has upscale 1 and num_in_ch 3"),
         (MDSRArch(num_feat=4, num_block=1), "MDSRArch has upscale None and num_in_ch 3"),
@@ -190,8 +191,8 @@ def test_every_network_of_luma_can_be_inside(name, arguments):
         ({**OPTIONS, "num_in_ch": 3}, "VDSRArch has upscale 3 and num_in_ch 3"),
     ],
 )
-def test_other_networks_are_refused(network, said):
-    with pytest.raises(ValueError, match=f"LumaOnly: {said}.*: expected a network of one channel"):
+def test_other_networks_are_refused(network, words):
+    with pytest.raises(ValueError, match=f"LumaOnly: {words}.*: expected a network of one channel"):
         LumaOnly(network)
 
 

@@ -51,12 +51,12 @@ def test_photographs_that_are_easily_mistaken():
     aliased = cv2.resize(hr["butt", 4], (64, 64), interpolation=cv2.INTER_CUBIC)
     assert identify(hr["butt", 4], aliased).kind == "BI"  # and no decimation, although that is nearest
     lr = degrade(hr["head", 8][8:], 8, "BD")
-    found = identify(hr["head", 8][:-8], lr)
-    assert (found.kind, found.shift, found.differing) == ("BD", (8, 0), 0)  # from BI it differs as if by noise
+    result = identify(hr["head", 8][:-8], lr)
+    assert (result.kind, result.shift, result.differing) == ("BD", (8, 0), 0)  # from BI it differs as if by noise
     for down, right in ((1, 0), (0, 2), (3, 1), (8, 0)):  # 28x43 LR pixels, hard to find a place in
         lr = degrade(hr["woma", 8][down:, right:], 8, "BI")
-        found = identify(hr["woma", 8][: lr.shape[0] * 8, : lr.shape[1] * 8], lr)
-        assert (found.kind, found.shift, found.differing) == ("BI", (down, right), 0)
+        result = identify(hr["woma", 8][: lr.shape[0] * 8, : lr.shape[1] * 8], lr)
+        assert (result.kind, result.shift, result.differing) == ("BI", (down, right), 0)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
@@ -87,25 +87,25 @@ def test_one_line_names_everything():
 @pytest.mark.parametrize("scale", SCALES)
 def test_noise_is_measured(scale, sigma):
     hr = scene(scale * 90, scale * 100)
-    found = identify(hr, degrade(hr, scale, "DN", noise=sigma, rng=noise_rng(1, "x")))
-    assert (found.belongs, found.scale, found.kind, found.border, found.shift) == (True, scale, "DN", None, (0, 0))
-    assert found.noise == pytest.approx(sigma, rel=0.04)
-    assert not found.exact
+    result = identify(hr, degrade(hr, scale, "DN", noise=sigma, rng=noise_rng(1, "x")))
+    assert (result.belongs, result.scale, result.kind, result.border, result.shift) == (True, scale, "DN", None, (0, 0))
+    assert result.noise == pytest.approx(sigma, rel=0.04)
+    assert not result.exact
 
 
 @pytest.mark.parametrize(("sigma", "relative"), [(1.2, 0.015), (80, 0.01)])
 def test_noise_is_measured_where_rounding_or_clipping_matters(sigma, relative):
     hr = scene(1200, 1400)
-    found = identify(hr, degrade(hr, 2, "DN", noise=sigma, rng=noise_rng(1, "x")))
-    assert found.kind == "DN"
-    assert found.noise == pytest.approx(sigma, rel=relative)
+    result = identify(hr, degrade(hr, 2, "DN", noise=sigma, rng=noise_rng(1, "x")))
+    assert result.kind == "DN"
+    assert result.noise == pytest.approx(sigma, rel=relative)
 
 
 def test_noise_below_a_level_is_no_dn():
     hr = scene()
-    found = identify(hr, degrade(hr, 2, "DN", noise=0.5, rng=noise_rng(1, "x")))
-    assert (found.kind, found.noise) == ("BI", None)
-    assert found.differing > 0
+    result = identify(hr, degrade(hr, 2, "DN", noise=0.5, rng=noise_rng(1, "x")))
+    assert (result.kind, result.noise) == ("BI", None)
+    assert result.differing > 0
 
 
 def smooth(values):
@@ -128,9 +128,9 @@ def test_what_is_not_white_noise_is_no_dn(name):
     bi = degrade(hr, 2, "BI")
     noise = 10 * np.random.default_rng(0).standard_normal(bi.shape)
     lr = bi + NOT_NOISE[name](noise, bi.astype(np.float64))
-    found = identify(hr, np.clip(np.rint(lr), 0, 255).astype(np.uint8))
-    assert (found.belongs, found.kind, found.noise, found.shift) == (True, "BI", None, (0, 0))
-    assert found.differing > 0
+    result = identify(hr, np.clip(np.rint(lr), 0, 255).astype(np.uint8))
+    assert (result.belongs, result.kind, result.noise, result.shift) == (True, "BI", None, (0, 0))
+    assert result.differing > 0
 
 
 def test_gray_noise_beside_a_colour_image():
@@ -143,8 +143,8 @@ def test_chance_is_no_shift():
     """In small, smooth images under strong noise some shift always fits a little better."""
     for seed in range(10):
         hr = cv2.GaussianBlur(scene(128, 128, seed=seed), (0, 0), 6)
-        found = identify(hr, degrade(hr, 2, "DN", rng=noise_rng(seed, "")))
-        assert (found.kind, found.shift) == ("DN", (0, 0))
+        result = identify(hr, degrade(hr, 2, "DN", rng=noise_rng(seed, "")))
+        assert (result.kind, result.shift) == ("DN", (0, 0))
 
 
 def test_a_blur_of_a_smooth_image_is_bd_and_no_noise():
@@ -159,9 +159,9 @@ def test_noise_that_was_clipped_is_measured(dtype):
     """An image of black and white alone: half of the noise is gone."""
     hr = np.where(scene(400, 480, 1) > 128, 255, 0).astype(np.uint8)
     hr = hr if dtype == np.uint8 else hr * np.uint16(257) if dtype == np.uint16 else (hr / 255).astype(dtype)
-    found = identify(hr, degrade(hr, 2, "DN", rng=noise_rng(1, "x")))
-    assert found.kind == "DN"
-    assert found.noise == pytest.approx(30, rel=0.03)
+    result = identify(hr, degrade(hr, 2, "DN", rng=noise_rng(1, "x")))
+    assert result.kind == "DN"
+    assert result.noise == pytest.approx(30, rel=0.03)
 
 
 @pytest.mark.parametrize("kind", ["BI", "BD"])
@@ -170,35 +170,35 @@ def test_shifts_by_hr_pixels(scale, kind):
     hr = scene(scale * 60, scale * 70)
     for down, right in ((1, 0), (0, scale - 1), (2 * scale, scale + 1)):
         lr = degrade(hr[down:, right:], scale, kind)
-        found = identify(hr[: lr.shape[0] * scale, : lr.shape[1] * scale], lr)
-        assert (found.belongs, found.kind, found.shift, found.border) == (True, kind, (down, right), None)
-        assert (found.differing, found.exact) == (0, False)
-        assert found.total > lr.size / 2
+        result = identify(hr[: lr.shape[0] * scale, : lr.shape[1] * scale], lr)
+        assert (result.belongs, result.kind, result.shift, result.border) == (True, kind, (down, right), None)
+        assert (result.differing, result.exact) == (0, False)
+        assert result.total > lr.size / 2
 
 
 @pytest.mark.parametrize("scale", SCALES)
 def test_shifts_by_lr_pixels_the_other_way(scale):
     hr = scene(scale * 60, scale * 70)
-    found = identify(hr, np.roll(degrade(hr, scale, "BI"), (1, -2), (0, 1)))
-    assert (found.kind, found.shift, found.differing) == ("BI", (-scale, 2 * scale), 0)
+    result = identify(hr, np.roll(degrade(hr, scale, "BI"), (1, -2), (0, 1)))
+    assert (result.kind, result.shift, result.differing) == ("BI", (-scale, 2 * scale), 0)
 
 
 def test_a_shift_under_noise():
     hr = scene(400, 480)
     lr = degrade(hr[4:], 4, "DN", rng=noise_rng(0, ""))
-    found = identify(hr[:-4], lr)
-    assert (found.kind, found.shift) == ("DN", (4, 0))
-    assert found.noise == pytest.approx(30, rel=0.04)
+    result = identify(hr[:-4], lr)
+    assert (result.kind, result.shift) == ("DN", (4, 0))
+    assert result.noise == pytest.approx(30, rel=0.04)
 
 
 @pytest.mark.parametrize("scale", SCALES)
 def test_decimation(scale):
     hr = scene()
     middle = (scale - 1) / 2
-    found = identify(hr, hr[::scale, ::scale])
-    assert (found.kind, found.shift, found.differing) == ("decimation", (-middle, -middle), 0)
-    found = identify(hr, hr[1::scale, scale - 1 :: scale])
-    assert (found.kind, found.shift, found.differing) == ("decimation", (1 - middle, middle), 0)
+    result = identify(hr, hr[::scale, ::scale])
+    assert (result.kind, result.shift, result.differing) == ("decimation", (-middle, -middle), 0)
+    result = identify(hr, hr[1::scale, scale - 1 :: scale])
+    assert (result.kind, result.shift, result.differing) == ("decimation", (1 - middle, middle), 0)
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
@@ -206,14 +206,14 @@ def test_another_resizer_is_nearest_to_bi(scale):
     hr = scene()
     lr = degrade(hr, scale, "BI")
     floats = imresize(hr.astype(np.float64), 1 / scale, border="symmetric")  # as BasicSR does: not rounded in between
-    found = identify(hr, np.clip(np.rint(floats), 0, 255).astype(np.uint8))
-    assert (found.belongs, found.kind, found.border, found.shift) == (True, "BI", "symmetric", (0, 0))
-    assert 0.02 < found.differing / found.total < 0.2
-    assert found.max_difference <= 3
+    result = identify(hr, np.clip(np.rint(floats), 0, 255).astype(np.uint8))
+    assert (result.belongs, result.kind, result.border, result.shift) == (True, "BI", "symmetric", (0, 0))
+    assert 0.02 < result.differing / result.total < 0.2
+    assert result.max_difference <= 3
     area = cv2.resize(hr, lr.shape[1::-1], interpolation=cv2.INTER_AREA)
-    found = identify(hr, area)
-    assert (found.belongs, found.shift) == (True, (0, 0))
-    assert found.differing > 0.5 * found.total
+    result = identify(hr, area)
+    assert (result.belongs, result.shift) == (True, (0, 0))
+    assert result.differing > 0.5 * result.total
 
 
 def test_values_that_differ_are_counted():
@@ -229,9 +229,9 @@ def test_a_border_that_cannot_be_told():
     hr = scene()
     hr[:40] = hr[-40:] = 7
     hr[:, :40] = hr[:, -40:] = 7
-    found = identify(hr, degrade(hr, 4, "BI"))
-    assert (found.kind, found.border, found.exact) == ("BI", "either", True)
-    assert str(found).startswith("x4 BI, either border: 0 of")
+    result = identify(hr, degrade(hr, 4, "BI"))
+    assert (result.kind, result.border, result.exact) == ("BI", "either", True)
+    assert str(result).startswith("x4 BI, either border: 0 of")
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4, 8])
@@ -246,9 +246,9 @@ def test_an_lr_image_of_all_of_an_hr_image_that_is_no_multiple(scale):
 def test_gray_beside_colour():
     hr = scene(channels=1)
     gray = degrade(hr, 4, "BI")
-    for one, other in ((hr[..., 0], gray), (hr[..., 0], gray.repeat(3, 2)), (hr.repeat(3, 2), gray[..., 0])):
-        found = identify(one, other)
-        assert (found.kind, found.border, found.exact) == ("BI", "replicate", True)
+    for first, second in ((hr[..., 0], gray), (hr[..., 0], gray.repeat(3, 2)), (hr.repeat(3, 2), gray[..., 0])):
+        result = identify(first, second)
+        assert (result.kind, result.border, result.exact) == ("BI", "replicate", True)
 
 
 def test_no_pairs():
@@ -270,17 +270,17 @@ def test_a_mirrored_face_is_no_pair():
     hr = np.clip(np.concatenate([half, half[:, ::-1]], 1) + detail + light, 0, 255).astype(np.uint8)
     lr = degrade(hr, 2, "BI")
     assert identify(hr, lr).exact
-    found = identify(hr, np.ascontiguousarray(lr[:, ::-1]))
-    assert not found.belongs
-    assert "details" in found.reason
+    result = identify(hr, np.ascontiguousarray(lr[:, ::-1]))
+    assert not result.belongs
+    assert "details" in result.reason
 
 
 @pytest.mark.parametrize("interpolation", [cv2.INTER_LINEAR, cv2.INTER_CUBIC])
 def test_a_resizer_without_antialiasing_is_no_decimation(interpolation):
     hr = scene()
-    found = identify(hr, cv2.resize(hr, (84, 66), interpolation=interpolation))
-    assert (found.belongs, found.shift) == (True, (0, 0))
-    assert found.kind in ("BI", "BD")
+    result = identify(hr, cv2.resize(hr, (84, 66), interpolation=interpolation))
+    assert (result.belongs, result.shift) == (True, (0, 0))
+    assert result.kind in ("BI", "BD")
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 8, 17, 33])

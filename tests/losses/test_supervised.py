@@ -40,9 +40,9 @@ def test_half_squares_are_summed_over_an_image_and_averaged_over_the_batch():
 @pytest.mark.parametrize("loss", [EuclideanLoss(), PyramidLoss()])
 def test_twice_the_batch_is_the_same_and_twice_the_image_is_twice_the_loss(loss):
     output, target = image(2, 3, 4, 6), image(2, 3, 4, 6, seed=2)
-    one = loss(output, target).item()
-    assert loss(output.repeat(2, 1, 1, 1), target.repeat(2, 1, 1, 1)).item() == pytest.approx(one)
-    assert loss(output.repeat(1, 1, 2, 1), target.repeat(1, 1, 2, 1)).item() == pytest.approx(2 * one)
+    value = loss(output, target).item()
+    assert loss(output.repeat(2, 1, 1, 1), target.repeat(2, 1, 1, 1)).item() == pytest.approx(value)
+    assert loss(output.repeat(1, 1, 2, 1), target.repeat(1, 1, 2, 1)).item() == pytest.approx(2 * value)
 
 
 def test_a_mean_squared_error_is_smaller_by_half_the_pixels():
@@ -134,16 +134,16 @@ def test_the_number_of_recursions_does_not_change_the_scale():
 
 @pytest.mark.parametrize("outputs", [ZERO, [ZERO]])
 def test_recursive_loss_refuses_one_output(outputs):
-    with pytest.raises(ValueError, match="RecursiveLoss: the network gives one output: expected DRCNArch in training"):
+    with pytest.raises(ValueError, match="RecursiveLoss: the network returned one output; expected several"):
         RecursiveLoss()(outputs, ZERO)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
-    [({"alpha": 1.5}, "alpha=1.5"), ({"alpha": -0.1}, "alpha=-0.1"), ({"alpha_iter": 0}, "alpha_iter=0")],
+    ("arguments", "words"),
+    [({"alpha": 1.5}, "alpha is 1.5"), ({"alpha": -0.1}, "alpha is -0.1"), ({"alpha_iter": 0}, "alpha_iter 0")],
 )
-def test_recursive_loss_refuses_numbers_out_of_range(arguments, said):
-    with pytest.raises(ValueError, match=f"RecursiveLoss: .*{said}.*: expected 0 to 1, and 1 or more"):
+def test_recursive_loss_refuses_numbers_out_of_range(arguments, words):
+    with pytest.raises(ValueError, match=f"RecursiveLoss: .*{words}.*; expected 0 to 1, and 1 or more"):
         RecursiveLoss(**arguments)
 
 
@@ -165,13 +165,13 @@ def test_charbonnier(arguments, expected):
 
 def test_the_targets_of_lower_levels_are_imresize():
     hr = image(2, 3, 16, 24)
-    arrays = [one.permute(1, 2, 0).double().numpy() for one in hr]
+    arrays = [batch_member.permute(1, 2, 0).double().numpy() for batch_member in hr]
     levels, expected = [], 0.0
     for number, divisor in enumerate((4, 2, 1)):
         output = image(2, 3, 16 // divisor, 24 // divisor, seed=5 + number)
         levels.append(output)
-        for one, array in zip(output, arrays, strict=True):
-            difference = one.permute(1, 2, 0).double().numpy() - imresize(array, 1 / divisor)
+        for level, array in zip(output, arrays, strict=True):
+            difference = level.permute(1, 2, 0).double().numpy() - imresize(array, 1 / divisor)
             expected += np.sqrt(difference**2 + 1e-6).sum() / 2
     assert PyramidLoss()(levels, hr).item() == pytest.approx(expected, rel=1e-6)
     assert PyramidLoss(loss_weight=0.1)(levels, hr).item() == pytest.approx(0.1 * expected, rel=1e-6)

@@ -1,14 +1,17 @@
-"""Tiny training runs of `AcceleratedSRModel`, in this process and without files to read."""
+"""Tiny training runs of `AcceleratedSRModel` in this process, on random images in memory."""
 
 from __future__ import annotations
 
 import copy
 import logging
+import math
+import random
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import basicsr.utils.logger
+import numpy as np
 import pytest
 import torch
 from basicsr.models.sr_model import SRModel
@@ -26,6 +29,15 @@ RCAN = {
     "type": "RCANArch", "num_in_ch": 3, "num_out_ch": 3, "num_feat": 8, "num_group": 1, "num_block": 1,
     "squeeze_factor": 4, "upscale": 2, "img_range": 255, "rgb_mean": [0.4488, 0.4371, 0.4040],
 }  # fmt: skip
+COMMON = {"num_in_ch": 3, "num_out_ch": 3, "num_feat": 8, "num_block": 1, "upscale": 2}
+NETWORKS = {
+    "RCANArch": RCAN,
+    "RCAN": {**RCAN, "type": "RCAN"},
+    "EDSR": {"type": "EDSR", **COMMON},
+    "MSRResNet": {"type": "MSRResNet", **COMMON},
+}
+ARGUMENTS = {key: value for key, value in RCAN.items() if key != "type"}
+ADAM = {"type": "Adam", "lr": 1e-3, "betas": [0.9, 0.99]}
 PSNR = {"type": "calculate_psnr", "crop_border": 2, "test_y_channel": True}
 
 
@@ -33,9 +45,9 @@ PSNR = {"type": "calculate_psnr", "crop_border": 2, "test_y_channel": True}
 def options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Options]:
     """What BasicSR's `parse_options` returns for a tiny run: `options(train={"amp": "bf16"}, scale=None)`.
 
-    A section's keys are added to what it has; None takes one out.
+    Keys are added to those of a section; None removes a key.
     """
-    # Else BasicSR sets the logger up for the whole process, and other tests no longer see what it says.
+    # Else BasicSR configures the logger of the whole process, and other tests do not see its messages.
     monkeypatch.setitem(basicsr.utils.logger.initialized_logger, "basicsr", True)
     monkeypatch.setattr(logging.getLogger("basicsr"), "propagate", True)
     threads = torch.get_num_threads()
@@ -72,19 +84,19 @@ def options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Options
 
 @pytest.fixture
 def log(options: Options, caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
-    """What is said to BasicSR's log."""
+    """The messages in BasicSR's log."""
     caplog.set_level(logging.INFO, "basicsr")
     return caplog
 
 
 def build(opt: Mapping[str, Any], cls: type[SRModel] = AcceleratedSRModel, seed: int = 0) -> Any:
-    """A model from options, which stay as they are."""
+    """Build a model from options, which are not changed."""
     torch.manual_seed(seed)
     return cls(copy.deepcopy(dict(opt)))
 
 
 def batch(number: int = 0, size: int = 4, scale: int = 2, side: int = 8) -> dict[str, Any]:
-    """Random images, the same ones for the same number."""
+    """A batch of random images that depends on the number only."""
     generator = torch.Generator().manual_seed(number)
     return {
         "lq": torch.rand(size, 3, side, side, generator=generator),
@@ -94,38 +106,27 @@ def batch(number: int = 0, size: int = 4, scale: int = 2, side: int = 8) -> dict
 
 
 def step(model: Any, number: int, data: dict[str, Any] | None = None) -> None:
-    """One iteration, as BasicSR's loop makes it."""
+    """Run one iteration as BasicSR's loop does."""
     model.update_learning_rate(number, warmup_iter=model.opt["train"].get("warmup_iter", -1))
     model.feed_data(batch(number) if data is None else data)
     model.optimize_parameters(number)
 
 
 def train(model: Any, last: int, first: int = 1) -> Any:
-    """Iterations `first` to `last`; gives the model."""
+    """Run iterations `first` to `last`; returns the model."""
     for number in range(first, last + 1):
         step(model, number)
     return model
 
 
 def weights(model: Any) -> dict[str, torch.Tensor]:
-    """A copy of all that a checkpoint would hold, `net.` and `ema.` before each name."""
+    """A copy of all weights of a checkpoint; names begin with `net.` or `ema.`."""
     nets = {"net": model.net_g} | ({"ema": model.net_g_ema} if hasattr(model, "net_g_ema") else {})
     return {
         f"{label}.{name}": value.clone()
         for label, net in nets.items()
         for name, value in model.get_bare_model(net).state_dict().items()
     }
-
-
-def same(one: Any, other: Any) -> bool:
-    """Bit for bit, through dicts, lists and tuples."""
-    if isinstance(one, torch.Tensor):
-        return torch.equal(one, other) and one.dtype == other.dtype
-    if isinstance(one, Mapping):
-        return one.keys() == other.keys() and all(same(value, other[key]) for key, value in one.items())
-    if isinstance(one, (list, tuple)):
-        return len(one) == len(other) and all(map(same, one, other))
-    return bool(one == other)
 
 
 class Dropping(nn.Module):
@@ -140,7 +141,7 @@ class Dropping(nn.Module):
 
 
 class Images(Dataset[dict[str, Any]]):
-    """A set for validation: noise that is smooth enough to have structure, of a few sizes."""
+    """A validation set of random images of a few sizes; LR is the 2x2 mean of HR."""
 
     def __init__(self, name: str = "Set", scale: int = 2, sizes: Any = ((12, 9), (8, 14), (11, 11)), gt: bool = True):
         self.opt = {"name": name, "scale": scale, "phase": "val"}
@@ -161,3 +162,37 @@ class Images(Dataset[dict[str, Any]]):
     def loader(self) -> DataLoader[dict[str, Any]]:
         """As BasicSR builds it."""
         return DataLoader(self, batch_size=1)
+
+
+def distance(one, other) -> float:
+    """The largest difference between two sets of weights, of the largest weight."""
+    assert one.keys() == other.keys()
+    largest = max(value.abs().max() for value in other.values())
+    return float(max((one[name] - value).abs().max() for name, value in other.items()) / largest)
+
+
+def gradients(model) -> dict[str, torch.Tensor]:
+    return {name: one.grad.clone() for name, one in model.net_g.named_parameters()}
+
+
+def resumed(opt, state, path="models/net_g_5.pth", folder=None, cls=AcceleratedSRModel):
+    """A new process that goes on: other random numbers so far, the state read as our launcher reads it."""
+    opt = {**opt, "path": {**opt["path"], "pretrain_network_g": str(folder / path), "param_key_g": "params"}}
+    random.seed(99)
+    np.random.seed(99)  # noqa: NPY002
+    model = build(opt, cls, seed=99)
+    model.resume_training(state)
+    return model
+
+
+def spoilt(model, how: str) -> dict:
+    """A batch that must not be learnt from; a hook makes the gradient inf while the loss is finite."""
+    data = batch(99)
+    if how == "NaN in the batch":
+        data["lq"][0, 0, 0, 0] = math.nan
+    elif how == "a loss far above the mean":
+        data["gt"] *= 1000
+    else:
+        parameter = next(model.net_g.parameters())
+        handle = parameter.register_hook(lambda gradient: (handle.remove(), gradient * math.inf)[1])
+    return data

@@ -13,9 +13,12 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import nn
 from torch.utils.tensorboard import SummaryWriter
 
-from rcan_plugin.inference.enlarge import official_chop, self_ensemble, tiled
+from rcan_plugin.inference.ensemble import self_ensemble
+from rcan_plugin.inference.official_chop import official_chop
+from rcan_plugin.inference.tiles import tiled
 from rcan_plugin.resampling.bicubic_modules import BicubicUpsample
-from tests.models.conftest import PSNR, Images, batch, build, same, step, weights
+from tests.comparison import same
+from tests.models.conftest import PSNR, Images, batch, build, step, weights
 
 MDSR = {"type": "MDSRArch", "num_feat": 4, "num_block": 1, "scales": [2, 3]}
 VDSR = {"type": "VDSRArch", "num_in_ch": 3, "num_feat": 4, "num_layers": 3}
@@ -88,7 +91,7 @@ def test_data_that_says_no_scale_has_that_of_the_options(options):
 
 def test_without_any_scale_it_is_refused(options):
     model = build(options(network_g=MDSR, scale=None))
-    said = r"^MDSRArch needs the scale of the data: give each data set a scale, and that for training scales\.$"
+    said = "MDSRArch needs the scale of the data: .* scale .* scales"
     with pytest.raises(ValueError, match=said):
         step(model, 1, batch(1))
     images = Images()
@@ -224,7 +227,7 @@ def test_tiles_of_a_network_that_sees_one_pixel_change_nothing(options, monkeypa
 def test_a_network_that_enlarges_what_is_enlarged_is_refused(options):
     tile = {"tile": {"size": 20, "overlap": 8}}
     model = build(options(network_g={**VDSR, "upscale": 2}, scale=None, val={"metrics": BORDER, **tile}))
-    with pytest.raises(ValueError, match="the network enlarges by another scale than 1: by 2"):
+    with pytest.raises(ValueError, match="scale is 1, but the network upscales by 2"):
         model.validation(enlarged(2).loader, 5, None)
 
 
@@ -302,5 +305,5 @@ def test_a_border_of_the_scale_of_a_set_that_has_none_is_refused(options):
     model = build(options(network_g=VDSR, scale=None, val={"metrics": BORDER}))
     images = enlarged(2)
     del images.opt["scale"]
-    with pytest.raises(ValueError, match="val: metrics: psnr: crop_border is scale, and the validated set has none"):
+    with pytest.raises(ValueError, match=r"val: metrics: psnr: crop_border is scale, .* has no scale"):
         model.validation(images.loader, 5, None)

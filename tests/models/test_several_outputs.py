@@ -4,12 +4,12 @@ import pytest
 import torch
 from basicsr.metrics import calculate_psnr
 from basicsr.utils import tensor2img
-from tests.models.test_checkpoints import resumed
 from torch import nn
 
 from rcan_plugin.degradations import imresize
 from rcan_plugin.training import checkpoints
-from tests.models.conftest import Images, batch, build, same, step, train, weights
+from tests.comparison import same
+from tests.models.conftest import Images, batch, build, resumed, step, train, weights
 
 NETWORKS = {
     "LapSRNArch": ({"num_feat": 4, "depth": 1, "upscale": 4}, {"type": "PyramidLoss", "loss_weight": 0.5}),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from rcan_plugin.degradations import BORDERS, imresize
-from rcan_plugin.resampling import fast
+from rcan_plugin.resampling import banded_matmul
 from rcan_plugin.resampling.bicubic import bicubic_taps
 from rcan_plugin.resampling.separable import inside
 from tests.degradations.images import BI_FOLDERS, black_and_white, noise, reference_pairs, steps
@@ -57,8 +57,8 @@ def test_channels_do_not_mix(scale, channels):
 def test_tiles_join_without_a_seam(scale, monkeypatch):
     image = noise((97, 120, 3))
     whole = imresize(image, 1 / scale)
-    monkeypatch.setattr(fast, "_TILE_ROWS", 5)
-    monkeypatch.setattr(fast, "_TILE_COLUMNS", 7 * scale)
+    monkeypatch.setattr(banded_matmul, "_TILE_ROWS", 5)
+    monkeypatch.setattr(banded_matmul, "_TILE_COLUMNS", 7 * scale)
     np.testing.assert_array_equal(imresize(image, 1 / scale), whole)
 
 
@@ -66,12 +66,13 @@ def test_tiles_join_without_a_seam(scale, monkeypatch):
 def test_every_float32_sum_of_dyadic_weights_is_exact(scale):
     """Where ties exist they are then decided as in float64; at x8 this takes all 24 bits."""
     taps = bicubic_taps(40 * scale, 1 / scale).window(2, 36)
-    positions = fast._reach(taps)
+    positions = banded_matmul._positions_read(taps)
     for make in (noise, black_and_white):
         image = make((40 * scale, 3000, 1))
         expected = image.astype(np.float64)[taps.first[:, None] + np.arange(taps.weights.shape[1])]
-        expected = np.einsum("ntxc,t->nxc", expected, taps.weights[0]) - fast._CENTRE
-        np.testing.assert_array_equal(fast._sum(fast._centred(image[positions]), taps, fast._banded(taps)), expected)
+        expected = np.einsum("ntxc,t->nxc", expected, taps.weights[0]) - banded_matmul._CENTRE
+        source, matrix = banded_matmul._centred(image[positions]), banded_matmul._banded_matrix(taps)
+        np.testing.assert_array_equal(banded_matmul._weighted_sums(source, taps, matrix), expected)
 
 
 def test_eight_bits_are_rounded_between_the_passes():

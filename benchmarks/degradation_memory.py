@@ -1,0 +1,36 @@
+"""Print the growth of peak memory from making and degrading an image, in bytes per byte of the image.
+
+    python benchmarks/degradation_memory.py KIND SCALE SIDE
+
+`bench_degradations.py` runs it in a new process per row. Linux only (/proc).
+"""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+
+from rcan_plugin.degradations import degrade, noise_rng
+
+
+def peak_bytes() -> int:
+    """Peak resident memory of this process so far."""
+    with open("/proc/self/status") as status:  # noqa: PTH123  # few imports: they count towards the peak
+        return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM"))
+
+
+def growth(kind: str, scale: int, side: int) -> float:
+    """Bytes of peak memory per byte of a `side` x `side` RGB image, the image included."""
+    rng = noise_rng(0, "") if kind == "DN" else None
+    degrade(np.zeros((64, 64, 3), np.uint8), scale, kind, rng=rng)
+    before = peak_bytes()
+    hr = np.empty((side, side, 3), np.uint8)
+    for row in hr:
+        row[:] = np.random.default_rng(0).integers(0, 256, row.shape, np.uint8)
+    degrade(hr, scale, kind, rng=rng)
+    return (peak_bytes() - before) / hr.nbytes
+
+
+if __name__ == "__main__":
+    print(growth(sys.argv[1], int(sys.argv[2]), int(sys.argv[3])))

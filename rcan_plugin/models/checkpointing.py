@@ -1,0 +1,176 @@
+"""Checkpoints of `AcceleratedSRModel`: weights and training states, and runs resumed from them."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import torch
+from basicsr.models.sr_model import SRModel
+from basicsr.utils import get_root_logger
+
+from rcan_plugin.models.settings import Settings
+from rcan_plugin.training import checkpoints, optimizers
+from rcan_plugin.training.guard import Guard
+from rcan_plugin.training.random_states import read_random_states, set_random_states
+
+
+class CheckpointingModel(SRModel):
+    """The part of `AcceleratedSRModel` that loads, saves and resumes."""
+
+    settings: Settings
+    guard: Guard | None
+    scaler: torch.amp.GradScaler
+    rates: dict[str, Any]
+    """`optim_g`, `scheduler` and `warmup_iter` of the option file."""
+
+    def __init__(self, opt: dict[str, Any]) -> None:
+        self.random_states: list[Any] | None = None  # of a resumed run, restored before its first step
+        self.last_saved = (0, 0)  # epoch and iteration of the last training state
+        super().__init__(opt)
+
+    def load_network(
+        self, net: torch.nn.Module, load_path: str, strict: bool = True, param_key: str | None = "params"
+    ) -> None:
+        """Load weights in any layout: under BasicSR's keys, with or without EMA, or flat as the authors' are."""
+        net = self.get_bare_model(net)
+        content = checkpoints.load(load_path)
+        key = next((key for key in (param_key, "params_ema", "params") if key is not None and key in content), None)
+        weights = dict(content if key is None else content[key])
+        weights = {name.removeprefix("module."): value for name, value in weights.items()}
+        layout = "no key (a flat file)" if key is None else f"key {key}"
+        get_root_logger().info(f"Loading {type(net).__name__} from {load_path}, {layout}.")
+        self._print_different_keys_loading(net, weights, strict)
+        net.load_state_dict(weights, strict=strict)
+
+    def save_network(
+        self, net: Any, net_label: str, current_iter: int | str, param_key: str | list[str] = "params"
+    ) -> None:
+        """Write BasicSR's file of weights atomically.
+
+        Raises:
+            OSError: it could not be written.
+        """
+        if self.opt["rank"] != 0:
+            return
+        nets, keys = (value if isinstance(value, list) else [value] for value in (net, param_key))
+        content = {
+            key: {name: value.cpu() for name, value in self.get_bare_model(network).state_dict().items()}
+            for key, network in zip(keys, nets, strict=True)
+        }
+        number = "latest" if current_iter == -1 else current_iter
+        checkpoints.save(content, Path(self.opt["path"]["models"], f"{net_label}_{number}.pth"))
+
+    def save_networks(self, number: str) -> None:
+        """Write the weights and, with EMA, the averaged weights to `net_g_{number}.pth`."""
+        if hasattr(self, "net_g_ema"):
+            self.save_network([self.net_g, self.net_g_ema], "net_g", number, ["params", "params_ema"])
+        else:
+            self.save_network(self.net_g, "net_g", number)
+
+    def save_training_state(self, epoch: int, current_iter: int) -> None:
+        """Write BasicSR's training state, with all else that a resumed run needs to continue identically, atomically.
+
+        It holds plain numbers and tensors only, so that it loads with `weights_only=True`.
+
+        Raises:
+            OSError: it could not be written.
+        """
+        if current_iter == -1:
+            return
+        self.last_saved = epoch, current_iter
+        random_states = read_random_states()
+        if self.opt["dist"]:
+            gathered: list[Any] = [None] * self.opt["world_size"]
+            torch.distributed.all_gather_object(gathered, random_states)
+        else:
+            gathered = [random_states]
+        if self.opt["rank"] != 0:
+            return
+        state = {
+            "epoch": epoch,
+            "iter": current_iter,
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "schedulers": [scheduler.state_dict() for scheduler in self.schedulers],
+            "rates": self.rates,
+            "scaler": self.scaler.state_dict(),
+            "guard": self.guard.state_dict() if self.guard else None,
+            "best": getattr(self, "best_metric_results", None),
+            "random_states": gathered,
+        }
+        models, training_states = (Path(self.opt["path"][name]) for name in ("models", "training_states"))
+        checkpoints.save(state, training_states / f"{current_iter}.state")
+        if self.settings.keep_last is not None:
+            checkpoints.prune(models, training_states, self.settings.keep_last)
+
+    def resume_training(self, resume_state: Mapping[str, Any]) -> None:
+        """Resume from a training state, also from one that BasicSR's SRModel wrote.
+
+        Learning rates and milestones that were changed in the option file since then take effect: the schedule becomes
+        that of the new options, at the state's iteration.
+
+        Raises:
+            ValueError: `layer_rates` groups the parameters in another way than in the state.
+        """
+        self._check_layer_rates(resume_state)
+        states = list(map(optimizers.with_kernel_flags_of, resume_state["optimizers"], self.optimizers))
+        super().resume_training({**resume_state, "optimizers": states})
+        if resume_state.get("rates", self.rates) != self.rates:
+            self._reschedule(resume_state)
+        if resume_state.get("scaler"):
+            self.scaler.load_state_dict(resume_state["scaler"])
+        if self.guard and resume_state.get("guard"):
+            self.guard.load_state_dict(resume_state["guard"])
+        metrics = (self.opt.get("val") or {}).get("metrics") or {}
+        best = resume_state.get("best") or {}
+        if best and all(record.keys() == metrics.keys() for record in best.values()):  # else they start anew
+            self.best_metric_results = deepcopy(best)
+        random_states = resume_state.get("random_states", [])
+        if len(random_states) == (self.opt["world_size"] if self.opt["dist"] else 1):
+            self.random_states = random_states[self.opt["rank"]]
+
+    def _check_layer_rates(self, state: Mapping[str, Any]) -> None:
+        # The optimizer's state identifies parameters by their position in the groups only.
+        names = [name for name, _ in self.get_bare_model(self.net_g).named_parameters()]
+        saved, current = (
+            (rates or {"optim_g": {}})["optim_g"].get("layer_rates") for rates in (state.get("rates"), self.rates)
+        )
+        if [*optimizers.by_factor(names, saved).values()] != [*optimizers.by_factor(names, current).values()]:
+            raise ValueError(
+                f"train: optim_g: layer_rates is {current}, but {saved} in the state to resume from: factors may "
+                "change, but not which parameters share one. Restore it, or start a new run from the weights (path: "
+                "pretrain_network_g)."
+            )
+
+    def _reschedule(self, state: Mapping[str, Any]) -> None:
+        """Replace the schedulers by those of the current options, advanced to the state's iteration."""
+        for optimizer in self.optimizers:
+            # A new optimizer has the rates of each group; those loaded from the state are replaced.
+            named = self.get_bare_model(self.net_g).named_parameters()
+            trained = {name: parameter for name, parameter in named if parameter.requires_grad}
+            fresh = optimizers.build(trained, self.rates["optim_g"])
+            flags = optimizers.kernel_flags(optimizer.param_groups[0])
+            for group, new in zip(optimizer.param_groups, fresh.param_groups, strict=True):
+                settings = {key: value for key, value in new.items() if key != "params"}
+                group.update({**settings, **flags}, initial_lr=settings["lr"])
+        self.schedulers.clear()
+        self.opt["train"]["scheduler"] = deepcopy(self.rates["scheduler"])
+        self.setup_schedulers()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch has not seen the optimizer's steps, which the earlier run took
+            for iteration in range(1, state["iter"] + 1):
+                self.update_learning_rate(iteration, self.rates["warmup_iter"] or -1)
+        get_root_logger().warning(
+            f"The learning rates in the option file differ from those in the training state, {state['rates']}. "
+            f"Continuing with {self.rates}, as if the run had started with them; the rate is now "
+            f"{self.get_current_learning_rate()}."
+        )
+
+    def restore_random_states(self) -> None:
+        """Restore the random states of a resumed run, once: after the data loader has drawn its seed."""
+        if self.random_states is not None:
+            set_random_states(self.random_states)
+            self.random_states = None

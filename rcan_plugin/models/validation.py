@@ -1,0 +1,186 @@
+"""Validation for `AcceleratedSRModel`: shared among ranks, in tiles or by self-ensemble, with pictures."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from basicsr.metrics import calculate_metric
+from basicsr.utils import imwrite, tensor2img
+from basicsr.utils.registry import METRIC_REGISTRY
+from torch.utils.data import DataLoader, default_collate
+from tqdm import tqdm
+
+from rcan_plugin.degradations import imresize
+from rcan_plugin.inference.ensemble import self_ensemble
+from rcan_plugin.inference.official_chop import official_chop
+from rcan_plugin.inference.tiles import tiled
+from rcan_plugin.models.checkpointing import CheckpointingModel
+
+Metrics = dict[str, float]
+
+
+class ValidatingModel(CheckpointingModel):
+    """The part of `AcceleratedSRModel` that upscales images and measures the results."""
+
+    @torch.no_grad()
+    def validation(
+        self, dataloader: DataLoader[dict[str, Any]], current_iter: int | str, tb_logger: Any, save_img: bool = False
+    ) -> None:
+        """Validate on a data set. Ranks share its images; the metrics equal those of a single process.
+
+        Args:
+            dataloader: BasicSR's; its data set is read directly.
+            current_iter: for logs and file names.
+            tb_logger: TensorBoard's writer, or None.
+            save_img: write the upscaled images to files.
+        """
+        dataset: Any = dataloader.dataset
+        scale = dataset.opt.get("scale")
+        rank, world = (self.opt["rank"], self.opt["world_size"]) if self.opt["dist"] else (0, 1)
+        if world > 1:
+            for buffer in self._validated_network().buffers():
+                torch.distributed.broadcast(buffer, 0)  # running means: the checkpoint holds those of rank 0
+        indices = range(rank, len(dataset), world)
+        metrics: dict[int, Metrics] = {}
+        for number, index in enumerate(tqdm(indices, dataset.opt["name"], disable=not self.opt["val"].get("pbar"))):
+            data = default_collate([dataset[index]])
+            name = Path(data["lq_path"][0]).stem
+            images = self._upscaled_and_hr(data, scale, 1 if dataset.opt.get("pre_upsample") else scale)
+            if save_img:
+                imwrite(images["img"], self._result_path(dataset.opt["name"], name, current_iter))
+            if tb_logger and "img2" in images and number < self.settings.pictures:
+                picture = _side_by_side(data["lq"], images)
+                tb_logger.add_image(f"{dataset.opt['name']}/{name}", picture, current_iter, dataformats="HWC")
+            metrics[index] = self._metrics(images, scale)
+        if world > 1:
+            gathered: list[Any] = [None] * world
+            torch.distributed.all_gather_object(gathered, metrics)
+            metrics = {index: values for share in gathered for index, values in share.items()}
+        if any(metrics.values()):
+            self._report(dataset.opt["name"], [metrics[index] for index in sorted(metrics)], current_iter, tb_logger)
+
+    def _validated_network(self) -> torch.nn.Module:
+        """The network of the averaged weights if there is one, else the trained one."""
+        return getattr(self, "net_g_ema", None) or self.get_bare_model(self.net_g)
+
+    def _upscaled_and_hr(self, data: dict[str, Any], scale: int | None, factor: int | None) -> dict[str, np.ndarray]:
+        """The upscaled image `img` and the HR image `img2`, as BasicSR's metrics take them; see `upscale`."""
+        lq = data["lq"]
+        if not isinstance(self.settings.tile, tuple):
+            lq = lq.to(self.device)  # tiles are moved one by one
+        images = {"img": tensor2img([self.upscale(lq, scale, factor)])}
+        if "gt" in data:
+            images["img2"] = tensor2img([data["gt"]])
+        return images
+
+    def upscale(self, lq: torch.Tensor, scale: int | None, factor: int | None = None) -> torch.Tensor:
+        """Upscale images, with the averaged weights if there are any, by tiles and self-ensemble if so configured.
+
+        Args:
+            lq: N x C x H x W, range 0 to 1.
+            scale: of the data; needed only for tiles and by networks of several scales.
+            factor: by which the result is larger than `lq`, if not by `scale`: 1 for images that were upsampled before.
+
+        Returns:
+            N x C' x H * factor x W * factor.
+        """
+        network = self._validated_network()
+        was_training = network.training
+        network.eval()
+
+        def plain(image: torch.Tensor) -> torch.Tensor:
+            # `forward`, because calling a compiled network compiles it again for each image size.
+            arguments = self._scale_for(network, scale)
+            return network.forward(image.contiguous(memory_format=self.settings.memory_format), *arguments)
+
+        def in_parts(image: torch.Tensor) -> torch.Tensor:
+            if self.settings.tile == "official_chop":
+                return official_chop(plain, image)
+            if isinstance(self.settings.tile, tuple):
+                whole_scale: Any = factor or scale  # None is refused by `tiled`
+                return tiled(plain, image, whole_scale, *self.settings.tile, device=self.device)
+            return plain(image)
+
+        try:
+            return self_ensemble(in_parts, lq) if self.settings.self_ensemble else in_parts(lq)
+        finally:
+            network.train(was_training)
+
+    def _scale_for(self, net: torch.nn.Module, scale: int | None) -> list[int]:
+        """The arguments of a network besides the image: for one with several scales, the scale of the data.
+
+        Raises:
+            ValueError: the data has no scale.
+        """
+        if not hasattr(self.get_bare_model(net), "scales"):
+            return []
+        if scale is None:
+            raise ValueError(
+                f"{type(self.get_bare_model(net)).__name__} needs the scale of the data: add scale to each data set, "
+                "and scales to the one for training."
+            )
+        return [scale]
+
+    def test(self) -> None:
+        """Upscale `self.lq` to `self.output` (BasicSR's interface)."""
+        with torch.no_grad():
+            self.output = self.upscale(self.lq, self.scale)
+
+    def _metrics(self, images: dict[str, np.ndarray], scale: int | None) -> Metrics:
+        """The metrics of one image; without an HR image, only those that need none.
+
+        Raises:
+            ValueError: `crop_border: scale` for a data set without a scale.
+        """
+        values = {}
+        for name, option in (self.opt["val"].get("metrics") or {}).items():
+            if "img2" in images or "img2" not in inspect.signature(METRIC_REGISTRY.get(option["type"])).parameters:
+                if option.get("crop_border") == "scale":
+                    if scale is None:
+                        raise ValueError(
+                            f"val: metrics: {name}: crop_border is scale, but the validated data set has no scale: add "
+                            "scale to the data set, or set crop_border to a number of pixels."
+                        )
+                    option = {**option, "crop_border": scale}
+                values[name] = float(calculate_metric(images, option))
+        return values
+
+    def _result_path(self, dataset: str, name: str, current_iter: int | str) -> str:
+        """BasicSR's path of an upscaled image; with several validation sets, the set's name is added."""
+        folder = Path(self.opt["path"]["visualization"])
+        if self.is_train:
+            # One image may be in several sets, at different scales.
+            several = sum(phase.startswith("val") for phase in self.opt.get("datasets", {})) > 1
+            return str(folder / name / f"{name}_{dataset + '_' if several else ''}{current_iter}.png")
+        return str(folder / dataset / f"{name}_{self.opt['val'].get('suffix') or self.opt['name']}.png")
+
+    def _report(self, dataset: str, metrics: list[Metrics], current_iter: int | str, tb_logger: Any) -> None:
+        """Log the means over a data set, and save the weights if its first metric is the best so far."""
+        self._initialize_best_metric_results(dataset)
+        self.metric_results = {}
+        for metric in metrics[0]:
+            # Summed in the order of the images, so that the mean does not depend on the number of ranks.
+            mean = sum(values[metric] for values in metrics) / len(metrics)
+            self.metric_results[metric] = mean
+            self._update_best_metric_result(dataset, metric, mean, current_iter)
+        self._log_validation_metric_values(current_iter, dataset, tb_logger)
+        best = self.best_metric_results
+        first_set, first_metric = next(iter(best)), next(iter(metrics[0]))
+        is_best = best[dataset][first_metric]["iter"] == current_iter
+        if self.is_train and dataset == first_set and is_best:
+            self.save_networks("best")
+        if self.is_train and current_iter == self.last_saved[1]:
+            self.save_training_state(*self.last_saved)  # again, with these metrics: BasicSR saves before it validates
+
+
+def _side_by_side(lq: torch.Tensor, images: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Bicubic, upscaled and HR image next to each other, H x W x 3, RGB, uint8."""
+    bicubic = imresize(tensor2img([lq]), images["img"].shape[0] // lq.shape[-2])
+    panels = [panel if panel.ndim == 3 else panel[..., None] for panel in (bicubic, images["img"], images["img2"])]
+    height = min(panel.shape[0] for panel in panels)
+    return np.concatenate([panel[:height].repeat(3 // panel.shape[2], 2) for panel in panels], axis=1)[..., ::-1]

@@ -1,0 +1,24 @@
+"""Bit-for-bit comparison of nested values."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+
+def same(one: Any, other: Any) -> bool:
+    """Bit for bit, through dicts, lists and tuples."""
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one, other) and one.dtype == other.dtype
+    if isinstance(one, Mapping):
+        return one.keys() == other.keys() and all(same(value, other[key]) for key, value in one.items())
+    if isinstance(one, (list, tuple)):
+        return len(one) == len(other) and all(map(same, one, other))
+    return bool(one == other)
+
+
+def names_all(text: object, *parts: object) -> bool:
+    """Whether a message or an error contains each of the parts, in any order."""
+    missing = [str(part) for part in parts if str(part) not in str(text)]
+    assert not missing, f"{str(text)!r} does not name {missing}"
+    return True
