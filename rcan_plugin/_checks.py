@@ -39,3 +39,18 @@ def require_whole(name: str, value: Any, least: int = 1, hint: str = "") -> int:
     if not is_whole(value, least):
         raise ValueError(f"{name} is {value!r}; expected a whole number of {least} or more{hint}.")
     return int(value)
+
+
+def require_flag(name: str, value: Any) -> bool:
+    """Return `value` if it is `True` or `False`.
+
+    Args:
+        name: what the value is, for the message: `data set DIV2K: use_rot`.
+        value: the value to check.
+
+    Raises:
+        ValueError: names the argument, its value and what was expected.
+    """
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} is {value!r}; expected true or false.")
+    return value

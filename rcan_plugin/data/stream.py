@@ -1,54 +1,86 @@
-"""The run's stream of samples: which image comes when, and the random choices that belong to each place in it."""
+"""The order of training samples, and the random numbers that belong to each position in it."""
 
 from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator, Sized
+from collections.abc import Iterator, Sequence, Sized
+from typing import NamedTuple
 
 import torch
 from torch.utils.data import Sampler
 
-NUMBERS_PER_SAMPLE = 4  # whole numbers from 0 to 2**62 that a sample may use
+RANGE = 2**62
+DRAWS = 4
+"""How many numbers below `RANGE` the choices of a sample are made of."""
+
+
+class RandomNumbers(NamedTuple):
+    """The random numbers of one sample, one for each choice; a choice among n takes the remainder modulo n.
+
+    Attributes:
+        top, left: the crop's position; from 0 up to `RANGE`.
+        orientation: bit 0 flips left and right, bit 1 top and bottom, bit 2 transposes; from 0 to 7.
+        noise: seed of the noise of a degradation; from 0 up to `RANGE`.
+        scale: which of several scales; from 0 up to `RANGE` / 8.
+    """
+
+    top: int
+    left: int
+    orientation: int
+    noise: int
+    scale: int
+
+    @classmethod
+    def split(cls, draws: Sequence[int]) -> RandomNumbers:
+        """Name `DRAWS` numbers below `RANGE`; the third gives two choices, of different bits."""
+        top, left, third, noise = draws
+        return cls(top, left, third & 7, noise, third >> 3)
 
 
 class SampleIndex(int):
-    """An index into a data set that brings the random numbers of its place in the stream.
+    """An index into a data set that carries the random numbers of its position in the stream.
 
     Attributes:
-        random_numbers: `NUMBERS_PER_SAMPLE` whole numbers from 0 up to 2**62.
-        shared: one more, the same for all samples of a step, on all ranks.
+        random_numbers: of this sample alone.
+        shared: one number from 0 up to `RANGE`, the same for all samples of a step, on all ranks.
     """
 
-    random_numbers: tuple[int, ...]
+    random_numbers: RandomNumbers
     shared: int
 
-    def __new__(cls, index: int, random_numbers: tuple[int, ...], shared: int = 0) -> SampleIndex:
+    def __new__(cls, index: int, random_numbers: RandomNumbers, shared: int = 0) -> SampleIndex:
         """An index with its numbers."""
-        place = super().__new__(cls, index)
-        place.random_numbers, place.shared = random_numbers, shared
-        return place
+        sample_index = super().__new__(cls, index)
+        sample_index.random_numbers, sample_index.shared = random_numbers, shared
+        return sample_index
 
-    def __reduce__(self) -> tuple[type[SampleIndex], tuple[int, tuple[int, ...], int]]:
+    def __reduce__(self) -> tuple[type[SampleIndex], tuple[int, RandomNumbers, int]]:
         return SampleIndex, (int(self), self.random_numbers, self.shared)
 
 
-def random_numbers_of(index: int) -> tuple[int, ...]:
-    """The random numbers of a sample: those of its place, or for a plain index new ones from torch's generator."""
+def random_numbers_of(index: int) -> RandomNumbers:
+    """The numbers that a `SampleIndex` carries; for a plain index new ones, from torch's generator."""
     if isinstance(index, SampleIndex):
         return index.random_numbers
-    return tuple(torch.randint(2**62, (NUMBERS_PER_SAMPLE,)).tolist())
+    return RandomNumbers.split(torch.randint(RANGE, (DRAWS,)).tolist())
+
+
+def draws_at(seed: int, position: int | str) -> tuple[int, ...]:
+    """`DRAWS` numbers from 0 up to `RANGE` that depend on the seed and the position alone (BLAKE2b)."""
+    digest = hashlib.blake2b(f"{seed}/{position}".encode(), digest_size=8 * DRAWS).digest()
+    return tuple(int.from_bytes(digest[i : i + 8], "little") >> 2 for i in range(0, len(digest), 8))
 
 
 class StreamSampler(Sampler[int]):
-    """BasicSR's `EnlargedSampler`, in the same order, whose indices are `SampleIndex`s; it can go on from the middle.
+    """Gives the order of BasicSR's `EnlargedSampler` as `SampleIndex`es, and can start in the middle of an epoch.
 
-    The random numbers depend on the seed and on the place in the whole run's stream, not on workers and ranks: two
+    The random numbers depend on the seed and on the position in the whole run's stream, not on workers and ranks: two
     ranks with batches of 8 draw the samples of one rank with batches of 16.
 
     Args:
         dataset: has a length.
-        num_replicas, rank: how many ranks share the stream, and which this is.
+        num_replicas, rank: number of ranks that share the stream, and the number of this one.
         ratio: how often each image comes in an epoch.
         seed: the run's.
         batch: samples of a rank in a step.
@@ -62,10 +94,10 @@ class StreamSampler(Sampler[int]):
         self.num_samples = math.ceil(len(dataset) * ratio / num_replicas)
         self.epoch = 0
         self.resume_at = (0, 0)
-        """An epoch, and how many of this rank's samples in it an earlier run had: they are left out."""
+        """An epoch, and how many of this rank's samples in it to leave out, because an earlier run drew them."""
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the order."""
+        """Choose the epoch, on which the order depends."""
         self.epoch = epoch
 
     def __len__(self) -> int:
@@ -76,15 +108,9 @@ class StreamSampler(Sampler[int]):
         generator = torch.Generator()
         generator.manual_seed(self.epoch)
         order = torch.randperm(total, generator=generator).tolist()
-        # Said of one epoch and not of the next iterator: BasicSR makes one that it throws away before it begins.
+        # By epoch, and not for the next iterator only: BasicSR makes an iterator that it discards before training.
         skip = self.resume_at[1] if self.epoch == self.resume_at[0] else 0
         for offset in range(self.rank + skip * self.num_replicas, total, self.num_replicas):
-            random_numbers = random_numbers_at(self.seed, self.epoch * total + offset)
-            shared = random_numbers_at(self.seed, f"step {self.epoch} {offset // self.step}")[0]
+            random_numbers = RandomNumbers.split(draws_at(self.seed, self.epoch * total + offset))
+            shared = draws_at(self.seed, f"step {self.epoch} {offset // self.step}")[0]
             yield SampleIndex(order[offset] % len(self.dataset), random_numbers, shared)
-
-
-def random_numbers_at(seed: int, position: int | str) -> tuple[int, ...]:
-    """`NUMBERS_PER_SAMPLE` numbers from 0 up to 2**62 that depend on a seed and a place alone."""
-    digest = hashlib.blake2b(f"{seed}/{position}".encode(), digest_size=8 * NUMBERS_PER_SAMPLE).digest()
-    return tuple(int.from_bytes(digest[i : i + 8], "little") >> 2 for i in range(0, len(digest), 8))

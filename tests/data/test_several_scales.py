@@ -9,7 +9,7 @@ from basicsr.data.data_sampler import EnlargedSampler
 from torch.utils.data import DataLoader
 
 from rcan_plugin.data.paired_dataset import DegradationPairedDataset
-from rcan_plugin.data.stream import SampleIndex, StreamSampler
+from rcan_plugin.data.stream import RandomNumbers, SampleIndex, StreamSampler
 from rcan_plugin.degradations import degrade, imresize
 from rcan_plugin.degradations.record import Recipe
 from rcan_plugin.images.sources import find_images
@@ -77,7 +77,7 @@ def equals_everywhere(dataset, whole, scale: int, number: int, size: int, shape:
     for y in rows:
         for x in {columns[0], columns[-1], columns[7 * y % len(columns)], columns[(7 * y + 5) % len(columns)]}:
             turn = (turn + 1) % 8
-            item = dataset[SampleIndex(0, (y, x, number << 3 | turn, 5))]
+            item = dataset[SampleIndex(0, RandomNumbers.split((y, x, number << 3 | turn, 5)))]
             for key in ("gt", "lq"):
                 crop = turned(whole[key][:, y : y + size, x : x + size], turn)
                 assert item[key].dtype == torch.float32
@@ -262,7 +262,7 @@ def test_a_sample_by_itself_has_a_scale_too(images):
     dataset = by_batches(images)
     found = set()
     for third in range(24):
-        item = dataset[SampleIndex(1, (0, 0, third, 0))]
+        item = dataset[SampleIndex(1, RandomNumbers.split((0, 0, third, 0)))]
         assert item["lq"].shape == (3, 9, 9) and item["gt"].shape == (3, 9 * item["scale"], 9 * item["scale"])
         found.add(item["scale"])
     assert found == set(SCALES)
@@ -318,17 +318,17 @@ def test_a_resumed_sampler_goes_on_with_the_same_scales(dataset, workers, images
 def test_batches_that_two_threads_make_at_once_keep_their_scales(images, monkeypatch):
     """As `prefetch_mode: cpu` does without workers: BasicSR makes an iterator that it throws away, in its thread."""
     dataset = by_batches(images)
-    drawn, crop = [], dataset._crop
+    drawn, window = [], dataset.reader.window
     between, go_on = threading.Event(), threading.Event()
 
     def slow(*what):
         if threading.current_thread() is not threading.main_thread():
             between.set()
             assert go_on.wait(20)
-        return crop(*what)
+        return window(*what)
 
-    monkeypatch.setattr(dataset, "_crop", slow)
-    batches = [[SampleIndex(i, (0, 0, 8 * i, 0), shared) for i in range(3)] for shared in (1, 2)]
+    monkeypatch.setattr(dataset.reader, "window", slow)
+    batches = [[SampleIndex(i, RandomNumbers.split((0, 0, 8 * i, 0)), shared) for i in range(3)] for shared in (1, 2)]
     other = threading.Thread(target=lambda: drawn.extend(item["scale"] for item in dataset.__getitems__(batches[0])))
     other.start()
     assert between.wait(20)

@@ -6,7 +6,7 @@ import pickle
 import pytest
 from basicsr.data.data_sampler import EnlargedSampler
 
-from rcan_plugin.data.stream import NUMBERS_PER_SAMPLE, SampleIndex, StreamSampler, random_numbers_of
+from rcan_plugin.data.stream import DRAWS, RANGE, RandomNumbers, SampleIndex, StreamSampler, draws_at, random_numbers_of
 
 
 def epochs(sampler, *numbers) -> list[list]:
@@ -36,11 +36,12 @@ def echo(place) -> tuple[type, int, tuple[int, ...]]:
 
 
 def test_a_place_keeps_its_numbers_on_the_way_to_a_spawned_worker():
-    place = SampleIndex(5, (1, 2, 3, 2**62 - 1))
+    numbers = RandomNumbers(1, 2, 3, 2**62 - 1, 4)
+    place = SampleIndex(5, numbers)
     assert place == 5 and ["a", "b", "c", "d", "e", "f"][place] == "f"
-    assert echo(pickle.loads(pickle.dumps([place]))[0]) == (SampleIndex, 5, (1, 2, 3, 2**62 - 1))
+    assert echo(pickle.loads(pickle.dumps([place]))[0]) == (SampleIndex, 5, numbers)
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        assert pool.apply(echo, (place,)) == (SampleIndex, 5, (1, 2, 3, 2**62 - 1))
+        assert pool.apply(echo, (place,)) == (SampleIndex, 5, numbers)
 
 
 def test_the_numbers_depend_on_seed_and_place_alone():
@@ -56,13 +57,14 @@ def test_the_numbers_depend_on_seed_and_place_alone():
         random_numbers for _, random_numbers in drawn(StreamSampler(dataset, 1, 0, 2, seed=2), 0, 1, 2)
     }
     # `printf 1/0 | b2sum -l 256`, eight bytes each, without two bits. A change of it changes every run.
-    assert one[0][1] == (2357986506138558338, 3602638309612468584, 3602381233692149080, 3817951195173823633)
-    assert all(
-        len(random_numbers) == NUMBERS_PER_SAMPLE and all(0 <= number < 2**62 for number in random_numbers)
-        for random_numbers in every
-    )
-    mean = sum(number / 2**62 for random_numbers in every for number in random_numbers) / (36 * NUMBERS_PER_SAMPLE)
-    assert abs(mean - 0.5) < 0.1
+    draws = (2357986506138558338, 3602638309612468584, 3602381233692149080, 3817951195173823633)
+    assert draws_at(1, 0) == draws
+    assert one[0][1] == RandomNumbers(draws[0], draws[1], draws[2] % 8, draws[3], draws[2] // 8)
+    every_draw = [draw for position in range(36) for draw in draws_at(1, position)]
+    assert [RandomNumbers.split(every_draw[at : at + DRAWS]) for at in range(0, 36 * DRAWS, DRAWS)] == every
+    assert all(0 <= draw < RANGE for draw in every_draw)
+    assert abs(sum(draw / RANGE for draw in every_draw) / len(every_draw) - 0.5) < 0.1
+    assert {numbers.orientation for numbers in every} == set(range(8))
 
 
 @pytest.mark.parametrize("ranks", [2, 4])
@@ -84,7 +86,7 @@ def test_going_on_in_an_epoch(had, ranks):
         later = StreamSampler(range(6), ranks, rank, 2 * ranks, seed=5)
         later.resume_at = 3, had
         list(later)  # as BasicSR's prefetcher does before the first epoch is named
-        assert random_numbers(later, 3, 4, 5) == random_numbers(whole, 3, 4, 5)[had:]
+        assert drawn(later, 3, 4, 5) == drawn(whole, 3, 4, 5)[had:]
         assert len(later) == 12, "as many batches are counted as ever"
 
 
@@ -94,4 +96,6 @@ def test_an_index_that_is_no_place_draws_from_torch():
     torch.manual_seed(0)
     first, second = random_numbers_of(3), random_numbers_of(3)
     torch.manual_seed(0)
-    assert random_numbers_of(4) == first != second and len(first) == NUMBERS_PER_SAMPLE
+    assert random_numbers_of(4) == first != second
+    torch.manual_seed(0)
+    assert first == RandomNumbers.split(torch.randint(RANGE, (DRAWS,)).tolist())

@@ -12,8 +12,9 @@ import torch
 from PIL import Image
 
 from rcan_plugin.data.paired_dataset import DegradationPairedDataset
-from rcan_plugin.data.stream import SampleIndex
-from rcan_plugin.data.transport import Levels, to_floats
+from rcan_plugin.data.stream import RandomNumbers, SampleIndex
+from rcan_plugin.data.tensors import to_floats
+from rcan_plugin.data.transport import PackedUint8
 from rcan_plugin.degradations import Degradation
 from rcan_plugin.images import pnm
 from rcan_plugin.images.sources import find_images
@@ -214,14 +215,14 @@ def test_what_comes_out_of_a_worker_is_what_is_made_in_the_main_process(prepared
     opt = options(prepared, "train", io_backend=None, gt_size=24, **more)
     opt |= {"dataroot_gt": str(prepared / "raw/HR.lmdb"), "dataroot_lq": str(prepared / "raw/LRBI_x2.lmdb")}
     dataset = DegradationPairedDataset(opt)
-    places = [SampleIndex(index % 3, (5 * index, 7 * index, index, 0)) for index in range(8)]
+    places = [SampleIndex(index % 3, RandomNumbers.split((5 * index, 7 * index, index, 0))) for index in range(8)]
     loaders = [torch.utils.data.DataLoader(dataset, 4, sampler=places, num_workers=workers) for workers in (0, 2)]
     for here, there in zip(*loaders, strict=True):
         for key in ("gt", "lq"):
             assert here[key].dtype == there[key].dtype == torch.float32
             assert torch.equal(here[key], there[key]) and here[key].shape == there[key].shape
-    travelled = torch.utils.data.default_collate([Levels(torch.tensor([[[0, 51, 255]]], dtype=torch.uint8))] * 2)
-    assert isinstance(travelled, Levels)
+    travelled = torch.utils.data.default_collate([PackedUint8(torch.tensor([[[0, 51, 255]]], dtype=torch.uint8))] * 2)
+    assert isinstance(travelled, PackedUint8)
     arrived = pickle.loads(pickle.dumps(travelled))
     assert torch.equal(arrived, torch.tensor([0, 0.2, 1.0]).expand(2, 1, 1, 3))
 
@@ -236,7 +237,7 @@ def test_samples_do_not_lie_in_memory_that_the_next_one_uses(prepared):
     opt = options(prepared, "train", dataroot_gt=str(prepared / "raw/HR.lmdb"), dataroot_lq=None, io_backend=None)
     dataset = DegradationPairedDataset({**opt, "degradation": {"type": "BI"}})
     # All eight turns, as they are when only one sample was ever made.
-    places = [SampleIndex(index, (3, 5, turn, 0)) for turn in range(8) for index in range(3)]
+    places = [SampleIndex(index, RandomNumbers.split((3, 5, turn, 0))) for turn in range(8) for index in range(3)]
     alone = [{name: dataset[place][name].clone() for name in ("lq", "gt")} for place in places]
     with ThreadPoolExecutor(4) as threads:
         together = list(threads.map(dataset.__getitem__, places))
