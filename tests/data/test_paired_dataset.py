@@ -10,7 +10,7 @@ from basicsr.data.paired_image_dataset import PairedImageDataset
 
 from rcan_plugin.data.paired_dataset import DegradationPairedDataset
 from rcan_plugin.degradations import degrade, imresize
-from rcan_plugin.images import store
+from rcan_plugin.images.environments import close_environments
 from tests.data.tiny import options, picture, write, write_lmdb
 
 
@@ -43,7 +43,7 @@ def test_meta_info_file_and_lmdb_equal_basicsrs(folders):
     lq = write_lmdb(folders / "LR.lmdb", {name: degrade(image, 2, "BI") for name, image in images.items()})
     opt = options(folders, dataroot_gt=gt, dataroot_lq=lq, io_backend={"type": "lmdb"})
     ours = by_name(DegradationPairedDataset(opt))
-    store._close_environments()  # lmdb would refuse BasicSR an environment that is open
+    close_environments()  # lmdb would refuse BasicSR an environment that is open
     theirs = by_name(PairedImageDataset(opt))
     assert sorted(ours) == sorted(theirs) == ["x", "y", "z"]
     for name, expected in theirs.items():

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from rcan_plugin.images.decode import decode_verified
 from rcan_plugin.images.sources import Source
 from rcan_plugin.preparation import benchmarks
 from rcan_plugin.preparation.benchmarks import prepare_benchmarks
@@ -185,11 +186,11 @@ def test_selfexsr_x2_of_urban100_is_no_hr(tmp_path, monkeypatch):
     make(folder, "image_SRF_2/{}_SRF_2_HR.png", {name: image[::2, ::2] for name, image in IMAGES.items()})
     lines, refused = lines_of([folder], tmp_path / "out")
     assert refused == [] and lines[0].startswith("Urban100: 5 images, x4 HR (SelfExSR layout), exact at x4 and x8 only")
-    assert lines[1].startswith("  not used: 5 images, half the size of the others'")
+    assert lines[1:] == ["Not found: Set5, Set14, B100, Manga109."]
     assert_equal(pixels(tmp_path / "out/Urban100/HR"), {f"{name}.png": crop(IMAGES[name], 4) for name in NAMES})
     shutil.rmtree(folder / "image_SRF_4")
-    lines, refused = lines_of([folder], tmp_path / "out2")
-    assert refused == ["Urban100"] and "its x4 has the full size" in lines[0]
+    with pytest.raises(ValueError, match="none of its 5 images is known as HR of .*Urban100"):
+        prepare_benchmarks([folder], tmp_path / "out2")
     # Made with MATLAB's modcrop, x2 is as good there as elsewhere.
     make_crops(tmp_path / "RCAN", "HR/Urban100/x{1}/{0}_HR_x{1}.png", (2, 4))
     assert lines_of([tmp_path / "RCAN"], tmp_path / "out3")[0][0].startswith(
@@ -322,19 +323,19 @@ def test_images_of_no_use_are_all_listed(tmp_path):
     lines, refused = lines_of([folder], tmp_path / "out")
     first, *rest = lines[0].splitlines()
     assert refused == ["Set5"] and list((tmp_path / "out").iterdir()) == []
-    assert first == f"Set5: refused: 4 of 5 images in {folder} are of no use:"
-    assert rest[0].startswith("  baby.png: damaged or cut short (") and f"; {len(content) * 2 // 3} bytes)" in rest[0]
-    assert rest[1:] == [
-        "  bird.png: damaged or cut short (not an image; 7 bytes): fetch it again",
-        "  head.png: of Pillow's mode RGBA; expected RGB or gray (L): convert it, or fetch another",
-        "  woman.png: of Pillow's mode P; expected RGB or gray (L): convert it, or fetch another",
+    assert first == f"Set5: refused: 4 of 5 images in {folder} cannot be used:"
+    assert rest[0].startswith("  baby.png: is damaged or cut short (") and rest[0].endswith("fetch or make it again")
+    assert rest[1].startswith("  bird.png: (7 bytes) cannot be read as an image: ")
+    assert rest[2:] == [
+        "  head.png: has alpha: flatten it, or remove the alpha channel",
+        "  woman.png: has a palette: convert it to RGB",
     ]
     (folder / "woman.png").unlink()
     Image.new("CMYK", (20, 20)).save(folder / "woman.jpg")
     Image.new("RGB", (20, 20)).save(folder / "head.png", transparency=(0, 0, 0))
     lines, _ = lines_of([folder], tmp_path / "out")
-    assert "  head.png: of Pillow's mode RGB with transparency; expected" in lines[0]
-    assert "  woman.jpg: of Pillow's mode CMYK; expected" in lines[0]
+    assert "  head.png: has alpha: flatten it" in lines[0]
+    assert "  woman.jpg: has CMYK colours: convert it" in lines[0]
 
 
 def test_gray_stays_gray_and_jpeg_is_named(tmp_path):
@@ -411,13 +412,13 @@ def test_nothing_of_a_set_is_there_before_all_of_it_is(tmp_path, monkeypatch):
     make(tmp_path / "in", "Set5/{}.png")
     written = []
 
-    def stop(content: bytes) -> Image.Image:
+    def stop(content: bytes) -> np.ndarray:
         written.extend(all_below(tmp_path / "out"))
         if len(written) > 3:
             raise KeyboardInterrupt
-        return Image.open(io.BytesIO(content))
+        return decode_verified(content)
 
-    monkeypatch.setattr(benchmarks, "decode", stop)
+    monkeypatch.setattr(benchmarks, "decode_verified", stop)
     with pytest.raises(KeyboardInterrupt):
         prepare_benchmarks([tmp_path / "in"], tmp_path / "out")
     assert written and all(name.startswith("Set5.part/HR/") for name in written)
