@@ -189,7 +189,7 @@ def test_selfexsr_x2_of_urban100_is_no_hr(tmp_path, monkeypatch):
     assert lines[1:] == ["Not found: Set5, Set14, B100, Manga109."]
     assert_equal(pixels(tmp_path / "out/Urban100/HR"), {f"{name}.png": crop(IMAGES[name], 4) for name in NAMES})
     shutil.rmtree(folder / "image_SRF_4")
-    with pytest.raises(ValueError, match="none of its 5 images is known as HR of .*Urban100"):
+    with pytest.raises(ValueError, match=r"none of its 5 images is known as HR of .*Urban100"):
         prepare_benchmarks([folder], tmp_path / "out2")
     # Made with MATLAB's modcrop, x2 is as good there as elsewhere.
     make_crops(tmp_path / "RCAN", "HR/Urban100/x{1}/{0}_HR_x{1}.png", (2, 4))
