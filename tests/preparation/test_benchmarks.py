@@ -331,10 +331,12 @@ def test_images_of_no_use_are_all_listed(tmp_path):
         "  woman.png: has a palette: convert it to RGB",
     ]
     (folder / "woman.png").unlink()
+    write(folder / "butterfly.png", IMAGES["butterfly"].astype(np.uint16) * 257)
     Image.new("CMYK", (20, 20)).save(folder / "woman.jpg")
     Image.new("RGB", (20, 20)).save(folder / "head.png", transparency=(0, 0, 0))
     lines, _ = lines_of([folder], tmp_path / "out")
     assert "  head.png: has alpha: flatten it" in lines[0]
+    assert "  butterfly.png: has 16 bits a value; expected 8: convert it" in lines[0]
     assert "  woman.jpg: has CMYK colours: convert it" in lines[0]
 
 
