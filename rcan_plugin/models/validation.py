@@ -18,8 +18,8 @@ from tqdm import tqdm
 from rcan_plugin.degradations import imresize
 from rcan_plugin.inference.ensemble import self_ensemble
 from rcan_plugin.inference.official_chop import official_chop
-from rcan_plugin.inference.tiles import tiled
 from rcan_plugin.inference.runner import Runner
+from rcan_plugin.inference.tiles import tiled
 from rcan_plugin.models.checkpointing import CheckpointingModel
 from rcan_plugin.models.settings import PRECISIONS
 

@@ -133,7 +133,8 @@ class CapturedStep:
             shape.replay = self.recorder.record(forward_and_backward if several_ranks() else whole_step)
         except RuntimeError as error:
             step.optimizer.zero_grad(set_to_none=True)
-            step.scaler._per_optimizer_states.clear()  # it may have unscaled gradients that do not exist
+            if step.scaler.is_enabled():
+                step.scaler._per_optimizer_states.clear()  # else it thinks that it has unscaled the gradients
             self.recorder.recover()
             self._disable((str(error) or repr(error)).splitlines()[0])
             return False

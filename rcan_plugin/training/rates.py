@@ -29,9 +29,10 @@ class DeviceRates:
     def update(self) -> None:
         """Copy rates that have changed to the device, without waiting for it."""
         for number, (group, tensor) in enumerate(zip(self.optimizer.param_groups, self.tensors, strict=True)):
-            if group["lr"] != self.values[number]:
-                self.values[number] = float(group["lr"])
-                tensor.fill_(self.values[number])
+            rate = float(group["lr"])
+            if rate != self.values[number]:
+                self.values[number] = rate
+                tensor.fill_(rate)
 
     @contextmanager
     def installed(self) -> Iterator[None]:
