@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from rcan_plugin.training.compiling import compile_blocks
-from rcan_plugin.training.graphs import Recorder, recorder_for
+from rcan_plugin.training.graphs import Recorder, reason_of, recorder_for
 
 log = logging.getLogger("basicsr")
 
@@ -110,8 +110,7 @@ class Runner:
             replay = self.recorder.record(upscale)
         except RuntimeError as error:
             self.recorder.recover()
-            reason = (str(error) or repr(error)).splitlines()[0]
-            log.warning("cuda_graph: inference cannot be recorded: %s. It continues without.", reason)
+            log.warning("cuda_graph: inference cannot be recorded: %s. It continues without.", reason_of(error))
             self.recorder = None
             self.graphs.clear()
             return static_sr

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rcan_plugin.training.graphs import Recorder
+from rcan_plugin.training.graphs import Recorder, reason_of
 from rcan_plugin.training.ranks import several_ranks
 from rcan_plugin.training.rates import DeviceRates, move_step_counts
 from rcan_plugin.training.step import TrainingStep, skips_on_device
@@ -136,7 +136,7 @@ class CapturedStep:
             if step.scaler.is_enabled():
                 step.scaler._per_optimizer_states.clear()  # else it thinks that it has unscaled the gradients
             self.recorder.recover()
-            self._disable((str(error) or repr(error)).splitlines()[0])
+            self._disable(reason_of(error))
             return False
         log.info("cuda_graph: the step for LR batches of %s is recorded.", tuple(shape.lq.shape))
         return True

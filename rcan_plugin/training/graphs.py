@@ -67,7 +67,7 @@ class CudaRecorder:
         """Make the device usable again after `record` has failed."""
         with contextlib.suppress(RuntimeError, AttributeError):
             # A failed recording leaves the allocator in its recording mode.
-            torch._C._cuda_endAllocateToPool(self.device.index or 0, self.pool)
+            torch._C._cuda_endAllocateToPool(torch.cuda.current_device(), self.pool)
         torch.cuda.synchronize(self.device)
         self.pool = torch.cuda.graph_pool_handle()
         with contextlib.suppress(RuntimeError):
@@ -79,6 +79,13 @@ class CudaRecorder:
 
             self.record(add)
         torch.cuda.synchronize(self.device)
+
+
+def reason_of(error: BaseException) -> str:
+    """Why recording failed, in one line: the first error, which torch's end of a recording hides."""
+    while error.__context__ is not None:
+        error = error.__context__
+    return (str(error) or repr(error)).splitlines()[0]
 
 
 def recorder_for(device: torch.device) -> Recorder | None:
