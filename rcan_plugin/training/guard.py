@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 
 import torch
 
+from rcan_plugin.training.ranks import several_ranks
+
 
 class Guard:
     """Detects training steps to skip: non-finite loss or gradients, or a loss far above its running mean.
@@ -43,7 +45,7 @@ class Guard:
         loss = loss.detach().float()
         finite = torch.stack(torch._foreach_norm(list(gradients))).isfinite().all() & loss.isfinite()
         rejected = (~finite | (loss > self.factor * self.mean)).float()
-        if torch.distributed.is_initialized():
+        if several_ranks():
             torch.distributed.all_reduce(rejected, torch.distributed.ReduceOp.MAX)
         accepted = rejected == 0
         # The first accepted loss becomes the mean; until then the mean is inf, which accepts every finite loss.
