@@ -100,6 +100,8 @@ class Benchmark:
         with tempfile.TemporaryDirectory(prefix="rcan_gpu_", ignore_cleanup_errors=True) as folder:
             command = [sys.executable, "-m", "benchmarks.gpu_parts.worker", part, "--results", str(results_file)]
             command += ["--rows", *(row.id for row in rows), *(["--dry-run"] if self.dry_run else [])]
+            if not self.machine:
+                command.append("--describe")
             # A cold compile cache for every worker.
             environment = {
                 **os.environ,
@@ -108,6 +110,8 @@ class Benchmark:
                 "TRITON_CACHE_DIR": f"{folder}/triton",
                 "TMPDIR": folder,
             }
+            if self.dry_run:
+                environment["OMP_NUM_THREADS"] = "1"  # more threads do not help tiny networks
             with (self.out / "workers.log").open("ab") as log:
                 self.worker = subprocess.Popen(
                     command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True

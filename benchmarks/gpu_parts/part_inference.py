@@ -1,4 +1,4 @@
-"""Inference: one image through `feed_data` and `test` of the model, in turns with nothing else."""
+"""Inference: one image through `feed_data` and `test` of the model, again and again."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from typing import Any
 
 import torch
 
-from benchmarks.gpu_parts.networks import DEVICE, GPU, build_network, model, need_gpu, network, options, require
-from benchmarks.gpu_parts.results import Results
+from benchmarks.gpu_parts.network_options import network
+from benchmarks.gpu_parts.networks import DEVICE, GPU, build_network, model, options, require
+from benchmarks.gpu_parts.results import Results, need_gpu
 from benchmarks.gpu_parts.rows import SIZES
 
 OUTPUT_DEVIATION = 0.25

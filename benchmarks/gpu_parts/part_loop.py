@@ -23,8 +23,8 @@ import torch
 import yaml
 
 from benchmarks.common import ROOT, run
-from benchmarks.gpu_parts.networks import SMALL, need_gpu
-from benchmarks.gpu_parts.results import NotAvailableError, Results
+from benchmarks.gpu_parts.network_options import SMALL
+from benchmarks.gpu_parts.results import NotAvailableError, Results, need_gpu
 
 GPU = torch.cuda.is_available()
 IMAGES, SIDE = 40, 480

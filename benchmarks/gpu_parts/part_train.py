@@ -13,19 +13,17 @@ import torch
 import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.gpu_parts.network_options import OURS, network
 from benchmarks.gpu_parts.networks import (
     DEVICE,
     GPU,
-    OURS,
     build_network,
     model,
-    need_gpu,
-    network,
     options,
     require,
     spandrel_rcan,
 )
-from benchmarks.gpu_parts.results import Results
+from benchmarks.gpu_parts.results import Results, need_gpu
 
 BATCH, PATCH = 16, 48
 WARM_UP = 12

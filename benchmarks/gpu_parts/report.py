@@ -30,8 +30,8 @@ GROUPS = {
 NOTES = {
     "train": "Ratios of rate: row / BasicSR as shipped, and row / BasicSR's network in a graph. Peak: memory allocated "
     "by torch above what was allocated before. First step: from building the model, imports excluded; a row that "
-    "compiles and runs alone in its process starts with a cold cache. Ready: 13 steps, with compiling and recording. Share: 3 "
-    "times the operations of a forward pass, over the rate of a bf16 matrix product of side 8192 in the same run.",
+    "compiles and runs alone in its process starts with a cold cache. Ready: 13 steps, with compiling and recording. "
+    "Share: 3 times the operations of a forward pass, over the rate of a bf16 matrix product of side 8192 in this run.",
     "inference": "Median of 15 images, each waited for. Difference: to the network in float32 without TF32, unclipped, "
     "in 8-bit levels; random weights, last layer scaled so that the output's standard deviation is 64 levels.",
     "loop": "The whole training loop with option files of the project, on 40 images of 480x480 in a raw LMDB; rate and "

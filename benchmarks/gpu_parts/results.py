@@ -16,6 +16,14 @@ class NeedsGpuError(NotAvailableError):
     """The row measures something that only a GPU does."""
 
 
+def need_gpu(what: str) -> None:
+    """Raises NeedsGpuError: there is no GPU for `what`."""
+    import torch
+
+    if not torch.cuda.is_available():
+        raise NeedsGpuError(f"needs a GPU ({what})")
+
+
 class Results:
     """Appends JSON lines to a file that others read meanwhile."""
 

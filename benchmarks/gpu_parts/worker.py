@@ -1,6 +1,6 @@
 """A worker process of `gpu.py`: measures rows of one part and appends a JSON line per result.
 
-    python -m benchmarks.gpu_parts.worker PART --rows ID ... --results FILE [--dry-run]
+    python -m benchmarks.gpu_parts.worker PART --rows ID ... --results FILE [--dry-run] [--describe]
 
 Before a row it writes `{"row": ID, "status": "started"}`, so that whoever started it can limit each row's time and
 knows which row a crash belongs to.
@@ -84,10 +84,12 @@ def main() -> int:
     parser.add_argument("--rows", nargs="+", required=True)
     parser.add_argument("--results", type=Path, required=True)
     parser.add_argument("--dry-run", action="store_true")
+    parser.add_argument("--describe", action="store_true", help="describe the machine first")
     args = parser.parse_args()
     results = Results(args.results, args.part)
     part: Part = __import__(f"benchmarks.gpu_parts.part_{args.part}", fromlist=["measure"])
-    results.write("machine", machine=machine())
+    if args.describe:
+        results.write("machine", machine=machine())
     logger = logging.getLogger("basicsr")
     for row in args.rows:
         results.row = row
