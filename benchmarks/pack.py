@@ -81,7 +81,7 @@ def build_basicsr(wheels: Path) -> None:
     from setup_steps import OLD_EXEC
 
     with tempfile.TemporaryDirectory() as folder:
-        variables = {}
+        variables: dict[str, str] = {}
         if sys.version_info >= (3, 13):
             (Path(folder) / "sitecustomize.py").write_text(OLD_EXEC, encoding="utf-8")
             variables["PYTHONPATH"] = folder
