@@ -89,7 +89,8 @@ class Benchmark:
         while rows:
             if end - time.monotonic() < LEAST:
                 for row in rows:
-                    self._set(part, row.id, "not run", reason=OUT_OF_TIME)
+                    if self._status(row) != "stopped":  # in an earlier try, whose values stay
+                        self._set(part, row.id, "not run", reason=OUT_OF_TIME)
                 return
             rows = self._run_worker(part, rows, end)
 

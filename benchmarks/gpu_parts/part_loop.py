@@ -28,7 +28,8 @@ from benchmarks.gpu_parts.results import NotAvailableError, Results, need_gpu
 
 GPU = torch.cuda.is_available()
 IMAGES, SIDE = 40, 480
-ITERATIONS, PRINT_EVERY = 200, 25
+ITERATIONS = {"fast": 200, "stock": 125, "nccl": 100}
+PRINT_EVERY = 25
 """BasicSR averages its data time over at most 200 iterations."""
 
 KILLED_AFTER, SAVED_EVERY, RESUMED_FOR = 30, 20, 10
@@ -49,7 +50,7 @@ def measure(row: str, dry_run: bool, progress: Results) -> dict[str, Any]:
         raise NotAvailableError("left out of dry runs: the row before starts the same file")
     stock = key == "stock"
     opt = _options("train_RCAN_x4" if stock else "train_RCAN_x4_fast", dry_run)
-    iterations, print_every = (4, 2) if dry_run else (ITERATIONS // 2 if key == "nccl" else ITERATIONS, PRINT_EVERY)
+    iterations, print_every = (4, 2) if dry_run else (ITERATIONS[key], PRINT_EVERY)
     opt["train"]["total_iter"] = iterations
     opt["logger"] |= {"print_freq": print_every, "save_checkpoint_freq": 10**9}
     opt["name"] += f"_{key}"

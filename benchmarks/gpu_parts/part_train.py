@@ -30,6 +30,8 @@ WARM_UP = 12
 """Steps before timing: enough for a graph to be recorded."""
 
 Step = Callable[[], object]
+torch.backends.cudnn.benchmark = True  # as BasicSR's training sets it
+
 OTHERS = {"edsr": "EDSR", "swinir": "SwinIR"}
 PEAK_SIDE = 8192
 
