@@ -207,6 +207,13 @@ def test_without_a_gpu_it_is_said_once_and_changes_nothing(options, log):
     assert same(weights(train(model, 3)), weights(train(build(options()), 3)))
 
 
+@pytest.mark.parametrize("section", ["train", "val"])
+def test_a_network_without_blocks_is_refused_at_the_start(section, options):
+    vdsr = {"type": "VDSRArch", "num_in_ch": 3, "num_feat": 4, "num_layers": 3, "upscale": 2}
+    with pytest.raises(ValueError, match="compile: blocks: VDSRArch has no repeated blocks"):
+        build(options(network_g=vdsr, **{section: {"compile": "blocks"}}))
+
+
 def test_validation_between_recorded_steps(options, recorder):
     """The averaged weights, which a graph updates, are those that are validated."""
     val = {"amp": "bf16", "tile": {"size": 8, "overlap": 2}}
