@@ -52,7 +52,7 @@ def train(options: dict[str, Any], seed: int, amp: str | None, iterations: int) 
     torch.manual_seed(seed)
     opt["path"] |= {"models": tempfile.gettempdir(), "training_states": tempfile.gettempdir()}
     model = AcceleratedSRModel(opt)
-    model._save_networks = lambda number: None  # type: ignore[method-assign]
+    model.save_networks = lambda number: None  # type: ignore[method-assign]
     data = DegradationPairedDataset(opt["datasets"]["train"])
     batch = opt["datasets"]["train"]["batch_size_per_gpu"]
     sampler = StreamSampler(data, 1, 0, -(-iterations * batch // len(data)), seed)

@@ -17,7 +17,7 @@ from rcan_plugin.models.validation import ValidatingModel
 from rcan_plugin.training import graphs, optimizers
 from rcan_plugin.training.average import update_average
 from rcan_plugin.training.captured import CapturedStep
-from rcan_plugin.training.compiling import compile_blocks
+from rcan_plugin.training.compiling import compile_blocks, repeated_blocks
 from rcan_plugin.training.guard import Guard
 from rcan_plugin.training.ranks import share_weights
 from rcan_plugin.training.schedules import WarmupCosineLR
@@ -65,7 +65,8 @@ class AcceleratedSRModel(ValidatingModel):
     `log_dict` holds the losses of the last step on the device, of this rank only; `get_current_log` returns numbers.
 
     Raises:
-        ValueError: an option is out of range; several GPUs without a launcher.
+        ValueError: an option is out of range; several GPUs without a launcher; `compile: blocks` for a network that has
+            no repeated blocks.
     """
 
     guard: Guard | None = None
@@ -75,6 +76,8 @@ class AcceleratedSRModel(ValidatingModel):
         self.settings = check(opt)
         self.log_dict: dict[str, torch.Tensor] = {}
         super().__init__(opt)
+        if self.settings.val_compile:
+            repeated_blocks(self.get_bare_model(self.net_g))  # an error now rather than at the first validation
         if self.device.type != "cuda":
             asked = {"train: cuda_graph": self.settings.cuda_graph and self.is_train}
             asked |= {"val: cuda_graph": self.settings.val_cuda_graph, "val: compile": self.settings.val_compile}

@@ -71,7 +71,7 @@ def clip(optimizer: torch.optim.Optimizer, kind: str, theta: float) -> None:
 def _per_rate(theta: float, rate: float | Tensor) -> float | Tensor:
     """theta / rate; theta itself for a rate of 0, with which a warm-up may begin."""
     if isinstance(rate, Tensor):
-        return torch.where(rate > 0, theta / rate, theta)
+        return torch.where(rate > 0, theta / rate, torch.full_like(rate, theta))
     return theta / rate if rate > 0 else theta
 
 

@@ -29,7 +29,9 @@ def repeated_blocks(net: nn.Module) -> list[nn.Module]:
 
     most = max(by_class.values(), key=rank, default=[])
     if len(most) < 2:
-        raise ValueError(f"compile: blocks: {type(net).__name__} has no repeated blocks; use compile: true.")
+        raise ValueError(
+            f"compile: blocks: {type(net).__name__} has no repeated blocks; for training, use compile: true."
+        )
     return most
 
 

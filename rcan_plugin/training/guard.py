@@ -52,7 +52,7 @@ class Guard:
         updated_mean = torch.where(self.mean.isinf(), loss, self.MEMORY * self.mean + (1 - self.MEMORY) * loss)
         self.mean.copy_(torch.where(accepted, updated_mean, self.mean))
         self.skipped += ~accepted
-        self.in_a_row.copy_(torch.where(accepted, 0, self.in_a_row + 1))
+        self.in_a_row.add_(1).mul_(rejected.to(self.in_a_row.dtype))
         return rejected
 
     def stop_if_stuck(self, current_iter: int, names: Iterable[str]) -> None:

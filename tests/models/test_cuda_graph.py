@@ -6,7 +6,7 @@ from basicsr.models.sr_model import SRModel
 
 from rcan_plugin.training import captured, checkpoints
 from tests.comparison import names_all, same
-from tests.models.conftest import Images, batch, build, resumed, spoilt, step, train, weights
+from tests.models.conftest import RCAN, Images, batch, build, resumed, spoilt, step, train, weights
 from tests.recorders import FakeRecorder, use
 
 RATE = 2.0**-10  # exact in float32, which is what a device's rates are
@@ -201,10 +201,19 @@ def test_a_recording_that_fails_in_the_optimizer_leaves_a_usable_model(options, 
 
 
 def test_without_a_gpu_it_is_said_once_and_changes_nothing(options, log):
-    model = build(options(train={"cuda_graph": True}, val={"cuda_graph": True, "compile": "blocks"}))
+    network = {**RCAN, "num_block": 2}
+    opt = options(network_g=network, train={"cuda_graph": True}, val={"cuda_graph": True, "compile": "blocks"})
+    model = build(opt)
     messages = [text for text in log.messages if "no effect without a GPU" in text]
     assert len(messages) == 1 and names_all(messages[0], "train: cuda_graph", "val: cuda_graph", "val: compile")
-    assert same(weights(train(model, 3)), weights(train(build(options()), 3)))
+    assert same(weights(train(model, 3)), weights(train(build(options(network_g=network)), 3)))
+
+
+@pytest.mark.parametrize("section", ["train", "val"])
+def test_a_network_without_blocks_is_refused_at_the_start(section, options):
+    vdsr = {"type": "VDSRArch", "num_in_ch": 3, "num_feat": 4, "num_layers": 3, "upscale": 2}
+    with pytest.raises(ValueError, match="compile: blocks: VDSRArch has no repeated blocks"):
+        build(options(network_g=vdsr, **{section: {"compile": "blocks"}}))
 
 
 def test_validation_between_recorded_steps(options, recorder):
