@@ -17,6 +17,9 @@ import atexit, sys
 atexit.register(lambda: "basicsr" in sys.modules and print("ran", sys.modules["basicsr"].__file__))
 """
 
+OUTPUT = ("experiments", "results", "tb_logger")
+"""Folders that `python -m basicsr.train` makes beside the installed BasicSR."""
+
 
 def shrunk(folder: Path) -> dict[str, Any]:
     """Options of two iterations, each of which saves its weights."""
@@ -89,7 +92,7 @@ def environment(folder: Path, without: tuple[str, ...]) -> Path:
     links.mkdir()
     for entry in site.iterdir():
         name = entry.name.lower().removeprefix("__editable__").strip("._")
-        if not name.startswith(without) and entry.name != "__pycache__":
+        if not name.startswith(without) and entry.name not in ("__pycache__", *OUTPUT):
             (links / entry.name).symlink_to(entry)
     own = next(folder.glob("lib/python*/site-packages"))
     # `addsitedir` and not a plain path, for the .pth files among the links.
