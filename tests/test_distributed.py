@@ -15,7 +15,7 @@ import yaml
 from basicsr.metrics import calculate_psnr
 from basicsr.utils import tensor2img
 
-from rcan_plugin.archs import DRRNArch
+from rcan_plugin.archs.drrn_arch import DRRNArch
 from rcan_plugin.data.paired_dataset import DegradationPairedDataset
 from rcan_plugin.training import checkpoints
 from tests.comparison import same
