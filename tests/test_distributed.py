@@ -15,7 +15,7 @@ import yaml
 from basicsr.metrics import calculate_psnr
 from basicsr.utils import tensor2img
 
-from rcan_plugin.archs import DRRNArch
+from rcan_plugin.archs.drrn_arch import DRRNArch
 from rcan_plugin.data.paired_dataset import DegradationPairedDataset
 from rcan_plugin.training import checkpoints
 from tests.comparison import same
@@ -281,7 +281,7 @@ def test_processes_that_see_different_folders_do_not_begin(forks, unbroken, tmp_
     forks.start(folder, "-opt", "tiny.yml", "--force_yml", "train:total_iter=3").ends()
     other = training(tmp_path / "other", network="RCANArch")
     for run in pair(forks, folder, "--auto_resume", other=other):
-        assert "would go on from different iterations, [3, None]" in run.ends(1)
+        assert "would resume from different iterations, [3, None]" in run.ends(1)
     assert len(list(folder.glob("experiments/*"))) == 1 and not (other / "experiments").exists()
 
 
@@ -294,7 +294,7 @@ def test_torchrun_on_one_node_and_on_two(forks, tmp_path):
     assert "World size (gpu number): 2" in job.text and job.text.count("Validation DIV2K_valid") == 1
     os.kill(job.pid, signal.SIGTERM)
     said = job.ends(1)
-    found = re.findall(r"Asked to stop \(signal 15\): saved at iteration (\d+)", said)
+    found = re.findall(r"Stopped by signal 15: saved at iteration (\d+)", said)
     assert found, said
     at = int(found[0])
     assert [file.name for file in states(folder).iterdir()] == [f"{at}.state"]
