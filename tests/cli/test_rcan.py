@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import pkgutil
 
 import pytest
 
@@ -17,6 +18,12 @@ def test_help_lists_every_command(capsys):
     for name, text in cli.COMMANDS.items():
         assert any(line.split() == [name, *text.split()] for line in lines)
     assert cli.main([]) == 0 and "create-lmdb" in capsys.readouterr().out
+
+
+def test_every_module_with_a_command_is_listed():
+    modules = {module.name for module in pkgutil.iter_modules(cli.__path__) if not module.name.startswith("_")}
+    # The quickstart needs the clone's option file and link: `make quickstart`.
+    assert modules - {"quickstart"} == {name.replace("-", "_") for name in cli.COMMANDS}
 
 
 def test_help_imports_neither_torch_nor_numpy(run):
