@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from rcan_plugin.data.options import DatasetOptions
-from rcan_plugin.degradations import identify
-from rcan_plugin.degradations.record import SHARE_OF_TIES, Recipe, Record
+from rcan_plugin.degradations import identify, matches_up_to_ties
+from rcan_plugin.degradations.record import Recipe, Record
 from rcan_plugin.images.pairs import Pair, find_pairs
 from rcan_plugin.images.store import Header, ImageStore
 
@@ -194,7 +194,7 @@ def _made_by(recipe: Recipe, gt: np.ndarray, lq: np.ndarray, scale: int) -> bool
     """Whether a degradation made an LR image from an HR image."""
     degradation = recipe.degradation
     if degradation.kind != "DN":
-        return bool((degradation.apply(gt, scale) != lq).mean() < SHARE_OF_TIES)
+        return matches_up_to_ties(degradation.apply(gt, scale), lq)
     # Other noise of the same strength will do; its estimate errs by less than a tenth.
     identification, noise = identify(gt, lq), degradation.noise or 0.0
     return identification.kind == "DN" and abs((identification.noise or 0.0) - noise) < 0.1 * noise

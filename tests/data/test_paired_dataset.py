@@ -202,7 +202,7 @@ def test_wrong_size_ratio_names_files_and_sizes(folders):
     write(folders / "LR" / "b.png", picture(20, 24, seed=1))
     said = refused(options(folders))
     assert f"{folders / 'HR' / 'b.png'} is 41x51" in said
-    assert f"{folders / 'LR' / 'b.png'} is 20x24: for scale 2 it should be 20x25" in said
+    assert f"{folders / 'LR' / 'b.png'} is 20x24; expected 20x25 for scale 2" in said
 
 
 def test_image_smaller_than_the_patch(folders):
@@ -211,7 +211,7 @@ def test_image_smaller_than_the_patch(folders):
 
 
 def test_gt_size_that_is_no_multiple(folders):
-    assert "gt_size 15 is not a multiple of scale 2: use 14 or 16" in refused(options(folders, "train", gt_size=15))
+    assert "gt_size is 15; expected a multiple of scale 2: use 14 or 16" in refused(options(folders, "train", gt_size=15))
 
 
 @pytest.mark.parametrize("side", ["HR", "LR"])
@@ -246,13 +246,13 @@ def test_fewer_samples_than_a_batch(folders):
         ({"degradation": "BI"}, "degradation: 'BI'; expected settings, such as {type: BI}"),
         ({"degradation": {"type": "BI", "seed": 1}}, "seed is 1 but only DN has noise"),
         ({"degradation": {"type": "BI", "sigmas": 2}}, "unknown key 'sigmas'"),
-        ({"io_backend": {"type": "lmdb"}}, "io_backend type 'lmdb' and dataroot_gt"),
+        ({"io_backend": {"type": "lmdb"}}, "io_backend type is 'lmdb' and dataroot_gt is"),
         ({"gt_filename_tmpl": "x"}, "gt_filename_tmpl: 'x': expected one '{}'"),
         ({"gt_filename_tmpl": "{}_HR"}, "does not fit gt_filename_tmpl"),
         ({"gt_filename_tmpl": "{}_{x}"}, "expected one '{}'"),
         ({"scale": "2"}, "scale is '2'; expected a whole number"),
         ({"phase": "train", "gt_size": "16", "use_hflip": True, "use_rot": True}, "gt_size is '16'; expected a whole"),
-        ({"std": [1, 1, 1]}, "of mean and std one is missing"),
+        ({"std": [1, 1, 1]}, "mean is None and std is [1, 1, 1]; expected both or none"),
         ({"channels": 2}, "channels is 2"),
         ({"color": "rgb"}, "color is 'rgb'"),
     ],

@@ -357,26 +357,26 @@ WITH_SCALES = {"scale": None, "scales": SCALES, "gt_size": None, "lq_size": 9}
         ({"scale": 2}, "scales is [2, 3, 4] and scale is 2: give one of the two."),
         (
             {"dataroot_lq": "LR"},
-            "scales is [2, 3, 4] and dataroot_lq is 'LR': their LR images are made on the fly.",
+            "scales is [2, 3, 4] and dataroot_lq is 'LR': LR images are made on the fly.",
         ),
         (
             {"phase": "val", "lq_size": None},
             "scales is [2, 3, 4]; expected scale, one for each set that is validated.",
         ),
         *(
-            ({"scales": wrong}, f"scales is {wrong!r}; expected whole numbers, such as [2, 3, 4].")
+            ({"scales": wrong}, f"scales is {wrong!r}; expected whole numbers of 2 or more, such as [2, 3, 4].")
             for wrong in (2, "2, 3", [], [2, "3"], [2, 0], [2.0], [True, 2], {2: 3})
         ),
-        ({"gt_size": 36}, "lq_size is 9: give gt_size or lq_size, and with pre_upsample gt_size."),
-        ({"pre_upsample": True}, "lq_size is 9: give gt_size or lq_size, and with pre_upsample gt_size."),
+        ({"gt_size": 36}, "lq_size is 9 and gt_size is 36: give one of the two."),
+        ({"pre_upsample": True}, "lq_size is 9 and pre_upsample is true: give gt_size."),
         (
             {"gt_size": 36, "lq_size": None},
-            "gt_size is 36 and scales [2, 3, 4]: give lq_size, of which each scale makes its HR size, or pre_upsample: "
-            "true.",
+            "gt_size is 36 and scales is [2, 3, 4]: give lq_size, from which each scale's HR size follows, or "
+            "pre_upsample: true.",
         ),
         ({"lq_size": 0}, "lq_size is 0; expected a whole number of 1 or more."),
         ({"lq_size": "9"}, "lq_size is '9'; expected a whole number of 1 or more."),
-        ({"lq_size": None}, "option gt_size is missing."),
+        ({"lq_size": None}, "option gt_size is missing; expected a whole number of 1 or more."),
         *(
             ({"pre_upsample": wrong}, f"pre_upsample is {wrong!r}; expected true or false.")
             for wrong in (1, 0, "true", [2, 3], 2.0)
