@@ -42,5 +42,8 @@ setup(
         "plots": ["matplotlib"],  # benchmarks/training/draw.py
         "dev": ["mypy", "pytest", "pytest-xdist", "ruff", "types-PyYAML", "types-requests", "types-tqdm"],
     },
-    entry_points={"torch.backends": ["rcan_plugin = rcan_plugin.autoload:load"]},
+    entry_points={
+        "console_scripts": ["rcan = rcan_plugin.cli:main"],
+        "torch.backends": ["rcan_plugin = rcan_plugin.autoload:load"],
+    },
 )

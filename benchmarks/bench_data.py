@@ -1,46 +1,48 @@
-"""Compare the preparation and reading of training data with BasicSR's own: x4, HR crops of 192 pixels.
+"""Time the preparing and the reading of training data beside BasicSR's own: x4, HR crops of 192 pixels.
 
     python benchmarks/bench_data.py [--images 24] [--repeats 5] [--folder FOLDER]
 
-Makes its data, about 80 MB per image, in FOLDER or a temporary folder: 2040x1356 mosaics of the photographs that ship
-with scikit-image, their 480-pixel sub-images (step 240, as in BasicSR's recipe for DIV2K), and LMDBs of both. The
-compared programs run in turns, so that the machine's load affects all alike; every figure is a median.
+Makes its data, about 80 MB an image, in FOLDER or a temporary folder: 2040x1356 mosaics of the photographs that ship
+with scikit-image, their 480-pixel sub-images (step 240, as BasicSR's recipe for DIV2K has it), and LMDBs of both. What
+is compared takes turns, so that it sees the same machine; every figure is the median of the turns.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import platform
 import random
 import shutil
+import statistics
+import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
-from functools import partial
-from importlib import resources
+from importlib import metadata, resources
 from pathlib import Path
 from typing import Any
 
 for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):  # read when NumPy is imported
     os.environ[_variable] = "1"
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
 
 import cv2  # noqa: E402
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 
 import rcan_plugin  # noqa: E402
-from benchmarks.common import ROOT, in_turns, machine, medians, run, seconds, table  # noqa: E402
 from rcan_plugin import autoload  # noqa: E402
 from rcan_plugin.degradations import Degradation, noise_rng  # noqa: E402
 from rcan_plugin.degradations.record import Recipe  # noqa: E402
 from rcan_plugin.images.sources import find_images  # noqa: E402
-from rcan_plugin.preparation.plan import SubImages  # noqa: E402
+from rcan_plugin.preparation.items import SubImages  # noqa: E402
 from rcan_plugin.preparation.prepare import Job, prepare  # noqa: E402
 
-autoload.supply_functional_tensor()  # BasicSR needs it to import where the plugin is not installed
+autoload.supply_functional_tensor()  # where the plugin is not installed, BasicSR does not import without
 from basicsr.data import build_dataloader, build_dataset  # noqa: E402
 from basicsr.data.data_sampler import EnlargedSampler  # noqa: E402
 
@@ -63,7 +65,7 @@ LOADED = [BASICSR, *list(READERS)[-2:]]
 
 
 def photographs() -> list[np.ndarray]:
-    """The photographs inside scikit-image of 340 pixels and more, 8-bit colour."""
+    """Those inside scikit-image, 8-bit colour."""
     folder = resources.files("skimage") / "data"
     names = sorted(file.name for file in folder.iterdir() if file.name.endswith((".png", ".jpg", ".jpeg")))
     images = [cv2.imdecode(np.frombuffer((folder / name).read_bytes(), np.uint8), cv2.IMREAD_COLOR) for name in names]
@@ -71,7 +73,7 @@ def photographs() -> list[np.ndarray]:
 
 
 def mosaic(pieces: list[np.ndarray], seed: int) -> np.ndarray:
-    """A 2040x1356 image made of 6x4 crops of photographs, so that it decodes as slowly as a photograph."""
+    """A 2040x1356 image of 6x4 crops of photographs: what it takes to decode is what photographs take."""
     rng = noise_rng(seed, "mosaic")
     image = np.empty((HEIGHT, WIDTH, 3), np.uint8)
     for top in range(0, HEIGHT, 339):
@@ -83,7 +85,7 @@ def mosaic(pieces: list[np.ndarray], seed: int) -> np.ndarray:
 
 
 def time_preparing(folder: Path, repeats: int) -> None:
-    """Print how many images per second go into an LMDB; each program runs in its own process."""
+    """Images a second into an LMDB, in processes of their own, taking turns."""
     basicsr = (
         "from basicsr.utils.lmdb_util import make_lmdb_from_imgs as make; import os; "
         "names = sorted(os.listdir('{0}')); make('{0}', 'made/HR.lmdb', names, [n.split('.png')[0] for n in names])"
@@ -95,41 +97,48 @@ def time_preparing(folder: Path, repeats: int) -> None:
         for codec in ("png", "raw"):
             commands[codec] = [sys.executable, script, images, "--out", "made", "--codec", codec]
         count = len(list((folder / images).iterdir()))
-        measures = {name: partial(_preparing_seconds, command, folder) for name, command in commands.items()}
-        starts = {f"start of {name}": partial(_start_seconds, name, folder) for name in commands}
-        times = medians(in_turns({**measures, **starts}, repeats))
+        start = {name: _seconds(_start_of(name), folder) for name in commands}
+        times: dict[str, list[float]] = {name: [] for name in commands}
+        for _ in range(repeats):
+            for name, command in commands.items():
+                shutil.rmtree(folder / "made", ignore_errors=True)
+                (folder / "made").mkdir()
+                times[name].append(_seconds(command, folder) - start[name])
         shutil.rmtree(folder / "made")
-        rate = {name: count / (times[name] - times[f"start of {name}"]) for name in commands}
+        rate = {name: count / statistics.median(values) for name, values in times.items()}
+        rows.append((images, count, rate))
+    print("Preparing, images a second, the start of Python left out\n")
+    print("| | BasicSR `make_lmdb_from_imgs` | ours, png | ours, raw |\n| --- | --- | --- | --- |")
+    for images, count, rate in rows:
         size = "2040x1356" if images == "many" else f"{SUB}x{SUB}"
         cells = [f"{rate[name]:.0f} ({rate[name] / rate['BasicSR']:.1f}x)" for name in ("png", "raw")]
-        rows.append([f"{count} images of {size}", f"{rate['BasicSR']:.0f}", *cells])
-    print("Preparation, images per second, without the start of Python\n")
-    print(table(["", "BasicSR `make_lmdb_from_imgs`", "ours, png", "ours, raw"], rows))
+        print(f"| {count} images of {size} | {rate['BasicSR']:.0f} | {' | '.join(cells)} |")
 
 
-def _preparing_seconds(command: list[str], folder: Path) -> float:
-    """Seconds of a command that fills the folder `made`."""
-    shutil.rmtree(folder / "made", ignore_errors=True)
-    (folder / "made").mkdir()
-    return seconds(lambda: run(command, folder))
+def _start_of(name: str) -> list[str]:
+    modules = "basicsr.utils.lmdb_util" if name == "BasicSR" else "rcan_plugin.preparation.prepare"
+    return [sys.executable, "-c", f"import {modules}"]
 
 
-def _start_seconds(name: str, folder: Path) -> float:
-    """Seconds of the start of Python and of a program's imports."""
-    imports = "basicsr.utils.lmdb_util" if name == "BasicSR" else "rcan_plugin.preparation.prepare"
-    return seconds(lambda: run([sys.executable, "-c", f"import {imports}"], folder))
+def _seconds(command: list[str], folder: Path) -> float:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"}
+    began = time.perf_counter()
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"{' '.join(command)} failed:\n{done.stdout}\n{done.stderr}")
+    return time.perf_counter() - began
 
 
 def make_data(folder: Path, images: int) -> None:
-    """Make the mosaics, their sub-images as files, and the LMDBs."""
-    pieces, sub_images = photographs(), SubImages.of(SUB, STEP, [SCALE])
+    """The mosaics, their sub-images as files, and the LMDBs."""
+    pieces, sub_images = photographs(), SubImages.for_scales(SUB, STEP, [SCALE])
     for path in (folder / "HR", folder / "many", folder / "sub/HR"):
         path.mkdir(parents=True)
     for number in range(images):
         image = mosaic(pieces, number)
         cv2.imwrite(str(folder / f"HR/{number:04d}.png"), image)
-        for copy in range(4):  # enough files for a timing
-            (folder / f"many/{number:04d}_{copy}.png").symlink_to(folder.resolve() / f"HR/{number:04d}.png")
+        for again in range(4):  # enough of them to be timed
+            (folder / f"many/{number:04d}_{again}.png").symlink_to(folder.resolve() / f"HR/{number:04d}.png")
         for index, (top, left) in enumerate(sub_images.windows(HEIGHT, WIDTH)):
             part = image[top : top + SUB, left : left + SUB]
             cv2.imwrite(str(folder / f"sub/HR/{number:04d}_s{index + 1:03d}.png"), part)
@@ -141,7 +150,7 @@ def make_data(folder: Path, images: int) -> None:
 
 
 def options(folder: Path, reader: str) -> dict[str, Any]:
-    """A data set's options, as in an option file."""
+    """The data set's options, as an option file has them."""
     kind, data, pairs = READERS[reader]
     opt: dict[str, Any] = {"name": reader, "type": kind, "phase": "train", "scale": SCALE, "gt_size": CROP}
     opt |= {"dataroot_gt": str(folder / data / "HR.lmdb"), "use_hflip": True, "use_rot": True}
@@ -156,7 +165,7 @@ def options(folder: Path, reader: str) -> dict[str, Any]:
 
 
 def one_reader(folder: Path, reader: str, samples: int, cold: bool) -> float:
-    """Milliseconds per sample, read one after the other in this process."""
+    """Milliseconds a sample, one after the other in this process."""
     dataset = build_dataset(options(folder, reader))
     order = random.Random(0).choices(range(len(dataset)), k=samples)
     if cold:
@@ -172,7 +181,7 @@ def one_reader(folder: Path, reader: str, samples: int, cold: bool) -> float:
 
 
 def _read_through(folder: Path) -> None:
-    """Read all LMDBs of a folder, so that they are in the page cache."""
+    """Bring the files of a folder into the page cache, as far as the system dropped them."""
     for path in folder.rglob("data.mdb"):
         with path.open("rb", buffering=0) as file:
             while file.read(1 << 22):
@@ -180,7 +189,7 @@ def _read_through(folder: Path) -> None:
 
 
 def _forget(folder: Path) -> None:
-    """Drop all LMDBs of a folder from the page cache."""
+    """Drop the files of a folder from the page cache."""
     for path in folder.rglob("data.mdb"):
         handle = os.open(path, os.O_RDONLY)
         os.fsync(handle)
@@ -189,7 +198,7 @@ def _forget(folder: Path) -> None:
 
 
 def loaded(folder: Path, reader: str, batches: int) -> float:
-    """Milliseconds per sample through BasicSR's `build_dataloader`, batch 16, 2 workers."""
+    """Milliseconds a sample through BasicSR's `build_dataloader`, batch 16, 2 workers."""
     opt = options(folder, reader)
     dataset = build_dataset(opt)
     _read_through(folder / READERS[reader][1])
@@ -200,30 +209,42 @@ def loaded(folder: Path, reader: str, batches: int) -> float:
     began = time.perf_counter()
     for _ in range(batches):
         next(loader)
-    elapsed = time.perf_counter() - began
+    seconds = time.perf_counter() - began
     del loader
-    return elapsed / batches / BATCH * 1e3
+    return seconds / batches / BATCH * 1e3
+
+
+def in_turn(measures: Mapping[str, Callable[[], float]], repeats: int) -> dict[str, float]:
+    """The median of each measure, all taking turns."""
+    found: dict[str, list[float]] = {name: [] for name in measures}
+    for _ in range(repeats):
+        for name, measure in measures.items():
+            found[name].append(measure())
+    return {name: statistics.median(values) for name, values in found.items()}
 
 
 def in_process(folder: Path, reader: str, what: str, count: int) -> float:
-    """Take one measure in a new process, where no LMDB is open yet."""
-    command = [sys.executable, __file__, "--folder", str(folder.resolve()), "--measure", what, reader, str(count)]
-    return float(run(command).split()[-1])
+    """A measure in a process of its own, where no LMDB is open yet."""
+    command = [sys.executable, __file__, "--folder", str(folder), "--measure", what, reader, str(count)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"{' '.join(command)} failed:\n{done.stdout}\n{done.stderr}")
+    return float(done.stdout.split()[-1])
 
 
-def print_readers(title: str, times: Mapping[str, float]) -> None:
-    """Print a table of milliseconds per sample and of rates relative to BasicSR's."""
-    rows = [[name, f"{ms:.3f}", f"{times[BASICSR] / ms:.1f}"] for name, ms in times.items()]
-    print(f"\n{title}\n")
-    print(table(["reader", "ms per sample", "times BasicSR's rate"], rows))
+def table(title: str, times: Mapping[str, float], rivals: str = BASICSR) -> None:
+    """Print a table of milliseconds and of ratios."""
+    print(f"\n{title}\n\n| reader | ms a sample | times BasicSR's rate |\n| --- | --- | --- |")
+    for name, milliseconds in times.items():
+        print(f"| {name} | {milliseconds:.3f} | {times[rivals] / milliseconds:.1f} |")
 
 
 def main() -> int:
-    """Make the data, measure and print."""
+    """Make the data, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=24)
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--folder", type=Path, help="empty or new folder for the data, which is kept")
+    parser.add_argument("--folder", type=Path, help="an empty or new folder; it is left as it is at the end")
     parser.add_argument("--measure", nargs=3, metavar=("WHAT", "READER", "COUNT"), help=argparse.SUPPRESS)
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -239,7 +260,11 @@ def main() -> int:
         folder = args.folder or Path(temporary)
         if not (folder / "sub_png/HR.lmdb").is_dir():
             make_data(folder, args.images)
-        print(f"{args.images} images, {args.repeats} repeats; {machine('numpy', 'lmdb')}, OpenCV {cv2.__version__}\n")
+        versions = [f"{name} {metadata.version(name)}" for name in ("torch", "numpy", "lmdb", "basicsr")]
+        machine = f"{os.cpu_count()} CPU cores; Python {platform.python_version()}"
+        print(
+            f"{args.images} images, {args.repeats} turns; {machine}, {', '.join(versions)}, OpenCV {cv2.__version__}\n"
+        )
         time_preparing(folder, args.repeats)
 
         def measure(what: str, reader: str) -> Callable[[], float]:
@@ -247,19 +272,17 @@ def main() -> int:
             count = {"loaded": 40 if slow else 200, "cold": 100, "warm": 300 if slow else 3000}[what]
             return lambda: in_process(folder, reader, what, count)
 
-        for title, what, readers in (
-            (f"One worker, x{SCALE}, {CROP}-pixel HR crops, page cache warm", "warm", list(READERS)),
-            ("The same, page cache cold, the first 100 samples", "cold", list(READERS)),
-            (f"Through BasicSR's build_dataloader, batch {BATCH}, {WORKERS} workers", "loaded", LOADED),
-        ):
-            print_readers(title, medians(in_turns({name: measure(what, name) for name in readers}, args.repeats)))
-        print("\nSize on disk, HR and LR x4\n")
+        warm = in_turn({name: measure("warm", name) for name in READERS}, args.repeats)
+        table(f"One worker, x{SCALE}, {CROP}-pixel HR crops, page cache warm", warm)
+        cold = in_turn({name: measure("cold", name) for name in READERS}, args.repeats)
+        table("The same, page cache cold, the first 100 samples", cold)
+        together = in_turn({name: measure("loaded", name) for name in LOADED}, args.repeats)
+        table(f"Through BasicSR's build_dataloader, batch {BATCH}, {WORKERS} workers", together)
+        print("\nSize on disk, HR and LR x4\n\n| LMDBs | MB | of the PNG files' size |\n| --- | --- | --- |")
         files = sum(file.stat().st_size for file in (folder / "HR").iterdir())
-        rows = []
         for name, title in DATA.items():
             size = sum(file.stat().st_size for file in (folder / name).rglob("data.mdb"))
-            rows.append([title, f"{size / 1e6:.0f}", f"{size / files:.1f}"])
-        print(table(["LMDBs", "MB", "of the PNG files' size"], rows))
+            print(f"| {title} | {size / 1e6:.0f} | {size / files:.1f} |")
     return 0
 
 

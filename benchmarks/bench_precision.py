@@ -23,13 +23,13 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import torch  # noqa: E402
-import yaml  # noqa: E402
-from torch.utils.data import DataLoader  # noqa: E402
-from tqdm import tqdm  # noqa: E402
+import torch
+import yaml
+from torch.utils.data import DataLoader
+from tqdm import tqdm
 
-import rcan_plugin  # noqa: E402
-from benchmarks.common import ROOT, machine, table  # noqa: E402
+import rcan_plugin
+from benchmarks.common import ROOT, machine, table
 
 rcan_plugin.register()
 
@@ -52,7 +52,7 @@ def train(options: dict[str, Any], seed: int, amp: str | None, iterations: int) 
     torch.manual_seed(seed)
     opt["path"] |= {"models": tempfile.gettempdir(), "training_states": tempfile.gettempdir()}
     model = AcceleratedSRModel(opt)
-    model._save_networks = lambda number: None  # type: ignore[method-assign]
+    model.save_networks = lambda number: None  # type: ignore[method-assign]
     data = DegradationPairedDataset(opt["datasets"]["train"])
     batch = opt["datasets"]["train"]["batch_size_per_gpu"]
     sampler = StreamSampler(data, 1, 0, -(-iterations * batch // len(data)), seed)

@@ -17,10 +17,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import torch  # noqa: E402
+import torch
 
-import rcan_plugin  # noqa: E402
-from benchmarks.common import in_turns, machine, medians, ratios, seconds  # noqa: E402
+import rcan_plugin
+from benchmarks.common import in_turns, machine, medians, ratios, seconds
 
 rcan_plugin.register()
 

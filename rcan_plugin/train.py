@@ -1,6 +1,8 @@
-"""`python -m rcan_plugin.train`: see `rcan_plugin.cli.train`."""
+"""`python -m rcan_plugin.train`: the same as `rcan train`, which `rcan_plugin.cli.train` describes."""
 
-if __name__ == "__main__":
-    from rcan_plugin.cli.train import main
+if __name__ == "__main__":  # spawned workers import this module again: it imports nothing for them
+    import sys
 
-    main()
+    from rcan_plugin.cli import run
+
+    sys.exit(run("train"))

@@ -118,6 +118,7 @@ def read_options(name: str) -> dict[str, Any]:
 
 SMALL: dict[str, dict[str, Any]] = {
     **SMALL_NETWORKS,
+    "RCANArch": {**SMALL_NETWORKS["RCANArch"], "num_feat": 16},  # the least that `kernels: triton` takes
     "EDSR": {"num_feat": 8, "num_block": 1},
     "MSRResNet": {"num_feat": 8, "num_block": 1},
 }

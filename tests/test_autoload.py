@@ -4,22 +4,18 @@ import json
 import pkgutil
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import pytest
 import torchvision.transforms._functional_tensor as kept
 
 import rcan_plugin
 from rcan_plugin import autoload
+from tests.import_first import CHECK, Importer, importer
 
 MODULES = ["rcan_plugin"] + [
     module.name for module in pkgutil.walk_packages(rcan_plugin.__path__, "rcan_plugin.", onerror=print)
 ]
-REGISTERED = """
-import basicsr
-from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY
-assert "RCANArch" in ARCH_REGISTRY and "DegradationPairedDataset" in DATASET_REGISTRY
-assert sys.modules["rcan_plugin.autoload"].problems == []
-"""
 
 
 def test_every_module_is_known():
@@ -29,9 +25,20 @@ def test_every_module_is_known():
     assert len(MODULES) == len(files)
 
 
+@pytest.fixture(scope="module")
+def imports() -> Iterator[Importer]:
+    with importer() as program:
+        yield program
+
+
 @pytest.mark.parametrize("module", MODULES)
-def test_any_module_may_be_imported_first(module, run):
-    run("-c", f"import sys, {module}\n{REGISTERED}")
+def test_any_module_may_be_imported_first(module, imports):
+    assert imports.error(module) is None
+
+
+@pytest.mark.parametrize("module", ["rcan_plugin", "rcan_plugin.registration", "rcan_plugin.models.accelerated_model"])
+def test_modules_imported_first_in_a_new_python(module, run):
+    run("-c", f"import {module}\n{CHECK}")
 
 
 def loaded_by_torch(run, switch: str) -> set[str]:
@@ -43,6 +50,7 @@ def test_at_import_torch_only_its_own_small_module_is_imported(run):
     on = loaded_by_torch(run, "1")
     assert {name for name in on if name.startswith(("rcan_plugin", "basicsr", "cv2", "lmdb"))} == {
         "rcan_plugin",
+        "rcan_plugin._version",
         "rcan_plugin.autoload",
     }
     # Switched off, torch still imports the module to ask it: the rest must be the same.
@@ -58,7 +66,7 @@ def test_switched_off_it_leaves_no_trace(run):
 
 
 def test_switched_off_it_can_be_registered_by_hand(run):
-    code = f"import sys, rcan_plugin; rcan_plugin.register(); rcan_plugin.register()\n{REGISTERED}"
+    code = f"import rcan_plugin; rcan_plugin.register(); rcan_plugin.register()\n{CHECK}"
     code += "import basicsr.train, basicsr.test\nassert hasattr(basicsr.train.parse_options, '__wrapped__')"
     run("-c", code, env={autoload.SWITCH: "0"})
 

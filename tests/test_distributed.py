@@ -227,6 +227,39 @@ def test_what_one_rank_must_refuse_the_other_refuses(spoilt, forks, tmp_path):
     assert re.findall(r"skipped: (\S+)", said) == ["0.0000e+00"] * 2 + ["1.0000e+00"] * 4
 
 
+RECORDER = (
+    "from rcan_plugin.training import graphs; from tests.recorders import FakeRecorder\n"
+    "graphs.recorder_for = lambda device: FakeRecorder()\n"
+)
+
+
+@pytest.mark.parametrize("hook", ["", RECORDER], ids=["usual steps", "recorded steps"])
+@pytest.mark.parametrize("clipping", [None, {"norm": 1e-3}])
+def test_gradients_that_the_step_averages_are_those_of_ddp(hook, clipping, forks, tmp_path):
+    """`cuda_graph: true` exchanges gradients without DDP; the weights are its, bit for bit. One batch is rejected."""
+    spoil = MODEL + (
+        "feed, fed = Model.feed_data, []\n"
+        "def spoil(self, data):\n"
+        "    fed.append(1)\n"
+        "    if len(fed) == 5 and os.environ['RANK'] == '1': data['gt'] += 1e6\n"
+        "    feed(self, data)\n"
+        "Model.feed_data = spoil\n"
+    )
+    optim = {"type": "Adam", "lr": 2.0**-10, "fused": True}
+    for name, graph in (("graph", True), ("ddp", False)):
+        folder = training(
+            tmp_path / name, network="RCANArch", save=10, total_iter=10, optim_g=optim, cuda_graph=graph, grad_accum=2
+        )
+        if clipping:
+            change(folder, train__grad_clip=clipping)
+        said, _ = [run.ends() for run in pair(forks, folder, hook=spoil + hook)]
+        assert ("Network: RCANArch" in said) == graph, "not in DDP"
+        assert ("is recorded" in said) == (graph and bool(hook))
+        assert re.findall(r"skipped: (\S+)", said)[-1] == "1.0000e+00"
+    first, second = (checkpoints.load(models(tmp_path / name) / "net_g_10.pth") for name in ("graph", "ddp"))
+    assert same(first, second) and first.keys() == {"params", "params_ema"}
+
+
 def test_a_signal_to_one_of_two(forks, tmp_path):
     """Both stop at one iteration; the one that has nothing to save stays until the other has saved."""
     hook = (

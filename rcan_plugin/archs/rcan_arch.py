@@ -216,7 +216,7 @@ class RCANArch(nn.Module):
         deep = shallow
         for group in self.body:
             if self.use_checkpoint and self.training and torch.is_grad_enabled():
-                deep = checkpoint(group, deep, use_reentrant=False)
+                deep = checkpoint(group, deep, use_reentrant=False, preserve_rng_state=False)
             else:
                 deep = group(deep)
         deep = self.conv_after_body(deep)

@@ -1,1 +1,79 @@
-"""Command line programs, one module a command."""
+"""Command line programs, one module a command; `rcan COMMAND` starts them.
+
+This module imports no other of the package, so that `rcan --help` is quick.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import importlib
+import sys
+from collections.abc import Sequence
+
+from rcan_plugin._version import __version__
+
+COMMANDS = {
+    "train": "train with BasicSR, from any folder and on any machine",
+    "test": "test with BasicSR, from any folder and on any machine",
+    "doctor": "show what is installed and registered, and how to correct it",
+    "prepare-div2k": "make LMDBs from the DIV2K archives, or download them first",
+    "prepare-benchmarks": "lay out Set5, Set14, B100, Urban100 and Manga109",
+    "create-lmdb": "make LMDBs from a folder, a zip archive or pairs of images",
+    "verify-lmdb": "compare LMDBs with their checksums",
+    "identify": "identify the degradation that made a folder of LR images",
+}
+"""Commands and what they do. `NAME` is `main(argv)` of the module `rcan_plugin.cli.NAME`, with `_` for `-`."""
+
+PROGRAM = "rcan"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `rcan COMMAND ARGUMENTS`.
+
+    Args:
+        argv: the arguments after `rcan`; by default those of the process.
+
+    Returns:
+        The exit code of the command; 2 if it is unknown; 130 after Ctrl-C.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments and not arguments[0].startswith("-"):
+        name, *rest = arguments
+        if name in COMMANDS:
+            return run(name, rest)
+        nearest = difflib.get_close_matches(name, COMMANDS, 1, 0.5)
+        hint = f" Did you mean {nearest[0]}?" if nearest else ""
+        print(
+            f"{PROGRAM}: {name!r} is not a command; expected one of {', '.join(COMMANDS)}.{hint}",
+            file=sys.stderr,
+        )
+        return 2
+    width = max(map(len, COMMANDS))
+    parser = argparse.ArgumentParser(
+        prog=PROGRAM,
+        usage=f"{PROGRAM} COMMAND [ARGUMENTS]",
+        description=f"Super-resolution networks in BasicSR. `{PROGRAM} COMMAND --help` explains a command.",
+        epilog="commands:\n" + "\n".join(f"  {name:<{width}}  {text}" for name, text in COMMANDS.items()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"rcan_plugin {__version__}")
+    parser.parse_args(arguments)
+    parser.print_help()
+    return 0
+
+
+def run(name: str, argv: Sequence[str] | None = None) -> int:
+    """Run one of `COMMANDS`; Ctrl-C while its modules are imported ends it without a traceback.
+
+    Args:
+        name: a key of `COMMANDS`.
+        argv: its arguments; by default those of the process.
+    """
+    try:
+        module = importlib.import_module(f"rcan_plugin.cli.{name.replace('-', '_')}")
+        code: int = module.main(argv) or 0
+    except KeyboardInterrupt:
+        print("\nStopped.", file=sys.stderr)
+        return 130
+    return code

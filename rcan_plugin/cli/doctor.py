@@ -1,11 +1,16 @@
-"""`python -m rcan_plugin.doctor`: what is installed, what was imported, what is registered; how to mend the rest."""
+"""Show which packages are installed, what is imported and registered, and how to correct what is wrong.
+
+Exit code: 0, or 1 if something is wrong.
+"""
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import os
 import platform
 import sys
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
@@ -18,7 +23,7 @@ OPENCV = ("opencv-python", "opencv-python-headless", "opencv-contrib-python", "o
 
 
 class Report:
-    """Lines as they are found out, and the number of things that are wrong."""
+    """Prints the report line by line and counts the problems."""
 
     def __init__(self) -> None:
         self.wrong = 0
@@ -31,12 +36,17 @@ class Report:
         print(f"✗ {what:<22} {value}\n    → {remedy}")
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Print the report.
+
+    Args:
+        argv: arguments, of which there are none but `--help`; by default those of the process.
 
     Returns:
         0, or 1 if something is wrong.
     """
+    parser = argparse.ArgumentParser(prog="rcan doctor", description=__doc__.splitlines()[0])
+    parser.parse_args(argv)
     report = Report()
     _versions(report)
     torch = _imported(report, "torch", "install it: pip install torch torchvision")
@@ -57,7 +67,7 @@ def main() -> int:
             _registered(report)
     for problem in autoload.problems:
         report.complain("autoload", problem, "please report this line; until then call rcan_plugin.register() yourself")
-    print(f"\n{report.wrong} thing(s) wrong." if report.wrong else "\nAll is well.")
+    print(f"\n{report.wrong} problem(s)." if report.wrong else "\nAll is well.")
     return 1 if report.wrong else 0
 
 
@@ -144,12 +154,16 @@ def _copies(report: Report, imported: Path) -> None:
 
 def _registered(report: Report) -> None:
     registries = importlib.import_module("basicsr.utils.registry")
-    wanted = {"ARCH_REGISTRY": "RCANArch", "DATASET_REGISTRY": "DegradationPairedDataset"}
-    for registry, name in wanted.items():
-        if name in getattr(registries, registry):
-            report.say(registry, name)
+    names = ("ARCH_REGISTRY", "DATASET_REGISTRY", "LOSS_REGISTRY", "MODEL_REGISTRY")
+    # Before the import of `registration`, which registers.
+    registered = {name: set(getattr(registries, name).keys()) for name in names}
+    classes = importlib.import_module("rcan_plugin.registration").CLASSES
+    for name in names:
+        ours = [cls.__name__ for cls in classes[name]]
+        if missing := [cls for cls in ours if cls not in registered[name]]:
+            report.complain(name, f"{', '.join(missing)} missing", "see autoload above, or call rcan_plugin.register()")
         else:
-            report.complain(registry, f"{name} is missing", "see autoload above, or call rcan_plugin.register()")
+            report.say(name, ", ".join(ours))
 
 
 def _version(package: str) -> str | None:
@@ -157,7 +171,3 @@ def _version(package: str) -> str | None:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return None
-
-
-if __name__ == "__main__":
-    sys.exit(main())

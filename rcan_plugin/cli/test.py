@@ -1,29 +1,36 @@
-"""`python -m rcan_plugin.test -opt FILE`: BasicSR's own testing, with results under the current folder.
+"""Test with BasicSR, from any folder and on any machine: `rcan test -opt FILE.yml`.
 
-Data and weights are looked for before an earlier result of the same name is moved aside.
+The arguments are those of `python basicsr/test.py`. Results are written under the current folder. The option file, the
+data and the weights are checked before BasicSR renames an earlier result of the same name.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
 import rcan_plugin
-from rcan_plugin.cli.train import run_without_gpu
+from rcan_plugin.cli.train import run_without_gpu, set_arguments
 from rcan_plugin.options import check as options
 
 
-def main() -> None:
-    """Test as the command line says (BasicSR's arguments)."""
-    rcan_plugin.register()  # before BasicSR is imported: see `train`
+def main(argv: Sequence[str] | None = None) -> int:
+    """Test.
+
+    Args:
+        argv: BasicSR's arguments; by default those of the process.
+
+    Raises:
+        SystemExit: wrong arguments or options.
+    """
+    rcan_plugin.register()  # before the import of BasicSR: see `train.main`
     import basicsr.test
 
+    set_arguments("rcan test", argv)
     basicsr.test.parse_options = options.checked(basicsr.test.parse_options, only_ours=False)
     if not torch.cuda.is_available():
         run_without_gpu()
     basicsr.test.test_pipeline(str(Path.cwd()))
-
-
-if __name__ == "__main__":
-    main()
+    return 0

@@ -1,13 +1,13 @@
-"""`python -m rcan_plugin.train -opt FILE`: BasicSR's own training, from any folder and on any machine.
+"""Train with BasicSR, from any folder and on any machine: `rcan train -opt FILE.yml`.
 
-What differs from `python basicsr/train.py`:
-- Output goes under the current folder; without a GPU it resumes, and runs under `torchrun` (gloo).
-- Data and weights are looked for before anything is built or moved, whatever classes the option file names.
-- A sample's random choices come from `manual_seed` and its place in the run's stream of samples, and a resumed run goes
-  on at that place: with `DegradationPairedDataset` and `AcceleratedSRModel` it ends with the weights of a run that was
-  not stopped.
-- `--auto_resume` passes over a damaged state, to the one before.
-- SIGTERM and Ctrl-C save and stop after the step at hand, with exit code 143 or 130; a second one stops at once.
+The arguments are those of `python basicsr/train.py`. The differences:
+- Output is written under the current folder. Without a GPU, runs can resume, and `torchrun` works (gloo).
+- The option file, the data and the weights are checked before anything is built or moved.
+- The random choices of a sample depend on `manual_seed` and its position in the run's stream of samples, and a resumed
+  run continues at that position: with `DegradationPairedDataset` and `AcceleratedSRModel` it ends with the weights of
+  an uninterrupted run.
+- `--auto_resume` skips damaged states and resumes from the newest undamaged one.
+- SIGTERM and Ctrl-C save and stop after the current step, with exit code 143 or 130; a second signal stops at once.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -32,14 +33,24 @@ from rcan_plugin.options import check as options
 log = logging.getLogger("basicsr")
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
-SAME = 2.0  # seconds in which two signals are one, that torchrun passes on and its processes got besides
+DUPLICATE_SIGNAL_S = 2.0
+"""Seconds within which a second signal counts as a copy of the first: torchrun forwards those its processes got too."""
 
 
-def main() -> None:
-    """Train as the command line says (BasicSR's arguments)."""
-    # Before BasicSR is imported, which without it fails where the plugin does not load itself.
+def main(argv: Sequence[str] | None = None) -> int:
+    """Train.
+
+    Args:
+        argv: BasicSR's arguments; by default those of the process.
+
+    Raises:
+        SystemExit: wrong arguments or options, or a signal asked the run to stop.
+    """
+    # Before the import of BasicSR, which fails with recent versions of torchvision where the plugin is not autoloaded.
     rcan_plugin.register()
     import basicsr.train
+
+    set_arguments("rcan train", argv)
 
     run = Run()
     basicsr.train.parse_options = options.checked(basicsr.train.parse_options, only_ours=False)
@@ -57,10 +68,17 @@ def main() -> None:
         basicsr.train.train_pipeline(str(Path.cwd()))
     finally:
         end_workers()
+    return 0
+
+
+def set_arguments(program: str, argv: Sequence[str] | None) -> None:
+    """Set `sys.argv`, which BasicSR reads, to a program's name and arguments; None leaves it as it is."""
+    if argv is not None:
+        sys.argv = [program, *argv]
 
 
 class Run:
-    """What the parts of one training run have to know of each other; each method stands in for one of BasicSR's."""
+    """State of one training run. Its methods replace functions of `basicsr.train`."""
 
     def __init__(self) -> None:
         self.opt: dict[str, Any] = {}
@@ -70,25 +88,25 @@ class Run:
         self.signal_time = 0.0
 
     def load_resume_state(self, opt: dict[str, Any]) -> dict[str, Any] | None:
-        """The newest state that is whole, on the CPU, where BasicSR's function asks for a CUDA device; None to begin.
+        """Load the training state to resume from to the CPU (BasicSR's needs a CUDA device); None for a new run.
 
         As in BasicSR, paths of weights in `opt` are set to the resumed run's.
         """
         self.opt = opt
         path = options.resumed_state(opt)
         if path is not None:
-            self.state = self._newest_whole(path)
+            self.state = self._newest_undamaged(path)
         if opt["dist"]:
             iterations: list[Any] = [None] * opt["world_size"]
             torch.distributed.all_gather_object(iterations, self.state and self.state["iter"])
             if len(set(iterations)) > 1:
                 sys.exit(
-                    f"\nThe processes would go on from different iterations, {iterations} (None: from the start): each "
-                    "must see the same folder experiments. Nothing was moved."
+                    f"\nThe processes would resume from different iterations, {iterations} (None: a new run): all must "
+                    "see the same folder experiments. Nothing was moved."
                 )
         return self.state
 
-    def _newest_whole(self, path: Path) -> dict[str, Any]:
+    def _newest_undamaged(self, path: Path) -> dict[str, Any]:
         from basicsr.utils import check_resume
 
         from rcan_plugin.training import checkpoints
@@ -107,15 +125,15 @@ class Run:
                 print(f"{candidate} cannot be resumed from: {error}", file=sys.stderr)
                 continue
             if candidate != candidates[0]:
-                print(f"Going on from {candidate}, the newest that is whole.", file=sys.stderr)
+                print(f"Resuming from {candidate}, the newest undamaged state.", file=sys.stderr)
             return state
         sys.exit(
-            "\nThere is no whole state to go on from: name another in path: resume_state, or begin anew without "
-            "--auto_resume (the earlier run is moved aside). Nothing was moved."
+            "\nThere is no undamaged state to resume from: name another in path: resume_state, or start a new run "
+            "without --auto_resume (BasicSR then renames the earlier run). Nothing was moved."
         )
 
     def make_sampler(self, dataset: Any, num_replicas: int, rank: int, ratio: float = 1) -> StreamSampler:
-        """In the place of `EnlargedSampler`."""
+        """Make the sampler that replaces BasicSR's `EnlargedSampler`."""
         batch = self.opt["datasets"]["train"]["batch_size_per_gpu"]
         if not self.opt["dist"]:
             batch *= max(1, self.opt["num_gpu"])
@@ -127,23 +145,24 @@ class Run:
         return self.sampler
 
     def build_dataloader(self, *args: Any, **kwargs: Any) -> Any:
-        """BasicSR's data loader, with random numbers of its own."""
+        """Build BasicSR's data loader, with a random generator of its own."""
         from basicsr.data import build_dataloader
 
         loader = build_dataloader(*args, **kwargs)
-        # An epoch begins with a draw: not from the model's numbers, which a resumed run would then miss.
+        # A loader draws a number at the start of each epoch. From torch's global generator, a resumed run would draw
+        # one more than an uninterrupted run.
         loader.generator = torch.Generator()
         loader.generator.manual_seed(torch.initial_seed() + (self.state["iter"] if self.state else 0))
         return loader
 
     def build_model(self, opt: dict[str, Any]) -> Any:
-        """BasicSR's model, whose steps look whether they were asked to stop."""
+        """Build BasicSR's model; after each step it saves and stops if a signal asked for it."""
         from basicsr.models import build_model
 
         model = build_model(opt)
         step = model.optimize_parameters
 
-        def step_and_look(current_iter: int) -> None:
+        def step_and_check(current_iter: int) -> None:
             step(current_iter)
             if number := self._agreed_signal(current_iter):
                 assert self.sampler is not None
@@ -151,30 +170,30 @@ class Run:
                 if opt["dist"]:
                     torch.distributed.barrier()  # torchrun ends all processes when the first has left
                 log.info(
-                    "Asked to stop (signal %d): saved at iteration %d. --auto_resume goes on.", number, current_iter
+                    "Stopped by signal %d: saved at iteration %d. Resume with --auto_resume.", number, current_iter
                 )
                 sys.exit(128 + number)
 
-        model.optimize_parameters = step_and_look
+        model.optimize_parameters = step_and_check
         return model
 
     def ask_to_stop(self, number: int, frame: object) -> None:
-        """A signal's handler. Where there is nothing to save it stops at once, and so does a second signal."""
-        if self.sampler is None or (self.signal and time.monotonic() > self.signal_time + SAME):
+        """Handle a signal: stop after the current step. Before training, or at a second signal, stop at once."""
+        if self.sampler is None or (self.signal and time.monotonic() > self.signal_time + DUPLICATE_SIGNAL_S):
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
         elif not self.signal:
             self.signal, self.signal_time = number, time.monotonic()
-            # Not by a logger or a file, which may be in the middle of a line.
-            os.write(2, b"Stopping after the step at hand; a second signal stops at once.\n")
+            # Not by a logger or `print`, which the signal may have interrupted.
+            os.write(2, b"Stopping after the current step; a second signal stops at once.\n")
 
     def _agreed_signal(self, current_iter: int) -> int:
-        """The signal that any rank got, on all of them alike."""
+        """The number of the signal that any rank received, 0 for none; the same on all ranks."""
         if not self.opt["dist"]:
             return self.signal
         on_gpu = torch.cuda.is_available()
         if on_gpu and current_iter % 10:
-            return 0  # asking means waiting for the GPU
+            return 0  # reading the answer waits for the GPU
         number = torch.tensor(self.signal, device="cuda" if on_gpu else "cpu")
         torch.distributed.all_reduce(number, torch.distributed.ReduceOp.MAX)
         return int(number)
@@ -184,11 +203,10 @@ process_start = BaseProcess.start
 
 
 def start_masked(self: BaseProcess) -> None:
-    """Start a data loader's worker: what stops it is the main process alone.
+    """Start a data loader's worker with SIGTERM and SIGINT blocked; only the main process stops it.
 
-    Ctrl-C, torchrun and `pkill` reach the workers too, which the main process needs to finish its step. The mask is
-    inherited, by fork and by spawn, so that there is no moment at which a worker could be stopped, as there is before
-    it can ignore signals by itself.
+    Ctrl-C, torchrun and `pkill` reach the workers too, which the main process needs to finish its step. Forked and
+    spawned workers inherit the mask, so they are protected before they run any code of their own.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
@@ -198,15 +216,15 @@ def start_masked(self: BaseProcess) -> None:
 
 
 def end_workers() -> None:
-    """Python would end what workers are left with SIGTERM, and wait for ever."""
+    """Kill the remaining workers. Python would send SIGTERM, which they block, and wait for ever."""
     if hasattr(signal, "SIGCHLD"):
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's handler takes a worker's end for a failure
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's handler would report a failed worker
     for worker in multiprocessing.active_children():
         worker.kill()
 
 
 def run_without_gpu() -> None:
-    """Replace what BasicSR asks of CUDA without need: the process group's backend, a device for each process."""
+    """Replace BasicSR's calls that need CUDA: gloo instead of NCCL, no device for each process."""
     from basicsr.models import base_model
     from basicsr.utils import options as basicsr_options
 
@@ -216,11 +234,7 @@ def run_without_gpu() -> None:
 
 
 class _DistributedOnCpu(DistributedDataParallel):
-    """Without the device number that BasicSR always gives."""
+    """DistributedDataParallel without the device numbers that BasicSR passes."""
 
     def __init__(self, module: torch.nn.Module, device_ids: list[int], **kwargs: Any) -> None:
         super().__init__(module, **kwargs)
-
-
-if __name__ == "__main__":
-    main()

@@ -13,7 +13,6 @@ from typing import Any
 from rcan_plugin._checks import is_number
 from rcan_plugin._version import __version__
 from rcan_plugin.degradations import Degradation
-from rcan_plugin.degradations.ties import SHARE_OF_TIES as SHARE_OF_TIES  # for modules that still import it from here
 
 FILE = "degradation.json"
 

@@ -1,4 +1,4 @@
-"""Memory that is used again, for what lives no longer than one sample: fresh memory is cold and takes longer."""
+"""Per-thread scratch buffers reused across samples. Newly allocated memory costs page faults."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from typing import Any
 
 import numpy as np
 
-_own = threading.local()
+_thread = threading.local()
 
 
 def buffer(use: str, shape: tuple[int, ...], dtype: Any = np.uint8) -> np.ndarray:
-    """An array of this thread's, with whatever the last use left in it; the same one for the same arguments.
+    """Return this thread's array for `use`; the same array for the same arguments, with its last content.
 
     Args:
-        use: what it is for: two arrays that are needed at the same time have two uses.
+        use: name of the purpose. Two arrays that are needed at the same time need two names.
         shape, dtype: as of `np.empty`.
     """
-    kept: dict[str, np.ndarray] = _own.__dict__
-    array = kept.get(use)
+    buffers: dict[str, np.ndarray] = _thread.__dict__
+    array = buffers.get(use)
     if array is None or array.shape != shape or array.dtype != dtype:
-        array = kept[use] = np.empty(shape, dtype)
+        array = buffers[use] = np.empty(shape, dtype)
     return array

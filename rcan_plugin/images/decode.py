@@ -1,4 +1,4 @@
-"""Which images can be trained on, and their pixels, whole or not at all."""
+"""Decoding of encoded images. Each function returns all pixels or raises `ImageError`."""
 
 from __future__ import annotations
 
@@ -9,66 +9,66 @@ import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from rcan_plugin.images.sources import READING_FAILS, Source
-from rcan_plugin.images.store import Header, header_of
+from rcan_plugin.images.header import Header
 
-_GOOD = ("", "1", "L", "RGB", "I", "I;16", "I;16B", "I;16L")
-"""Pillow's names of pixels that can be stored without losing what they mean; "I" is 16-bit gray in older versions."""
+_SUPPORTED_MODES = ("", "1", "L", "RGB", "I", "I;16", "I;16B", "I;16L")
+"""Pillow's pixel modes that can be stored without loss; "I" is 16-bit gray in older versions of Pillow."""
 
-_BAD = {
+_UNSUPPORTED_MODES = {
     "CMYK": "has CMYK colours: convert it to RGB",
     "P": "has a palette: convert it to RGB",
     "PA": "has a palette: convert it to RGB",
 }
 
 
-class BadImageError(ValueError):
-    """The image cannot be used; the text says why, without naming it."""
+class ImageError(ValueError):
+    """An image that cannot be used. The message gives the reason and does not name the image."""
 
 
-def look(source: Source) -> Header:
-    """Read an image's head, and no more where that will do.
+def decode_pixels(content: bytes, flags: int = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH) -> np.ndarray:
+    """Decode an encoded image with OpenCV, without looking for damage that OpenCV tolerates; see `decode_verified`.
 
-    Raises:
-        BadImageError: it is empty, no image, or of a kind that cannot be stored: alpha, a palette, CMYK, 32 bits.
-    """
-    try:
-        with source.open() as file:
-            header = header_of(file)
-    except MemoryError:
-        raise
-    except Exception as error:  # Pillow raises almost anything for a damaged head
-        raise BadImageError(f"cannot be read ({error})") from None
-    if header is None:
-        # Turned by EXIF, or a kind of TIFF that OpenCV alone knows.
-        pixels = _decode(_content(source))
-        height, width = pixels.shape[:2]
-        header = Header(height, width, alpha=False, gray=pixels.ndim == 2, bits=8 * pixels.dtype.itemsize)
-    if header.mode in _BAD:
-        raise BadImageError(_BAD[header.mode])
-    if header.alpha:
-        raise BadImageError("has alpha: flatten it, or remove the alpha channel")
-    if header.mode not in _GOOD:
-        raise BadImageError(f"has pixels of the kind {header.mode}: convert it to 8-bit RGB")
-    return header
-
-
-def decode(source: Source) -> np.ndarray:
-    """All pixels of an image; see `decode_bytes`."""
-    return decode_bytes(_content(source))
-
-
-def decode_bytes(content: bytes) -> np.ndarray:
-    """All pixels of an encoded image, as the data set reads them from a folder.
+    Args:
+        content: the encoded image.
+        flags: OpenCV's `IMREAD_*`. By default channels and depth stay as they are.
 
     Returns:
         H x W (gray) or H x W x 3 (B, G, R), uint8 or uint16.
 
     Raises:
-        BadImageError: it cannot be read to its end.
+        ImageError: it cannot be decoded, or its values are neither 8 nor 16 bits.
+        MemoryError: there is not enough memory.
+    """
+    if not content:
+        raise ImageError("is empty (0 bytes): fetch or make it again")
+    pixels: np.ndarray | None = None
+    try:
+        pixels = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
+    except cv2.error as error:  # raised for more pixels than OpenCV accepts, too
+        if error.code == cv2.Error.StsNoMem:
+            raise MemoryError(str(error)) from None
+    if pixels is None:
+        raise ImageError(
+            f"({len(content)} bytes) cannot be read as an image: it is damaged or cut short, or no image: "
+            "fetch or make it again"
+        )
+    if pixels.dtype not in (np.uint8, np.uint16):
+        raise ImageError(f"has {pixels.dtype} values; expected 8 or 16 bits: convert it")
+    return pixels
+
+
+def decode_verified(content: bytes) -> np.ndarray:
+    """Decode an encoded image after checking that it is complete and undamaged.
+
+    Returns:
+        H x W (gray) or H x W x 3 (B, G, R), uint8 or uint16.
+
+    Raises:
+        ImageError: it is damaged, cut short, or of a kind that `decode_pixels` refuses.
+        MemoryError: there is not enough memory.
     """
     try:
-        # OpenCV, in some versions, makes up what is missing at the end of a file.
+        # Pillow, because some versions of OpenCV fill in what is missing at the end of a file.
         with warnings.catch_warnings(), Image.open(io.BytesIO(content)) as image:
             warnings.simplefilter("ignore")
             if image.format == "PNG":
@@ -76,33 +76,23 @@ def decode_bytes(content: bytes) -> np.ndarray:
             else:
                 image.load()
     except UnidentifiedImageError:
-        pass
+        pass  # a format that OpenCV alone knows, or no image
     except MemoryError:
         raise
-    except Exception as error:  # see above
-        raise BadImageError(f"is damaged or cut short ({error}): fetch or make it again") from None
-    return _decode(content)
+    except Exception as error:  # Pillow raises almost any exception for a damaged image
+        raise ImageError(f"is damaged or cut short ({error}): fetch or make it again") from None
+    return decode_pixels(content)
 
 
-def _content(source: Source) -> bytes:
-    try:
-        content = source.read()
-    except READING_FAILS as error:
-        raise BadImageError(f"cannot be read ({error})") from None
-    if not content:
-        raise BadImageError("is empty (0 bytes): fetch or make it again")
-    return content
+def check_storable(header: Header) -> None:
+    """Check that an image has a kind of pixels that LMDBs and test sets can hold without loss.
 
-
-def _decode(content: bytes) -> np.ndarray:
-    image: np.ndarray | None = None
-    try:
-        image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH)
-    except cv2.error as error:  # for more pixels than it takes
-        if error.code == cv2.Error.StsNoMem:
-            raise MemoryError(str(error)) from None
-    if image is None:
-        raise BadImageError(f"({len(content)} bytes) cannot be read as an image: it is damaged, cut short or none")
-    if image.dtype not in (np.uint8, np.uint16):
-        raise BadImageError(f"has {image.dtype} values; expected 8 or 16 bits: convert it")
-    return image
+    Raises:
+        ImageError: it has alpha, a palette, CMYK or another unsupported pixel mode.
+    """
+    if header.mode in _UNSUPPORTED_MODES:
+        raise ImageError(_UNSUPPORTED_MODES[header.mode])
+    if header.alpha:
+        raise ImageError("has alpha: flatten it, or remove the alpha channel")
+    if header.mode not in _SUPPORTED_MODES:
+        raise ImageError(f"has pixels of the mode {header.mode}: convert it to 8-bit RGB")

@@ -1,97 +1,174 @@
-"""Which LR image belongs to which HR image."""
+"""Finds which LR image belongs to which HR image, by their names."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from rcan_plugin.degradations.identify import SCALES
 from rcan_plugin.images.store import ImageStore
 
 
 class Pair(NamedTuple):
-    """Names of two images in their stores; where the LR is made on the fly, `lq` is the HR image's."""
+    """Names of two images in their stores; if the LR is made on the fly, `lq` is the name of the HR image."""
 
     gt: str
     lq: str
+
+
+class Affixes(NamedTuple):
+    """What stands before and after the name that an HR and an LR image share, such as `_HR_x4` in `baby_HR_x4`."""
+
+    prefix: str = ""
+    suffix: str = ""
+
+    @classmethod
+    def parse(cls, template: str, option: str) -> Affixes:
+        """Read a template such as `{}_HR_x4`.
+
+        Raises:
+            ValueError: there is not exactly one `{}`; the message names `option`.
+        """
+        if template.count("{}") != 1 or template.count("{") != 1 or template.count("}") != 1:
+            raise ValueError(f"{option}: {template!r}: expected one '{{}}' in place of the name, as in '{{}}_x4'.")
+        prefix, suffix = template.split("{}")
+        return cls(prefix, suffix)
+
+    def add(self, name: str) -> str:
+        """Return the name with prefix and suffix."""
+        return self.prefix + name + self.suffix
+
+    def remove(self, name: str) -> str | None:
+        """Return the name without prefix and suffix; None if it does not have them, or nothing would be left."""
+        if not (name.startswith(self.prefix) and name.endswith(self.suffix)):
+            return None
+        return name[len(self.prefix) : len(name) - len(self.suffix)] or None
+
+
+def match_names(names: Iterable[str], partners: Collection[str], gt: Affixes, lq: Affixes) -> dict[str, str]:
+    """Return the LR name of each HR name that has one.
+
+    Args:
+        names: HR names without suffix.
+        partners: LR names without suffix.
+        gt, lq: affixes of HR and of LR names.
+    """
+
+    def matches() -> Iterator[tuple[str, str]]:
+        for name in names:
+            shared = gt.remove(name)
+            if shared and (partner := lq.add(shared)) in partners:
+                yield name, partner
+
+    return dict(matches())
+
+
+def guess_affixes(names: Iterable[str], partners: Iterable[str]) -> tuple[Affixes, Affixes]:
+    """Guess the affixes of HR and LR names: those with which most names match, none if the names match as they are.
+
+    Tried are: none; LR names that end in `x2` or `_x2` (3, 4, 8); what all names of a side have in common.
+
+    Example:
+        >>> guess_affixes(["baby_HR_x4", "bird_HR_x4"], ["baby_LRBI_x4", "bird_LRBI_x4"])
+        (Affixes(prefix='b', suffix='_HR_x4'), Affixes(prefix='b', suffix='_LRBI_x4'))
+    """
+    names, partners = list(names), set(partners)
+    common_gt, common_lq = common_affixes(names), common_affixes(partners)
+    candidates = [
+        (Affixes(), Affixes()),
+        *((Affixes(), Affixes("", f"{mark}{scale}")) for mark in ("x", "_x") for scale in SCALES),
+        (common_gt, common_lq),
+        (Affixes("", common_gt.suffix), Affixes("", common_lq.suffix)),
+    ]
+    return max(candidates, key=lambda affixes: len(match_names(names, partners, *affixes)))
+
+
+def common_affixes(names: Iterable[str]) -> Affixes:
+    """Return the prefix and the suffix that all names have in common; they do not overlap."""
+    names = sorted(names)
+    prefix = os.path.commonprefix(names)  # noqa: RUF071  (of characters, as intended)
+    suffix = os.path.commonprefix([name[len(prefix) :][::-1] for name in names])[::-1]  # noqa: RUF071
+    return Affixes(prefix, suffix)
 
 
 def find_pairs(
     gt: ImageStore,
     lq: ImageStore | None,
     *,
-    gt_template: str = "{}",
-    lq_template: str = "{}",
+    gt_template: str | None = "{}",
+    lq_template: str | None = "{}",
     meta_info_file: str | os.PathLike[str] | None = None,
 ) -> list[Pair]:
-    """Pair images by name, sorted by the HR image's name.
+    """Pair all images by name, sorted by the HR image's name.
 
     Args:
         gt: HR images.
         lq: LR images, or None.
-        gt_template: how an HR name is made from the name both share, without its ending: `{}_HR_x4`.
+        gt_template: how an HR name is made from the name both share, without suffix: `{}_HR_x4`. If both templates are
+            None, they are guessed from the names.
         lq_template: the same for LR: `{}_LRBI_x4`. With a `gt_template` of `{}` this is BasicSR's `filename_tmpl`.
-        meta_info_file: a text file whose lines begin with the HR names to take; left out, all are taken.
+        meta_info_file: a text file whose lines begin with the HR names to take; all if not given.
 
     Raises:
         FileNotFoundError: `meta_info_file`, or an image that it names, is missing.
         ValueError: a template without exactly one `{}`, an HR name that does not fit its template, an image without
             partner, or one with two.
     """
-    prefix, suffix = _split(gt_template, "gt_filename_tmpl")
-    _split(lq_template, "filename_tmpl")
-    names = gt.names if meta_info_file is None else _listed(meta_info_file, gt)
-
+    gt_affixes = Affixes.parse(gt_template or "{}", "gt_filename_tmpl")
+    lq_affixes = Affixes.parse(lq_template or "{}", "filename_tmpl")
+    gt_names = gt.names if meta_info_file is None else _listed_names(meta_info_file, gt)
     if lq is None:
-        return [Pair(name, name) for name in names]
+        return [Pair(name, name) for name in gt_names]
 
-    partners: dict[str, str] = {}
-    for name in lq.names:
-        other = partners.setdefault(stem := lq.stem(name), name)
-        if other != name:
-            raise ValueError(f"{lq.root} holds two images of one name, {other} and {name}: remove or rename one.")
-
-    pairs = []
-    for name in names:
-        stem = gt.stem(name)
-        if not (stem.startswith(prefix) and stem.endswith(suffix) and len(stem) > len(prefix) + len(suffix)):
-            raise ValueError(f"{gt.describe(name)} does not fit gt_filename_tmpl {gt_template!r}: mend either.")
-        wanted = lq_template.format(stem[len(prefix) : len(stem) - len(suffix)])
-        if wanted not in partners:
+    gt_by_stem, lq_by_stem = _by_stem(gt, gt_names), _by_stem(lq, lq.names)
+    if gt_template is None and lq_template is None:
+        gt_affixes, lq_affixes = guess_affixes(gt_by_stem, lq_by_stem)
+    matches = match_names(gt_by_stem, lq_by_stem.keys(), gt_affixes, lq_affixes)
+    for stem, name in gt_by_stem.items():
+        if stem in matches:
+            continue
+        shared = gt_affixes.remove(stem)
+        if shared is None:
             raise ValueError(
-                f"{gt.describe(name)} has no partner: no image named {wanted!r} in {lq.root}, which holds "
-                f"{len(lq)} images, {lq.names[0]!r} first. Add it, or say in gt_filename_tmpl and filename_tmpl how "
-                "the names are made, such as '{}_HR_x4' and '{}_LRBI_x4'."
+                f"{gt.describe(name)} does not fit gt_filename_tmpl {gt_affixes.add('{}')!r}: change either."
             )
-        pairs.append(Pair(name, partners.pop(wanted)))
-    if partners and meta_info_file is None:
-        alone = next(iter(partners.values()))
         raise ValueError(
-            f"{lq.describe(alone)} has no partner in {gt.root} ({len(partners)} such images): remove it, add its HR "
-            "image, or list the HR images to take in meta_info_file."
+            f"{gt.describe(name)} has no partner: no image named {lq_affixes.add(shared)!r} in {lq.root}, which holds "
+            f"{len(lq)} images, {lq.names[0]!r} first. Add it, or give in gt_filename_tmpl and filename_tmpl how the "
+            "names are made, such as '{}_HR_x4' and '{}_LRBI_x4'."
         )
-    return pairs
+    alone = sorted(lq_by_stem.keys() - set(matches.values()))
+    if alone and meta_info_file is None:
+        raise ValueError(
+            f"{lq.describe(lq_by_stem[alone[0]])} has no partner in {gt.root} ({len(alone)} such images): remove it, "
+            "add its HR image, or list the HR images to take in meta_info_file."
+        )
+    return [Pair(name, lq_by_stem[matches[stem]]) for stem, name in gt_by_stem.items()]
 
 
-def _split(template: str, option: str) -> tuple[str, str]:
-    if template.count("{}") != 1 or template.count("{") != 1 or template.count("}") != 1:
-        raise ValueError(f"{option}: {template!r}: expected one '{{}}', which stands for the name, as in '{{}}_x4'.")
-    prefix, suffix = template.split("{}")
-    return prefix, suffix
+def _by_stem(store: ImageStore, names: Iterable[str]) -> dict[str, str]:
+    by_stem: dict[str, str] = {}
+    for name in names:
+        other = by_stem.setdefault(store.stem(name), name)
+        if other != name:
+            raise ValueError(f"{store.root} holds two images of one name, {other} and {name}: remove or rename one.")
+    return by_stem
 
 
-def _listed(meta_info_file: str | os.PathLike[str], gt: ImageStore) -> list[str]:
+def _listed_names(meta_info_file: str | os.PathLike[str], gt: ImageStore) -> list[str]:
     path = Path(meta_info_file).expanduser()
     if not path.is_file():
         raise FileNotFoundError(f"meta_info_file {path} does not exist (looked for from {Path.cwd()}).")
-    listed = [line.split()[0] for line in path.read_text().splitlines() if line.strip()]
+    names = [line.split()[0] for line in path.read_text().splitlines() if line.strip()]
     if gt.is_lmdb:
-        listed = [name.split(".")[0] for name in listed]
-    there = set(gt.names)
-    for name in listed:
-        # A folder's own names are those directly in it; BasicSR's lists may name files in folders below.
-        if name not in there and (gt.is_lmdb or not (gt.root / name).is_file()):
+        names = [name.split(".")[0] for name in names]
+    known = set(gt.names)
+    for name in names:
+        # `gt.names` are the files directly in the folder; BasicSR's lists may name files in subfolders.
+        if name not in known and (gt.is_lmdb or not (gt.root / name).is_file()):
             raise FileNotFoundError(f"{path} names {name!r}, which is not in {gt.root}.")
-    if not listed:
+    if not names:
         raise ValueError(f"meta_info_file {path} lists no image.")
-    return sorted(set(listed))
+    return sorted(set(names))

@@ -1,4 +1,4 @@
-"""Images as users have them, in folders, zip archives and LMDBs, and the keys that they get."""
+"""Images to be prepared, in folders, zip archives and LMDBs, and the LMDB keys made of their names."""
 
 from __future__ import annotations
 
@@ -15,11 +15,14 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 import lmdb
+import numpy as np
 
-from rcan_plugin.images.store import SUFFIXES, ImageStore
+from rcan_plugin.images.decode import ImageError, check_storable, decode_verified
+from rcan_plugin.images.header import SUFFIXES, Header, read_header
+from rcan_plugin.images.store import ImageStore
 
-READING_FAILS = (OSError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError, ValueError, lmdb.Error)
-"""What reading a file, a member of a damaged or encrypted archive or a value of a damaged LMDB raises."""
+_READ_ERRORS = (OSError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError, ValueError, lmdb.Error)
+"""Raised when reading a file, a damaged or encrypted archive member, or a value of a damaged LMDB."""
 
 
 @dataclass(frozen=True)
@@ -27,10 +30,10 @@ class Source:
     """One image of a folder, a zip archive or an LMDB.
 
     Attributes:
-        name: its path below the folder or in the archive, `DIV2K_train_LR_bicubic/X2/0001x2.png`; in an LMDB the key.
-        place: where it is, for messages.
-        stamp: size in bytes and time of change, by which the same file is known again.
-        open: gives the encoded image to be read.
+        name: path below the folder or in the archive, `DIV2K_train_LR_bicubic/X2/0001x2.png`; in an LMDB the key.
+        place: full location, for messages.
+        stamp: size in bytes and time of modification (in an archive: checksum), to detect that a file has changed.
+        open: opens the encoded image for reading.
     """
 
     name: str
@@ -38,61 +41,93 @@ class Source:
     stamp: tuple[int, int]
     open: Callable[[], IO[bytes]]
 
-    def read(self) -> bytes:
-        """The encoded image, whole.
-
-        Raises:
-            READING_FAILS: it cannot be read, or is damaged in its archive.
-        """
-        with self.open() as file:
-            return file.read()
-
     @property
     def stem(self) -> str:
-        """The name without folders and without the ending."""
-        last = PurePosixPath(self.name)
-        return last.stem if last.suffix.lower() in SUFFIXES else last.name
+        """The name without folders and suffix."""
+        path = PurePosixPath(self.name)
+        return path.stem if path.suffix.lower() in SUFFIXES else path.name
+
+    def read(self) -> bytes:
+        """Return the encoded image.
+
+        Raises:
+            ImageError: it cannot be read, or is damaged in its archive.
+        """
+        try:
+            with self.open() as file:
+                return file.read()
+        except _READ_ERRORS as error:
+            raise ImageError(f"cannot be read ({error})") from None
+
+    def header(self) -> Header:
+        """Return the image's header. Pixels are decoded only if the size cannot be told otherwise.
+
+        Raises:
+            ImageError: it cannot be read, is empty, is no image, or has pixels that `check_storable` refuses.
+        """
+        try:
+            with self.open() as file:
+                header = read_header(file)
+        except _READ_ERRORS as error:
+            raise ImageError(f"cannot be read ({error})") from None
+        if header is None:
+            pixels = self.decode()
+            height, width = pixels.shape[:2]
+            header = Header(height, width, alpha=False, gray=pixels.ndim == 2, bits=8 * pixels.dtype.itemsize)
+        check_storable(header)
+        return header
+
+    def decode(self) -> np.ndarray:
+        """Return all pixels: H x W (gray) or H x W x 3 (B, G, R), uint8 or uint16.
+
+        Raises:
+            ImageError: it cannot be read, is damaged or cut short.
+        """
+        return decode_verified(self.read())
 
 
 def find_images(root: str | os.PathLike[str]) -> list[Source]:
-    """The images in a folder and those below it, in a zip archive, or in an LMDB; sorted by name.
+    """Find the images in a folder and its subfolders, in a zip archive, or in an LMDB; sorted by name.
 
-    Hidden files and folders, and what a Mac adds to archives, are passed over. Archives are read where they are.
+    Hidden files and folders, and those that macOS adds to archives, are ignored. Archives are not unpacked.
 
     Raises:
         OSError: there is no such folder or file, or a folder cannot be read.
-        ValueError: the file is no zip archive, or a damaged one, or there is no image.
+        ValueError: the file is no zip archive or a damaged one, or there is no image.
     """
     path = Path(root).expanduser()
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist (looked for from {Path.cwd()}).")
     if path.is_file():
-        found = _in_archive(path)
+        sources = _in_archive(path)
     elif path.suffix == ".lmdb":
-        found = _in_lmdb(path)
+        sources = _in_lmdb(path)
     else:
-        found = _in_folder(path)
-    if not found:
+        sources = _in_folder(path)
+    if not sources:
         raise ValueError(f"{path} holds no image (looked for {', '.join(sorted(SUFFIXES))}).")
-    return sorted(found, key=lambda source: source.name)
+    return sorted(sources, key=lambda source: source.name)
 
 
 def _in_folder(root: Path) -> list[Source]:
-    found, been = [], set()
-    for folder, folders, files in os.walk(root, onerror=_raise, followlinks=True):
-        # An LMDB, a half-made folder and hidden ones hold no source images; a link may lead back to where it lies.
-        folders[:] = [name for name in folders if not name.startswith(".") and not name.endswith((".lmdb", ".part"))]
-        if (real := os.path.realpath(folder)) in been:
-            folders.clear()
+    sources, visited = [], set()
+    for folder, subfolders, files in os.walk(root, onerror=_raise, followlinks=True):
+        # LMDBs, unfinished folders and hidden ones hold no source images.
+        subfolders[:] = [
+            name for name in subfolders if not name.startswith(".") and not name.endswith((".lmdb", ".part"))
+        ]
+        if (real := os.path.realpath(folder)) in visited:  # a link may lead back to a parent
+            subfolders.clear()
             continue
-        been.add(real)
+        visited.add(real)
         for name in files:
             if _is_image(name):
                 path = Path(folder, name)
-                # A name that is no text can be printed so.
+                # Printable even if the file name is not valid UTF-8.
                 place = os.fsencode(path).decode(errors="backslashreplace")
-                found.append(Source(path.relative_to(root).as_posix(), place, _stamp(path), partial(_open_file, path)))
-    return found
+                name_below = path.relative_to(root).as_posix()
+                sources.append(Source(name_below, place, _stamp(path), partial(_open_file, path)))
+    return sources
 
 
 def _raise(error: OSError) -> None:
@@ -101,10 +136,10 @@ def _raise(error: OSError) -> None:
 
 def _stamp(path: Path) -> tuple[int, int]:
     try:
-        state = path.stat()
+        status = path.stat()
     except OSError:
-        return 0, 0  # why, is said when it is read
-    return state.st_size, state.st_mtime_ns
+        return 0, 0  # `Source.read` raises the reason
+    return status.st_size, status.st_mtime_ns
 
 
 def _open_file(path: Path) -> IO[bytes]:
@@ -113,19 +148,14 @@ def _open_file(path: Path) -> IO[bytes]:
 
 def _in_archive(path: Path) -> list[Source]:
     try:
-        archive = zipfile.ZipFile(path)  # stays open as long as its images are wanted; threads may share it
+        archive = zipfile.ZipFile(path)  # stays open while its sources exist; threads may share it
     except (zipfile.BadZipFile, OSError) as error:
         raise ValueError(
             f"{path} ({path.stat().st_size} bytes) cannot be read as a zip archive ({error}): expected a folder, a zip "
             "archive or an LMDB; unpack other archives, and fetch a damaged one again."
         ) from None
     return [
-        Source(
-            info.filename,
-            f"{path}: {info.filename}",
-            (info.file_size, info.CRC),
-            partial(archive.open, info),
-        )
+        Source(info.filename, f"{path}: {info.filename}", (info.file_size, info.CRC), partial(archive.open, info))
         for info in archive.infolist()
         if not info.is_dir() and _is_image(info.filename)
     ]
@@ -133,8 +163,8 @@ def _in_archive(path: Path) -> list[Source]:
 
 def _in_lmdb(path: Path) -> list[Source]:
     store = ImageStore(path)
-    with contextlib.suppress(*READING_FAILS):
-        store.read_bytes(store.names[0])  # opens it, which threads must not do at the same time
+    with contextlib.suppress(*_READ_ERRORS):
+        store.read_bytes(store.names[0])  # opens the environment, which threads must not do at the same time
     stamp = _stamp(path / "data.mdb")
     return [Source(name, store.describe(name), stamp, partial(_open_value, store, name)) for name in store.names]
 
@@ -150,10 +180,10 @@ def _is_image(name: str) -> bool:
 
 
 def key_of(stem: str) -> str:
-    """The key in an LMDB of an image: its name without folders and ending, in what BasicSR can read.
+    """Return the LMDB key of an image name without suffix, in characters that BasicSR can read.
 
-    BasicSR cuts keys at the first dot and takes ASCII alone. So a dot becomes `_`, and any other character that is not
-    printable ASCII becomes `u` and its number (the name is composed first, as names from a Mac are not).
+    BasicSR cuts keys at the first dot and accepts ASCII only. A dot becomes `_`, and any other character that is not
+    printable ASCII becomes `u` and its code point. The name is composed (NFC) first: macOS stores names decomposed.
 
     Example:
         >>> key_of("0001"), key_of("img.v2"), key_of("Zürich 7")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from typing import Any
 
@@ -11,11 +12,14 @@ import torch
 from basicsr.utils import get_root_logger
 
 from rcan_plugin.losses import LOSSES
-from rcan_plugin.models.settings import PRECISIONS, Settings
+from rcan_plugin.models.settings import BLOCKS, PRECISIONS, Settings
 from rcan_plugin.models.validation import ValidatingModel
-from rcan_plugin.training import optimizers
+from rcan_plugin.training import graphs, optimizers
 from rcan_plugin.training.average import update_average
+from rcan_plugin.training.captured import CapturedStep
+from rcan_plugin.training.compiling import compile_blocks, repeated_blocks
 from rcan_plugin.training.guard import Guard
+from rcan_plugin.training.ranks import share_weights
 from rcan_plugin.training.schedules import WarmupCosineLR
 from rcan_plugin.training.step import TrainingStep
 
@@ -27,8 +31,13 @@ class AcceleratedSRModel(ValidatingModel):
         amp: `bf16` or `fp16`: precision of the forward pass and of the activations; weights stay float32. RCAN's
             activations exceed 255 and overflow in fp16.
         channels_last: true stores activations channels last.
-        compile: true, or a mode of `torch.compile`: `reduce-overhead` (CUDA graphs), `max-autotune`, ... The network
-            is compiled in place: its checkpoints have the keys of the plain network.
+        compile: `blocks` compiles the network's repeated blocks, such as RCAN's RCAB, once for all of them; true, or a
+            mode of `torch.compile` (`reduce-overhead`, `max-autotune`, ...), compiles the whole network, which takes
+            minutes for RCAN. Checkpoints have the keys of the plain network.
+        cuda_graph: true records the whole training step as a CUDA graph for each shape of batches, after three usual
+            steps, and replays it: the host no longer limits the speed. It needs an optimizer with `capturable`; Adam
+            and AdamW become fused. What cannot be recorded runs without, after a warning. With several ranks, the
+            gradients are exchanged by this model instead of DDP. On a CPU nothing is recorded.
         grad_accum: N cuts each batch into N parts that are processed one after the other: the same gradients in an Nth
             of the memory. (BatchNorm, in DRRN and MemNet, sees parts instead of batches.)
         grad_clip: {norm: N}, {value: N}, {adjustable: theta} or {adjustable_norm: theta}, see `training.clipping.clip`.
@@ -41,6 +50,8 @@ class AcceleratedSRModel(ValidatingModel):
         ema_decay: as in BasicSR; buffers are copied.
     Under `val`:
         self_ensemble: true averages eight flips and rotations (RCAN+).
+        amp: `bf16` or `fp16`: precision of the network, in a copy of its weights.
+        compile: `blocks`, as above, and cuda_graph: true, for each image shape that recurs, such as tiles; on a GPU.
         tile: {size, overlap} in LR pixels, for images that do not fit in memory, or {protocol: official_chop}.
         pictures: N images of each data set are written to TensorBoard: bicubic, SR, HR.
         A metric's crop_border may be `scale`, the scale of the validated data set.
@@ -54,15 +65,24 @@ class AcceleratedSRModel(ValidatingModel):
     `log_dict` holds the losses of the last step on the device, of this rank only; `get_current_log` returns numbers.
 
     Raises:
-        ValueError: an option is out of range; several GPUs without a launcher.
+        ValueError: an option is out of range; several GPUs without a launcher; `compile: blocks` for a network that has
+            no repeated blocks.
     """
 
     guard: Guard | None = None
+    first_step = True
 
     def __init__(self, opt: dict[str, Any]) -> None:
         self.settings = check(opt)
         self.log_dict: dict[str, torch.Tensor] = {}
         super().__init__(opt)
+        if self.settings.val_compile:
+            repeated_blocks(self.get_bare_model(self.net_g))  # an error now rather than at the first validation
+        if self.device.type != "cuda":
+            asked = {"train: cuda_graph": self.settings.cuda_graph and self.is_train}
+            asked |= {"val: cuda_graph": self.settings.val_cuda_graph, "val: compile": self.settings.val_compile}
+            if keys := [key for key, value in asked.items() if value]:
+                get_root_logger().info(f"{', '.join(keys)}: no effect without a GPU.")
         if isinstance(self.settings.tile, tuple):
             get_root_logger().info(
                 "Validation in tiles: with channel attention, the results differ from those of the whole image."
@@ -72,9 +92,20 @@ class AcceleratedSRModel(ValidatingModel):
         """Move a network to the device, in the memory format and compiled as configured, and wrap it for DDP."""
         if self.settings.channels_last:
             net = net.to(memory_format=torch.channels_last)
-        if self.is_train and self.settings.compile:
-            net.compile(mode=self.settings.compile)  # in place and before DDP wraps it: the keys stay
-        return super().model_to_device(net)
+        settings = self.settings
+        if self.is_train and settings.compile:
+            # In place and before DDP wraps the network: the keys stay.
+            what = "the whole network"
+            if settings.compile == BLOCKS:
+                what = compile_blocks(net, training=True, dynamic=False)
+            else:
+                net.compile(mode=settings.compile)
+            get_root_logger().info(f"Compiling {what} in the first step.")
+        if not (self.is_train and settings.cuda_graph and self.opt["dist"]):
+            return super().model_to_device(net)
+        net = net.to(self.device)
+        share_weights(net)
+        return net
 
     def init_training_settings(self) -> None:
         """Build the average, losses, optimizer and schedulers (BasicSR), and the training step."""
@@ -98,11 +129,19 @@ class AcceleratedSRModel(ValidatingModel):
             clipping=settings.grad_clip,
             update_average=(lambda: self.model_ema(self.ema_decay)) if self.ema_decay > 0 else None,
         )
+        self.run_step: Callable[..., dict[str, torch.Tensor]] = self.step
+        recorder = graphs.recorder_for(self.device) if settings.cuda_graph else None
+        if recorder is not None:
+            changing = hasattr(self.cri_pix, "current_iter")
+            refusal = f"{type(self.cri_pix).__name__} changes with the iteration" if changing else None
+            self.run_step = CapturedStep(self.step, recorder, refusal)
 
     def get_optimizer(self, optim_type: str, params: Any, lr: float, **kwargs: Any) -> torch.optim.Optimizer:
         """Build any optimizer of `torch.optim`, with separate rates for parts of the network (`optimizers.build`)."""
         names = {parameter: name for name, parameter in self.get_bare_model(self.net_g).named_parameters()}
         named = {names[parameter]: parameter for parameter in params}
+        if self.settings.cuda_graph and self.device.type == "cuda" and optim_type in ("Adam", "AdamW"):
+            kwargs.setdefault("fused", True)
         return optimizers.build(named, {"type": optim_type, "lr": lr, **kwargs})
 
     def setup_schedulers(self) -> None:
@@ -132,10 +171,18 @@ class AcceleratedSRModel(ValidatingModel):
         self.restore_random_states()
         if hasattr(self.cri_pix, "current_iter"):
             self.cri_pix.current_iter = current_iter
+        started = time.monotonic()
         try:
-            self.log_dict = self.step(self.lq, self.gt, *self._scale_for(self.net_g, self.scale))
+            self.log_dict = self.run_step(self.lq, self.gt, *self._scale_for(self.net_g, self.scale))
         except torch.OutOfMemoryError as error:
             raise RuntimeError(self._out_of_memory()) from error
+        if self.first_step and self.settings.compile:
+            if self.device.type == "cuda":
+                torch.cuda.synchronize(self.device)
+            get_root_logger().info(f"First step, with compilation: {time.monotonic() - started:.1f} s.")
+        self.first_step = False
+        if self.runner is not None:
+            self.runner.weights_changed()
         if self.guard:
             self.guard.stop_if_stuck(current_iter, self.names)
 

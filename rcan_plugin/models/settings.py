@@ -12,6 +12,7 @@ from rcan_plugin._checks import is_number, is_whole, require_whole
 from rcan_plugin.training.clipping import read_clipping
 
 PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}
+BLOCKS = "blocks"
 COMPILE_MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
 
 
@@ -22,12 +23,16 @@ class Settings:
     amp: str | None = None
     channels_last: bool = False
     compile: str | None = None
+    cuda_graph: bool = False
     grad_accum: int = 1
     grad_clip: tuple[str, float] | None = None
     guard: tuple[float, int] | None = None
     self_ensemble: bool = False
     tile: tuple[int, int] | str | None = None
     pictures: int = 0
+    val_amp: str | None = None
+    val_compile: bool = False
+    val_cuda_graph: bool = False
     keep_last: int | None = None
 
     @classmethod
@@ -47,16 +52,28 @@ class Settings:
                 f"train: grad_accum is {grad_accum}, which does not divide batch_size_per_gpu {batch} into equal "
                 "parts; expected a divisor."
             )
+        compiled, cuda_graph = _compile(train.get("compile")), _flag(train, "train", "cuda_graph")
+        if cuda_graph and compiled in ("reduce-overhead", "max-autotune"):
+            raise ValueError(
+                f"train: compile is {compiled}, which uses CUDA graphs of its own, and cuda_graph is true; expected "
+                "compile: blocks, true or max-autotune-no-cudagraphs, or no cuda_graph."
+            )
+        if val.get("compile") not in (None, False, BLOCKS):
+            raise ValueError(f"val: compile is {val['compile']!r}; expected {BLOCKS}, or no key.")
         return cls(
             amp=_precision(train, "train"),
             channels_last=_flag(train, "train", "channels_last"),
-            compile=_compile(train.get("compile")),
+            compile=compiled,
+            cuda_graph=cuda_graph,
             grad_accum=grad_accum,
             grad_clip=read_clipping(train.get("grad_clip")),
             guard=_guard(train.get("guard")),
             self_ensemble=_flag(val, "val", "self_ensemble"),
             tile=_tile(val.get("tile")),
             pictures=_whole(val, "val", "pictures", 0, least=0),
+            val_amp=_precision(val, "val"),
+            val_compile=val.get("compile") == BLOCKS,
+            val_cuda_graph=_flag(val, "val", "cuda_graph"),
             keep_last=None if logger.get("keep_last") is None else _whole(logger, "logger", "keep_last", 1),
         )
 
@@ -90,9 +107,9 @@ def _compile(option: Any) -> str | None:
         return None
     if option is True:
         return "default"
-    if option in COMPILE_MODES:
+    if option in (BLOCKS, *COMPILE_MODES):
         return str(option)
-    raise ValueError(f"train: compile is {option!r}; expected true or one of {', '.join(COMPILE_MODES)}.")
+    raise ValueError(f"train: compile is {option!r}; expected true or one of {', '.join((BLOCKS, *COMPILE_MODES))}.")
 
 
 def _guard(option: Any) -> tuple[float, int] | None:

@@ -18,14 +18,18 @@ from tqdm import tqdm
 from rcan_plugin.degradations import imresize
 from rcan_plugin.inference.ensemble import self_ensemble
 from rcan_plugin.inference.official_chop import official_chop
+from rcan_plugin.inference.runner import Runner
 from rcan_plugin.inference.tiles import tiled
 from rcan_plugin.models.checkpointing import CheckpointingModel
+from rcan_plugin.models.settings import PRECISIONS
 
 Metrics = dict[str, float]
 
 
 class ValidatingModel(CheckpointingModel):
     """The part of `AcceleratedSRModel` that upscales images and measures the results."""
+
+    runner: Runner | None = None  # built at the first image
 
     @torch.no_grad()
     def validation(
@@ -68,6 +72,16 @@ class ValidatingModel(CheckpointingModel):
         """The network of the averaged weights if there is one, else the trained one."""
         return getattr(self, "net_g_ema", None) or self.get_bare_model(self.net_g)
 
+    def _runner(self, network: torch.nn.Module) -> Runner:
+        settings = self.settings
+        return Runner(
+            network,
+            precision=PRECISIONS[settings.val_amp] if settings.val_amp else None,
+            channels_last=settings.channels_last,
+            compiled=settings.val_compile,
+            cuda_graph=settings.val_cuda_graph,
+        )
+
     def _upscaled_and_hr(self, data: dict[str, Any], scale: int | None, factor: int | None) -> dict[str, np.ndarray]:
         """The upscaled image `img` and the HR image `img2`, as BasicSR's metrics take them; see `upscale`."""
         lq = data["lq"]
@@ -90,13 +104,14 @@ class ValidatingModel(CheckpointingModel):
             N x C' x H * factor x W * factor.
         """
         network = self._validated_network()
+        if self.runner is None:
+            self.runner = self._runner(network)
+        runner = self.runner
         was_training = network.training
         network.eval()
 
         def plain(image: torch.Tensor) -> torch.Tensor:
-            # `forward`, because calling a compiled network compiles it again for each image size.
-            arguments = self._scale_for(network, scale)
-            return network.forward(image.contiguous(memory_format=self.settings.memory_format), *arguments)
+            return runner(image, *self._scale_for(network, scale))
 
         def in_parts(image: torch.Tensor) -> torch.Tensor:
             if self.settings.tile == "official_chop":

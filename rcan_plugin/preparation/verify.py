@@ -1,10 +1,11 @@
-"""Is an LMDB what it was when it was made?"""
+"""Checks that an LMDB is unchanged since it was made."""
 
 from __future__ import annotations
 
 import hashlib
 import multiprocessing
 import os
+from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -12,22 +13,22 @@ from pathlib import Path
 import lmdb
 from tqdm import tqdm
 
-from rcan_plugin.images.decode import BadImageError, decode_bytes
+from rcan_plugin.images.decode import ImageError, decode_verified
 from rcan_plugin.images.store import ImageStore
-from rcan_plugin.preparation.writer import CHECKSUMS, digest, read_checksums
+from rcan_plugin.preparation.checksums import CHECKSUMS, digest, read_checksums
 
 
 def verify(root: str | os.PathLike[str]) -> list[str]:
     """Compare an LMDB with its checksums, its keys with meta_info.txt, and each image with its line there.
 
-    One without checksums, such as BasicSR's tools make, has every image decoded instead.
+    If it has no checksums, such as one made by BasicSR's tools, every image is decoded instead.
 
     Returns:
-        What is wrong, a line each; none if all is well.
+        The faults, one line each; empty if there are none.
 
     Raises:
-        FileNotFoundError: there is no such LMDB, or a part of it is missing.
-        ValueError: it is a folder of another kind.
+        FileNotFoundError: there is no such LMDB, or a file of it is missing.
+        ValueError: it is another kind of folder.
     """
     path = Path(root).expanduser()
     if path.is_dir() and path.suffix != ".lmdb":
@@ -37,63 +38,68 @@ def verify(root: str | os.PathLike[str]) -> list[str]:
     except ValueError as error:
         return [f"{path / 'meta_info.txt'} is damaged: {error}."]
     try:
-        known = read_checksums(path)
+        checksums = read_checksums(path)
     except ValueError as error:
         return [f"{error}."]
-    wrong = []
-    files = known["files"] if known else {}
-    for name, expected in tqdm(files.items(), desc="files", unit="file", leave=False):
-        if not (path / name).is_file():
-            wrong.append(f"{path / name} is missing.")
-        elif digest(path / name) != expected:
-            wrong.append(f"{path / name} has changed since it was made: its checksum differs.")
-    surplus = {file.name for file in path.iterdir()} - {*files, CHECKSUMS, "lock.mdb"} if known else set()
-    wrong += [f"{path / name} does not belong here." for name in sorted(surplus)]
-    # In a process of its own: a damaged tree can bring down the one that reads it.
+    faults = _file_faults(path, checksums["files"]) if checksums else []
+    read_all = bool(faults) or not checksums
+    # In a process of its own: LMDB crashes on some kinds of damage.
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        pool.submit(os.getpid).result()  # what fails here has to do with the machine
+        pool.submit(os.getpid).result()  # fails here if the machine cannot start a process
         try:
-            wrong += pool.submit(_images, path, known and known["images"], bool(wrong) or not known).result()
+            faults += pool.submit(_image_faults, path, checksums and checksums["images"], read_all).result()
         except BrokenProcessPool:
-            wrong.append(f"{path / 'data.mdb'} is damaged in its structure: it cannot be read.")
-    return wrong
+            faults.append(f"{path / 'data.mdb'} is damaged in its structure: it cannot be read.")
+    return faults
 
 
-def _images(path: Path, known: dict[str, str] | None, every: bool) -> list[str]:
-    """What is wrong with the keys, and with `every` image too."""
+def _file_faults(path: Path, digests: Mapping[str, str]) -> list[str]:
+    faults = []
+    for name, expected in tqdm(digests.items(), desc="files", unit="file", leave=False):
+        if not (path / name).is_file():
+            faults.append(f"{path / name} is missing.")
+        elif digest(path / name) != expected:
+            faults.append(f"{path / name} has changed since it was made: its checksum differs.")
+    surplus = {file.name for file in path.iterdir()} - {*digests, CHECKSUMS, "lock.mdb"}
+    return faults + [f"{path / name} does not belong here." for name in sorted(surplus)]
+
+
+def _image_faults(path: Path, digests: Mapping[str, str] | None, read_all: bool) -> list[str]:
+    """The faults of the keys and, with `read_all`, of each image."""
     store = ImageStore(path)
     try:
         with lmdb.open(str(path), readonly=True, lock=False) as environment, environment.begin() as transaction:
             keys = {bytes(key).decode(errors="replace") for key in transaction.cursor().iternext(values=False)}
     except lmdb.Error as error:
         return [f"{path / 'data.mdb'} is damaged in its structure: {error}."]
-    named = set(store.names)
-    wrong = [f"image {key} is named in meta_info.txt and missing in data.mdb." for key in sorted(named - keys)]
-    wrong += [f"image {key} is in data.mdb and not named in meta_info.txt." for key in sorted(keys - named)]
-    if len(named) < len(store.names):
-        wrong.append(f"meta_info.txt names {len(store.names) - len(named)} images twice.")
-    if known is not None and (unknown := named ^ set(known)):
-        wrong.append(f"{CHECKSUMS} and meta_info.txt differ in {len(unknown)} images, {min(unknown)} among them.")
-    if not every:
-        return wrong
-    for key in tqdm(sorted(named & keys), desc="images", unit="image", leave=False):
-        if said := _image(store, key, known):
-            wrong.append(f"image {key} {said}.")
-    return wrong
+    listed = set(store.names)
+    faults = [f"image {key} is named in meta_info.txt but missing in data.mdb." for key in sorted(listed - keys)]
+    faults += [f"image {key} is in data.mdb but not named in meta_info.txt." for key in sorted(keys - listed)]
+    if len(listed) < len(store.names):
+        faults.append(f"meta_info.txt names {len(store.names) - len(listed)} images twice.")
+    if digests is not None and (differing := listed ^ set(digests)):
+        faults.append(f"{CHECKSUMS} and meta_info.txt differ in {len(differing)} images, such as {min(differing)}.")
+    if not read_all:
+        return faults
+    for key in tqdm(sorted(listed & keys), desc="images", unit="image", leave=False):
+        if fault := _image_fault(store, key, digests):
+            faults.append(f"image {key} {fault}.")
+    return faults
 
 
-def _image(store: ImageStore, key: str, known: dict[str, str] | None) -> str:
+def _image_fault(store: ImageStore, key: str, digests: Mapping[str, str] | None) -> str:
+    """What is wrong with an image; "" if nothing is."""
     try:
         content = store.read_bytes(key)
     except (ValueError, FileNotFoundError, lmdb.Error) as error:
         return f"cannot be read ({error})"
-    if known is not None and key in known and hashlib.sha256(content).hexdigest() != known[key]:
+    if digests is not None and key in digests and hashlib.sha256(content).hexdigest() != digests[key]:
         return "has changed since it was made: its checksum differs"
     try:
-        image = decode_bytes(content)
-    except BadImageError as error:
+        image = decode_verified(content)
+    except ImageError as error:
         return str(error)
-    head = store.header(key)
-    if image.shape[:2] != (head.height, head.width) or (image.ndim == 2) != head.gray:
-        return f"has the shape {image.shape}, and another in meta_info.txt"
+    header = store.header(key)
+    if image.shape[:2] != (header.height, header.width) or (image.ndim == 2) != header.gray:
+        return f"has the shape {image.shape}, which differs from meta_info.txt"
     return ""

@@ -47,11 +47,26 @@ class BicubicUpsample(nn.Module):
         """N x C x H x W -> N x C x H*scale x W*scale, in float32 or the type that the module was cast to."""
         if self.scale == 1:
             return x
-        # Matrix products, not convolutions: on a GPU torch lets convolutions use TF32, whose mantissa has 10 bits.
         with torch.autocast(x.device.type, enabled=False):
             x = F.pad(x.to(self.taps.dtype), (_WINDOW // 2,) * 4, "replicate")
-            x = (x.unfold(2, _WINDOW, 1) @ self.taps.T).movedim(-1, 3).flatten(2, 3)
-            return (x.unfold(3, _WINDOW, 1) @ self.taps.T).flatten(3, 4)
+            rows = self._weighted_sum(
+                [x[:, :, k : k + x.shape[2] - _WINDOW + 1].unsqueeze(3) for k in range(_WINDOW)], 1
+            )
+            x = rows.flatten(2, 3)
+            columns = [x[..., k : k + x.shape[3] - _WINDOW + 1].unsqueeze(4) for k in range(_WINDOW)]
+            return self._weighted_sum(columns, 0).flatten(3, 4)
+
+    def _weighted_sum(self, shifted: list[Tensor], axes_after: int) -> Tensor:
+        """Sum of the shifted images, weighted by `taps`, with the phases on the axis before the last `axes_after`.
+
+        Added tap by tap, so that a pixel's value does not depend on the size of the image: a crop equals the crop of
+        the whole. Matrix products round differently by size; convolutions use TF32 on a GPU, with 10 bits.
+        """
+        weights = self.taps.view(self.scale, _WINDOW, *(1,) * axes_after).unbind(1)
+        total = shifted[0] * weights[0]
+        for image, weight in zip(shifted[1:], weights[1:], strict=True):
+            total = total + image * weight
+        return total
 
 
 class BicubicDownsample(nn.Module):
@@ -83,7 +98,7 @@ class BicubicDownsample(nn.Module):
         """
         if self.divisor == 1:
             return x
-        with torch.autocast(x.device.type, enabled=False):  # matrix products: see BicubicUpsample
+        with torch.autocast(x.device.type, enabled=False):  # not convolutions: see BicubicUpsample
             x = F.pad(x.to(self.taps.dtype), (self.pad,) * 4, "replicate")
             for axis in (2, 3):
                 x = x.unfold(axis, len(self.taps), self.divisor) @ self.taps

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from rcan_plugin._checks import is_number
 
@@ -30,11 +31,13 @@ def read_clipping(option: Any) -> tuple[str, float] | None:
     )
 
 
+@torch.no_grad()
 def clip(optimizer: torch.optim.Optimizer, kind: str, theta: float) -> None:
     """Clip the gradients of an optimizer's parameters in place.
 
     Args:
-        optimizer: holds the parameters and their learning rates.
+        optimizer: holds the parameters and their learning rates, numbers or tensors on the device. Nothing waits for
+            the device.
         kind: `norm`: the norm of all gradients together is limited to `theta`; `value`: each value is limited to
             -theta..theta; `adjustable`: each value is limited to -theta / lr..theta / lr, lr being the parameter's
             learning rate in this step ("Accurate Image Super-Resolution Using Very Deep Convolutional Networks",
@@ -43,11 +46,34 @@ def clip(optimizer: torch.optim.Optimizer, kind: str, theta: float) -> None:
         theta: the bound.
     """
     if kind in ("norm", "adjustable_norm"):
-        rate = max(group["lr"] for group in optimizer.param_groups)
-        bound = theta / rate if kind == "adjustable_norm" and rate > 0 else theta
-        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-        torch.nn.utils.clip_grad_norm_(parameters, bound)
+        gradients = [gradient for group in optimizer.param_groups for gradient in _gradients(group)]
+        if not gradients:
+            return
+        bound: float | Tensor = theta
+        if kind == "adjustable_norm":
+            rates = [group["lr"] for group in optimizer.param_groups]
+            bound = _per_rate(theta, torch.stack(rates).max() if isinstance(rates[0], Tensor) else max(rates))
+        # As torch's clip_grad_norm_, which would read a bound on the device and so wait for it.
+        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+        torch._foreach_mul_(gradients, torch.clamp(bound / (norm + 1e-6), max=1.0))
         return
     for group in optimizer.param_groups:
-        bound = theta / group["lr"] if kind == "adjustable" and group["lr"] > 0 else theta
-        torch.nn.utils.clip_grad_value_(group["params"], bound)
+        bound = _per_rate(theta, group["lr"]) if kind == "adjustable" else theta
+        gradients = _gradients(group)
+        if isinstance(bound, Tensor):
+            for gradient in gradients:
+                gradient.clamp_(-bound, bound)
+        elif gradients:
+            torch._foreach_clamp_min_(gradients, -bound)
+            torch._foreach_clamp_max_(gradients, bound)
+
+
+def _per_rate(theta: float, rate: float | Tensor) -> float | Tensor:
+    """theta / rate; theta itself for a rate of 0, with which a warm-up may begin."""
+    if isinstance(rate, Tensor):
+        return torch.where(rate > 0, theta / rate, torch.full_like(rate, theta))
+    return theta / rate if rate > 0 else theta
+
+
+def _gradients(group: dict[str, Any]) -> list[Tensor]:
+    return [parameter.grad for parameter in group["params"] if parameter.grad is not None]

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 
 import torch
 
+from rcan_plugin.training.ranks import several_ranks
+
 
 class Guard:
     """Detects training steps to skip: non-finite loss or gradients, or a loss far above its running mean.
@@ -43,14 +45,14 @@ class Guard:
         loss = loss.detach().float()
         finite = torch.stack(torch._foreach_norm(list(gradients))).isfinite().all() & loss.isfinite()
         rejected = (~finite | (loss > self.factor * self.mean)).float()
-        if torch.distributed.is_initialized():
+        if several_ranks():
             torch.distributed.all_reduce(rejected, torch.distributed.ReduceOp.MAX)
         accepted = rejected == 0
         # The first accepted loss becomes the mean; until then the mean is inf, which accepts every finite loss.
         updated_mean = torch.where(self.mean.isinf(), loss, self.MEMORY * self.mean + (1 - self.MEMORY) * loss)
         self.mean.copy_(torch.where(accepted, updated_mean, self.mean))
         self.skipped += ~accepted
-        self.in_a_row.copy_(torch.where(accepted, 0, self.in_a_row + 1))
+        self.in_a_row.add_(1).mul_(rejected.to(self.in_a_row.dtype))
         return rejected
 
     def stop_if_stuck(self, current_iter: int, names: Iterable[str]) -> None:

@@ -13,6 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from rcan_plugin.training.clipping import clip
 from rcan_plugin.training.guard import Guard
+from rcan_plugin.training.ranks import average_gradients, several_ranks
 
 LossesOf = Callable[[Any, Tensor], dict[str, Tensor]]
 """From the network's output (one or several images) and the HR batch to the losses by name; their sum is minimized."""
@@ -24,8 +25,8 @@ class TrainingStep:
     With a guard, fused Adam and no scaler limit, nothing in it waits for a GPU.
 
     Args:
-        net: the network, in `DistributedDataParallel` if there are several ranks. It is called with the LR batch and
-            the further arguments of the step.
+        net: the network. It is called with the LR batch and the further arguments of the step. With several ranks,
+            either `DistributedDataParallel` exchanges the gradients, or, around a bare network, the step does.
         optimizer: of its parameters.
         losses_of: see `LossesOf`.
         scaler: scales the loss for fp16; disabled otherwise.
@@ -53,6 +54,7 @@ class TrainingStep:
         self.precision, self.grad_accum = precision, grad_accum
         self.guard, self.clipping, self.update_average = guard, clipping, update_average
         norms = (module for module in net.modules() if isinstance(module, _BatchNorm))
+        self.cache_casts = True  # autocast keeps the converted weights during the forward pass
         self.running_means = [buffer for norm in norms for buffer in norm.buffers()]
 
     def __call__(self, lq: Tensor, gt: Tensor, *arguments: Any) -> dict[str, Tensor]:
@@ -66,10 +68,14 @@ class TrainingStep:
         Returns:
             The losses by name, on the device, without gradients.
         """
-        means_before = [mean.clone() for mean in self.running_means] if self.guard else []
+        means_before = self.copy_running_means()
         losses = self.backward(lq, gt, *arguments)
         self.update(losses, means_before)
         return losses
+
+    def copy_running_means(self) -> list[Tensor]:
+        """Copies of BatchNorm's buffers, from which a rejected step restores them; none without a guard."""
+        return [mean.clone() for mean in self.running_means] if self.guard else []
 
     def backward(self, lq: Tensor, gt: Tensor, *arguments: Any) -> dict[str, Tensor]:
         """Compute the gradients of a batch, part by part; they replace earlier gradients.
@@ -82,7 +88,7 @@ class TrainingStep:
         sums: dict[str, Tensor] = {}
         for number, (lq_part, gt_part) in enumerate(parts, start=1):
             with self._gradient_exchange(number == len(parts)):
-                with torch.autocast(lq.device.type, self.precision, self.precision is not None):
+                with torch.autocast(lq.device.type, self.precision, self.precision is not None, self.cache_casts):
                     output = self.net(lq_part, *arguments)
                 losses = self.losses_of(output, gt_part)
                 share = len(lq_part) / len(lq)  # the last part may be smaller
@@ -103,8 +109,10 @@ class TrainingStep:
 
         Args:
             losses: what `backward` returned.
-            means_before: copies of BatchNorm's buffers from before the forward pass, which a rejected step restores.
+            means_before: what `copy_running_means` returned before the forward pass.
         """
+        if several_ranks() and not isinstance(self.net, DistributedDataParallel):
+            average_gradients(gradients_of(self.optimizer))
         rejected = self._optimizer_step(torch.stack(list(losses.values())).sum())
         if rejected is not None:
             for mean, before in zip(self.running_means, means_before, strict=True):
@@ -129,8 +137,10 @@ class TrainingStep:
         elif skips_on_device(optimizer):
             # As GradScaler tells a fused optimizer to skip: decided on the device, without waiting for it.
             optimizer.grad_scale, optimizer.found_inf = None, rejected  # type: ignore[attr-defined]
-            optimizer.step()
-            del optimizer.grad_scale, optimizer.found_inf  # type: ignore[attr-defined]
+            try:
+                optimizer.step()
+            finally:
+                del optimizer.grad_scale, optimizer.found_inf  # type: ignore[attr-defined]
         elif not rejected:
             optimizer.step()
         self.scaler.update()

@@ -2,7 +2,7 @@
 
 import shutil
 
-from rcan_plugin import autoload
+from rcan_plugin import autoload, registration
 from rcan_plugin.cli import doctor
 from tests.conftest import INSTALLED
 
@@ -14,7 +14,8 @@ def test_all_is_well(run):
     assert lines["basicsr"] == "1.4.2"
     assert lines["import basicsr"] == str(INSTALLED / "__init__.py")
     assert lines["copies of basicsr"] == "one"
-    assert (lines["ARCH_REGISTRY"], lines["DATASET_REGISTRY"]) == ("RCANArch", "DegradationPairedDataset")
+    for registry, classes in registration.CLASSES.items():
+        assert lines[registry].split(", ") == [cls.__name__ for cls in classes]
     assert lines["autoload"] == "on"
     assert "bf16 on the CPU" in lines and any(name.startswith("GPU") for name in lines)
 
@@ -22,7 +23,9 @@ def test_all_is_well(run):
 def test_switched_off_is_wrong_and_says_how_to_mend_it(run):
     done = run("-m", "rcan_plugin.doctor", env={autoload.SWITCH: "0"}, code=1)
     assert f"switched off by {autoload.SWITCH}=0" in done.stdout and f"→ unset {autoload.SWITCH}" in done.stdout
-    assert "RCANArch is missing" in done.stdout and "✗ import" not in done.stdout
+    assert "✗ import" not in done.stdout
+    for registry in registration.CLASSES:
+        assert f"✗ {registry}" in done.stdout
     done = run("-m", "rcan_plugin.doctor", env={"TORCH_DEVICE_BACKEND_AUTOLOAD": "false"}, code=1)
     assert "switched off by TORCH_DEVICE_BACKEND_AUTOLOAD=false" in done.stdout
 
@@ -39,14 +42,14 @@ def test_two_copies_are_told_apart_but_not_a_link(run, tmp_path):
 
 def test_what_went_wrong_while_loading_is_shown(monkeypatch, capsys):
     monkeypatch.setattr(autoload, "problems", ["registering in BasicSR failed: ImportError('x')"])
-    assert doctor.main() == 1
+    assert doctor.main([]) == 1
     assert "✗ autoload               registering in BasicSR failed: ImportError('x')" in capsys.readouterr().out
 
 
 def test_missing_packages_and_two_opencvs(monkeypatch, capsys):
     versions = {"opencv-python": "5.0", "opencv-python-headless": "5.0", "torch": "2.9", "basicsr": "1.3.5"}
     monkeypatch.setattr(doctor, "_version", versions.get)
-    assert doctor.main() == 1
+    assert doctor.main([]) == 1
     said = capsys.readouterr().out
     assert "✗ lmdb                   not installed\n    → pip install lmdb" in said
     assert "opencv-python 5.0 and opencv-python-headless 5.0\n    → they share one folder" in said

@@ -3,6 +3,7 @@
 import pytest
 
 from rcan_plugin.degradations import degrade
+from tests.data.several import write_images
 from tests.data.tiny import picture, write
 
 
@@ -14,3 +15,9 @@ def folders(tmp_path):
         write(tmp_path / "HR" / f"{name}.png", hr)
         write(tmp_path / "LR" / f"{name}.png", degrade(hr, 2, "BI"))
     return tmp_path
+
+
+@pytest.fixture
+def images(tmp_path):
+    """A folder `HR` whose images are multiples of some scales and not of others."""
+    return write_images(tmp_path)

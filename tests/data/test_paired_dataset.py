@@ -10,7 +10,7 @@ from basicsr.data.paired_image_dataset import PairedImageDataset
 
 from rcan_plugin.data.paired_dataset import DegradationPairedDataset
 from rcan_plugin.degradations import degrade, imresize
-from rcan_plugin.images import store
+from rcan_plugin.images.environments import close_environments
 from tests.data.tiny import options, picture, write, write_lmdb
 
 
@@ -43,7 +43,7 @@ def test_meta_info_file_and_lmdb_equal_basicsrs(folders):
     lq = write_lmdb(folders / "LR.lmdb", {name: degrade(image, 2, "BI") for name, image in images.items()})
     opt = options(folders, dataroot_gt=gt, dataroot_lq=lq, io_backend={"type": "lmdb"})
     ours = by_name(DegradationPairedDataset(opt))
-    store._close_environments()  # lmdb would refuse BasicSR an environment that is open
+    close_environments()  # lmdb would refuse BasicSR an environment that is open
     theirs = by_name(PairedImageDataset(opt))
     assert sorted(ours) == sorted(theirs) == ["x", "y", "z"]
     for name, expected in theirs.items():
@@ -202,7 +202,7 @@ def test_wrong_size_ratio_names_files_and_sizes(folders):
     write(folders / "LR" / "b.png", picture(20, 24, seed=1))
     said = refused(options(folders))
     assert f"{folders / 'HR' / 'b.png'} is 41x51" in said
-    assert f"{folders / 'LR' / 'b.png'} is 20x24; expected 20x25 for scale 2" in said
+    assert f"{folders / 'LR' / 'b.png'} is 20x24" in said and "20x25 for scale 2" in said
 
 
 def test_image_smaller_than_the_patch(folders):
@@ -211,7 +211,8 @@ def test_image_smaller_than_the_patch(folders):
 
 
 def test_gt_size_that_is_no_multiple(folders):
-    assert "gt_size is 15; expected a multiple of scale 2: use 14 or 16" in refused(options(folders, "train", gt_size=15))
+    said = refused(options(folders, "train", gt_size=15))
+    assert "gt_size is 15" in said and "multiple of scale 2: use 14 or 16" in said
 
 
 @pytest.mark.parametrize("side", ["HR", "LR"])
@@ -246,13 +247,13 @@ def test_fewer_samples_than_a_batch(folders):
         ({"degradation": "BI"}, "degradation: 'BI'; expected settings, such as {type: BI}"),
         ({"degradation": {"type": "BI", "seed": 1}}, "seed is 1 but only DN has noise"),
         ({"degradation": {"type": "BI", "sigmas": 2}}, "unknown key 'sigmas'"),
-        ({"io_backend": {"type": "lmdb"}}, "io_backend type is 'lmdb' and dataroot_gt is"),
+        ({"io_backend": {"type": "lmdb"}}, "io_backend type is 'lmdb' and dataroot_gt"),
         ({"gt_filename_tmpl": "x"}, "gt_filename_tmpl: 'x': expected one '{}'"),
         ({"gt_filename_tmpl": "{}_HR"}, "does not fit gt_filename_tmpl"),
         ({"gt_filename_tmpl": "{}_{x}"}, "expected one '{}'"),
         ({"scale": "2"}, "scale is '2'; expected a whole number"),
         ({"phase": "train", "gt_size": "16", "use_hflip": True, "use_rot": True}, "gt_size is '16'; expected a whole"),
-        ({"std": [1, 1, 1]}, "mean is None and std is [1, 1, 1]; expected both or none"),
+        ({"std": [1, 1, 1]}, "mean is None and std is [1, 1, 1]; expected both"),
         ({"channels": 2}, "channels is 2"),
         ({"color": "rgb"}, "color is 'rgb'"),
     ],

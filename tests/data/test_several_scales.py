@@ -14,39 +14,14 @@ from rcan_plugin.degradations import degrade, imresize
 from rcan_plugin.degradations.record import Recipe
 from rcan_plugin.images.sources import find_images
 from rcan_plugin.preparation.prepare import Job, prepare
+from tests.data.several import SCALES, by_batches, enlarged, made
 from tests.data.tiny import options, picture, write
 
-SCALES = [2, 3, 4]
 KINDS = [
     pytest.param(dtype, channels, id=f"{np.dtype(dtype).name}-{channels}")
     for dtype in (np.uint8, np.uint16)
     for channels in (1, 3)
 ]
-SIZES = {"a": (50, 55), "b": (49, 53), "c": (64, 48)}
-
-
-@pytest.fixture
-def images(tmp_path):
-    """A folder `HR` whose images are multiples of some scales and not of others."""
-    for name, size in SIZES.items():
-        write(tmp_path / "HR" / f"{name}.png", picture(*size, seed=ord(name)))
-    return tmp_path
-
-
-def made(root, phase="train", **more) -> DegradationPairedDataset:
-    """A set whose LR images are made on the fly."""
-    opt = {"dataroot_lq": None, "degradation": {"type": "BI"}, **more}
-    return DegradationPairedDataset(options(root, phase, **opt))
-
-
-def enlarged(root, **more) -> DegradationPairedDataset:
-    """A set for training whose LR images come enlarged, of several scales if nothing else is said."""
-    return made(root, **{"pre_upsample": True, "scale": None, "scales": SCALES, "gt_size": 17, **more})
-
-
-def by_batches(root, **more) -> DegradationPairedDataset:
-    """A set for training of one scale a batch."""
-    return made(root, **{"scale": None, "scales": SCALES, "gt_size": None, "lq_size": 9, **more})
 
 
 def turned(image: torch.Tensor, turn: int) -> torch.Tensor:
@@ -339,75 +314,6 @@ def test_batches_that_two_threads_make_at_once_keep_their_scales(images, monkeyp
 
 
 # -- what is refused
-
-
-def refused(root, **more) -> str:
-    phase = more.pop("phase", "train")
-    with pytest.raises(ValueError) as caught:
-        made(root, phase, **more)
-    return str(caught.value)
-
-
-WITH_SCALES = {"scale": None, "scales": SCALES, "gt_size": None, "lq_size": 9}
-
-
-@pytest.mark.parametrize(
-    ("more", "said"),
-    [
-        ({"scale": 2}, "scales is [2, 3, 4] and scale is 2: give one of the two."),
-        (
-            {"dataroot_lq": "LR"},
-            "scales is [2, 3, 4] and dataroot_lq is 'LR': LR images are made on the fly.",
-        ),
-        (
-            {"phase": "val", "lq_size": None},
-            "scales is [2, 3, 4]; expected scale, one for each set that is validated.",
-        ),
-        *(
-            ({"scales": wrong}, f"scales is {wrong!r}; expected whole numbers of 2 or more, such as [2, 3, 4].")
-            for wrong in (2, "2, 3", [], [2, "3"], [2, 0], [2.0], [True, 2], {2: 3})
-        ),
-        ({"gt_size": 36}, "lq_size is 9 and gt_size is 36: give one of the two."),
-        ({"pre_upsample": True}, "lq_size is 9 and pre_upsample is true: give gt_size."),
-        (
-            {"gt_size": 36, "lq_size": None},
-            "gt_size is 36 and scales is [2, 3, 4]: give lq_size, from which each scale's HR size follows, or "
-            "pre_upsample: true.",
-        ),
-        ({"lq_size": 0}, "lq_size is 0; expected a whole number of 1 or more."),
-        ({"lq_size": "9"}, "lq_size is '9'; expected a whole number of 1 or more."),
-        ({"lq_size": None}, "option gt_size is missing; expected a whole number of 1 or more."),
-        *(
-            ({"pre_upsample": wrong}, f"pre_upsample is {wrong!r}; expected true or false.")
-            for wrong in (1, 0, "true", [2, 3], 2.0)
-        ),
-    ],
-    ids=str,
-)
-def test_options_that_contradict_each_other(more, said, images):
-    assert refused(images, **{**WITH_SCALES, **more}) == f"data set tiny: {said}"
-
-
-def test_one_scale_may_come_with_lq_size(images):
-    item = made(images, scale=3, gt_size=None, lq_size=11)[0]
-    assert item["lq"].shape == (3, 11, 11) and item["gt"].shape == (3, 33, 33)
-
-
-def test_images_that_are_too_small_for_the_largest_scale(images):
-    by_batches(images, lq_size=12)
-    assert refused(images, **{**WITH_SCALES, "lq_size": 13}) == (
-        f"image {images / 'HR' / 'a.png'} is 50x55, at scale 4 48x52, smaller than lq_size 13 x 4: remove it or lower "
-        "lq_size."
-    )
-    enlarged(images, gt_size=48)
-    assert refused(images, pre_upsample=True, scale=None, scales=SCALES, gt_size=49) == (
-        f"image {images / 'HR' / 'a.png'} is 50x55, at scale 3 48x54, smaller than gt_size 49: remove it or lower "
-        "gt_size."
-    )
-    assert refused(images, pre_upsample=True, gt_size=50) == (
-        f"image {images / 'HR' / 'b.png'} is 49x53, at scale 2 48x52, smaller than gt_size 50: remove it or lower "
-        "gt_size."
-    )
 
 
 @pytest.mark.parametrize("workers", [0, 2])

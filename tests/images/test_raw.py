@@ -233,9 +233,8 @@ def test_each_value_becomes_the_float_that_a_division_gives(dtype, peak):
     assert torch.equal(to_floats(values), torch.from_numpy(values).float() / peak)
 
 
-def test_samples_do_not_lie_in_memory_that_the_next_one_uses(folders):
-    prepare(Job(folders / "raw"), find_images(folders / "HR"))
-    opt = options(folders, "train", dataroot_gt=str(folders / "raw/HR.lmdb"), dataroot_lq=None, io_backend=None)
+def test_samples_do_not_lie_in_memory_that_the_next_one_uses(prepared):
+    opt = options(prepared, "train", dataroot_gt=str(prepared / "raw/HR.lmdb"), dataroot_lq=None, io_backend=None)
     dataset = DegradationPairedDataset({**opt, "degradation": {"type": "BI"}})
     # All eight turns, as they are when only one sample was ever made.
     places = [SampleIndex(index, RandomNumbers.split((3, 5, turn, 0))) for turn in range(8) for index in range(3)]

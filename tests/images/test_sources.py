@@ -9,8 +9,8 @@ import zipfile
 
 import pytest
 
-from rcan_plugin.images.decode import BadImageError, decode, look
-from rcan_plugin.images.sources import find_images, key_of
+from rcan_plugin.images.decode import ImageError
+from rcan_plugin.images.sources import Source, find_images, key_of
 from tests.data.tiny import picture, write, write_lmdb
 from tests.preparation.scenes import encoded, put
 
@@ -57,8 +57,8 @@ def test_a_link_that_leads_nowhere_is_a_bad_image(tmp_path):
     put(tmp_path / "1.png", IMAGE)
     (tmp_path / "2.png").symlink_to(tmp_path / "gone.png")
     assert names(tmp_path) == ["1.png", "2.png"]
-    with pytest.raises(BadImageError, match=r"^cannot be read \(.*No such file or directory"):
-        look(find_images(tmp_path)[1])
+    with pytest.raises(ImageError, match=r"^cannot be read \(.*No such file or directory"):
+        find_images(tmp_path)[1].header()
 
 
 def test_a_folder_that_cannot_be_read_is_not_passed_over(tmp_path, monkeypatch):
@@ -105,9 +105,9 @@ def test_a_damaged_member_of_a_zip_is_a_bad_image(tmp_path):
     content = path.read_bytes()
     path.write_bytes(content.replace(OTHER[40:50], bytes(10)))
     good, bad, last = find_images(path)
-    assert decode(good).shape == decode(last).shape == (6, 8, 3)
-    with pytest.raises(BadImageError, match=r"^cannot be read \(Bad CRC-32 for file 'b.png'\)$"):
-        decode(bad)
+    assert good.decode().shape == last.decode().shape == (6, 8, 3)
+    with pytest.raises(ImageError, match=r"^cannot be read \(Bad CRC-32 for file 'b.png'\)$"):
+        bad.decode()
 
 
 def test_an_encrypted_member_of_a_zip_is_a_bad_image(tmp_path):
@@ -117,8 +117,8 @@ def test_an_encrypted_member_of_a_zip_is_a_bad_image(tmp_path):
         at = content.index(mark) + offset
         content[at : at + 2] = struct.pack("<H", 1)
     path.write_bytes(content)
-    for action in (look, decode):
-        with pytest.raises(BadImageError, match=r"^cannot be read \(.*a.png.* is encrypted, password required"):
+    for action in (Source.header, Source.decode):
+        with pytest.raises(ImageError, match=r"^cannot be read \(.*a.png.* is encrypted, password required"):
             action(find_images(path)[0])
 
 
@@ -128,19 +128,19 @@ def test_an_lmdb_of_basicsr(tmp_path):
     write_lmdb(path, images)
     found = find_images(path)
     assert [source.name for source in found] == [source.stem for source in found] == ["a x2", "b", "c"]
-    assert (decode(found[1]) == images["b"]).all()
+    assert (found[1].decode() == images["b"]).all()
     assert found[2].place == f"image c of LMDB {path}"
     with (path / "meta_info.txt").open("a") as file:
         file.write("d.png (6,8,3) 1\n")
-    with pytest.raises(BadImageError, match=r"^cannot be read \(image d of .* is named in meta_info.txt and not in"):
-        look(find_images(path)[3])
+    with pytest.raises(ImageError, match=r"^cannot be read \(image d of .* is named in meta_info.txt but missing in"):
+        find_images(path)[3].header()
 
 
 def test_an_lmdb_that_is_none(tmp_path):
     write_lmdb(tmp_path / "set.lmdb", {"a": picture(6, 8, seed=1)})
     put(tmp_path / "set.lmdb/data.mdb", b"rubbish" * 4000)
-    with pytest.raises(BadImageError, match=r"^cannot be read \(.*set.lmdb: MDB_INVALID"):
-        look(find_images(tmp_path / "set.lmdb")[0])
+    with pytest.raises(ImageError, match=r"^cannot be read \(.*set.lmdb: MDB_INVALID"):
+        find_images(tmp_path / "set.lmdb")[0].header()
 
 
 def test_what_cannot_be_a_source(tmp_path):
@@ -200,4 +200,4 @@ def test_a_name_that_is_no_text_can_be_used_and_named(tmp_path):
     assert key_of(source.stem) == "Zudcfcrich" and os.fsencode(source.name) == name
     write(tmp_path / "a.png", picture(6, 8, seed=1))
     (tmp_path / "a.png").replace(tmp_path / os.fsdecode(name))
-    assert decode(source).shape == (6, 8, 3)
+    assert source.decode().shape == (6, 8, 3)

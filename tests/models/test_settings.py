@@ -7,13 +7,14 @@ import pytest
 
 from rcan_plugin.models.settings import Settings
 from rcan_plugin.options import check as options_module
+from tests.comparison import names_all
 from tests.models.conftest import build
 
 AMP = "expected bf16 or fp16, or no key for float32."
 GUARD = "expected {factor: F, stop_after: N}, with F above 1 and a whole number N."
 TILE = "expected {size: N, overlap: M} in LR pixels, M at most half of N, or {protocol: official_chop}."
 CLIP = "expected one of {norm: N}, {value: N}, {adjustable: N}, {adjustable_norm: N}."
-MODES = "expected true or one of default, reduce-overhead, max-autotune, max-autotune-no-cudagraphs."
+MODES = "expected true or one of blocks, default, reduce-overhead, max-autotune, max-autotune-no-cudagraphs."
 LESS = "expected a whole number of 0 or more, less than total 9."
 PARTS = "expected a whole number of 1 or more."
 
@@ -28,6 +29,10 @@ WRONG = [
         {"factor": 10, "stop_after": 0}, {"factor": 10, "stop_after": 2.5}, {"factor": 10, "stop_after": True},
         {"factor": "10", "stop_after": 3}, {"factor": 10, "stop_after": 3, "more": 1},
     )),
+    *(("train", "cuda_graph", value, "expected true or false.") for value in ("yes", 1)),
+    *(("val", "amp", value, AMP) for value in ("fp8", True)),
+    *(("val", "compile", value, "expected blocks, or no key.") for value in (True, "default")),
+    *(("val", "cuda_graph", value, "expected true or false.") for value in ("yes", 1)),
     *(("val", "self_ensemble", value, "expected true or false.") for value in ("x8", 8)),
     *(("val", "tile", value, TILE) for value in (
         64, {}, {"size": 64}, {"size": 64, "overlap": 33}, {"size": 0, "overlap": 0}, {"size": 64, "overlap": -1},
@@ -60,6 +65,15 @@ def test_parts_that_do_not_fit_the_batch_or_its_loss_are_refused(options):
     options_module.check(opt)
 
 
+@pytest.mark.parametrize("mode", ["reduce-overhead", "max-autotune"])
+def test_two_kinds_of_cuda_graphs_are_refused(mode, options):
+    opt = options(train={"compile": mode, "cuda_graph": True})
+    for look in (options_module.check, build):
+        with pytest.raises(ValueError) as caught:
+            look(opt)
+        assert names_all(caught.value, "train: compile", mode, "cuda_graph", "blocks")
+
+
 def test_what_is_read(options):
     assert Settings.read(options()) == Settings()
     train = {
@@ -70,7 +84,14 @@ def test_what_is_read(options):
     opt = options(train=train, val=val, logger={"keep_last": 5})
     options_module.check(opt)
     assert Settings.read(opt) == Settings(
-        "fp16", True, "reduce-overhead", 2, ("value", 1.0), (10.0, 3), True, (64, 32), 3, 5
+        amp="fp16", channels_last=True, compile="reduce-overhead", grad_accum=2, grad_clip=("value", 1.0),
+        guard=(10.0, 3), self_ensemble=True, tile=(64, 32), pictures=3, keep_last=5,
+    )  # fmt: skip
+    opt = options(
+        train={"cuda_graph": True, "compile": "blocks"}, val={"amp": "bf16", "cuda_graph": True, "compile": "blocks"}
+    )
+    assert Settings.read(opt) == Settings(
+        compile="blocks", cuda_graph=True, val_amp="bf16", val_cuda_graph=True, val_compile=True
     )
     assert Settings.read(options(train={"compile": True})).compile == "default"
     assert Settings.read(options(val={"tile": {"protocol": "official_chop"}})).tile == "official_chop"

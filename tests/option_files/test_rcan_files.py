@@ -83,12 +83,13 @@ def test_the_fast_files_are_the_recipe_and_what_makes_it_fast():
     assert [f"train_RCAN_x{scale}_fast" for scale in (2, 3, 4)] == FAST
     for file in FAST:
         fast, plain = read_options(file), read_options(file.removesuffix("_fast"))
-        features = {key: fast["train"].pop(key) for key in ("amp", "channels_last", "compile", "guard")}
+        features = {key: fast["train"].pop(key) for key in ("amp", "channels_last", "cuda_graph", "guard")}
         assert features == {
-            "amp": "bf16", "channels_last": True, "compile": True, "guard": {"factor": 100, "stop_after": 100}
+            "amp": "bf16", "channels_last": True, "cuda_graph": True, "guard": {"factor": 100, "stop_after": 100}
         }  # fmt: skip
         assert fast["train"]["optim_g"].pop("fused") is fast["datasets"]["train"].pop("pin_memory") is True
         assert (fast["val"].pop("pictures"), fast["logger"].pop("keep_last")) == (3, 5)
+        assert fast["network_g"].pop("kernels") == "triton"
         assert fast.pop("name") == plain.pop("name") + "_fast"
         assert (fast.pop("model_type"), plain.pop("model_type")) == ("AcceleratedSRModel", "SRModel")
         assert fast == plain

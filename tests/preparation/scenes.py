@@ -13,7 +13,7 @@ from PIL import Image
 
 from rcan_plugin.degradations import Degradation
 from rcan_plugin.degradations.record import Recipe
-from rcan_plugin.images import store
+from rcan_plugin.images.environments import close_environments
 from rcan_plugin.images.sources import find_images
 from rcan_plugin.preparation.prepare import Job, prepare
 from rcan_plugin.preparation.targets import Target
@@ -60,7 +60,7 @@ def make(out: Path, hr: Path, lr: dict[int, Path] | None = None, **settings: Any
 
 def values(folder: Path) -> dict[str, bytes]:
     """All that data.mdb holds."""
-    store._close_environments()  # lmdb would refuse a second one
+    close_environments()  # lmdb would refuse a second one
     with lmdb.open(str(folder), readonly=True, lock=False) as environment, environment.begin() as transaction:
         return {key.decode("ascii"): bytes(value) for key, value in transaction.cursor()}
 

@@ -54,8 +54,8 @@ def test_a_folder_and_nothing_else(call):
     assert_equal(pixels(Path("datasets/mine/HR.lmdb")), IMAGES)
     assert values(Path("datasets/mine/HR.lmdb"))["0000"].startswith(b"P6\n60 48\n255\n")
     first, *last = out.splitlines()
-    assert first.startswith("datasets/mine: 4 images, 4.92e-05 GB as raw, about ") and "; taking raw; " in first
-    assert last == ["Option files name it so:", "    dataroot_gt: datasets/mine/HR.lmdb"]
+    assert first.startswith("datasets/mine: 4 images, 4.92e-05 GB as raw, about ") and "; using raw; " in first
+    assert last == ["Lines for option files:", "    dataroot_gt: datasets/mine/HR.lmdb"]
 
 
 def test_pairs_and_images_made(call):
@@ -75,7 +75,7 @@ def test_pairs_and_images_made(call):
     assert "LR images given at x2: x2 BI (replicate), exactly\n" in out
     assert "LR images given at x3: x3 BD (sigma 1.6), exactly\n" in out
     assert out.splitlines()[-6:] == [
-        "Option files name it so:",
+        "Lines for option files:",
         "    dataroot_gt: out/HR.lmdb       # alone: the LR is made on the fly",
         "    dataroot_lq: out/LRBI_x2.lmdb  # degradation: {type: BI}",
         "    dataroot_lq: out/LRBD_x3.lmdb  # degradation: {type: BD}",
@@ -110,7 +110,8 @@ def test_bad_images(call):
     assert first == "HR/0001.png: is empty (0 bytes): fetch or make it again"
     assert second.startswith("HR/0002.png: is damaged or cut short (") and second.endswith(": fetch or make it again")
     assert last == (
-        "2 images cannot be used. Nothing was written: mend them; --skip-bad leaves them out, if others remain."
+        "2 images cannot be used. Nothing was written: repair or remove them; --skip-bad leaves them out, if "
+        "others remain."
     )
     assert not Path("new").exists() or there("new") == []
     code, out, err = call("HR", "--out", "new/out", "--skip-bad")
@@ -132,7 +133,7 @@ def test_what_cannot_be_done(call):
         (["nowhere"], "nowhere does not exist (looked for from "),
         (["HR/0000.png"], "cannot be read as a zip archive (File is not a zip file): expected a folder, a zip archive"),
         (["HR", "--scales", "2"], "--scales and --degradations go together: "),
-        (["HR", "--lr", "X2", "X2"], "X2 and another folder both hold LR images of x2: name one."),
+        (["HR", "--lr", "X2", "X2"], "X2 and another folder both hold LR images of x2: give one."),
         (["HR", "--lr", "X5"], "smaller than the HR images by 4.85, on average; expected 2, 3, 4 or 8"),
     ]:
         code, out, err = call(*arguments, "--out", "out")
@@ -140,7 +141,7 @@ def test_what_cannot_be_done(call):
     assert call("HR", "--out", "out")[0] == 0
     write(Path("HR/0004.png"), IMAGES["0000"])
     code, out, err = call("HR", "--out", "out")
-    assert (code, out) == (2, "") and err.startswith("out/HR.lmdb is there and was made of other images")
+    assert (code, out) == (2, "") and err.startswith("out/HR.lmdb exists and was made of other images")
     assert there(".") == ["HR", "X2", "X5", "out"] and there("out") == listed("HR")
 
 

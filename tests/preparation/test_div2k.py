@@ -173,7 +173,7 @@ def test_official_lr_images_that_are_something_else_are_said_and_bi_is_made(tmp_
         files[name] = encoded(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA))
     archive(tmp_path / "DIV2K_train_LR_bicubic_X2.zip", files)
     done = run(PREPARE, "--root", tmp_path, "--scales", "2", "--degradations", "BI", "--splits", "train")
-    assert "LR images given at x2: none of ours exactly" in done.stdout
+    assert "LR images given at x2: no known degradation" in done.stdout
     assert {path.name for path in (tmp_path / "train").iterdir()} == {"HR.lmdb", "LR_x2.lmdb", "LRBI_x2.lmdb"}
     assert_equal(pixels(tmp_path / "train/LRBI_x2.lmdb"), lr_of("train", 2))
 
@@ -196,7 +196,7 @@ def test_a_kind_added_later_is_made_of_the_lmdb_when_the_archives_are_gone(tmp_p
     run(PREPARE, "--root", tmp_path, "--download", "--base-url", "http://127.0.0.1:9/")
     said = run(PREPARE, "--root", tmp_path, "--sub-images", "48", "24", code=2).stderr
     assert (
-        f"{tmp_path / 'train/HR.lmdb'} may be cut into sub-images already" in said and "leave out --sub-images" in said
+        f"{tmp_path / 'train/HR.lmdb'} may already be cut into sub-images" in said and "leave out --sub-images" in said
     )
 
 
@@ -209,7 +209,7 @@ def test_what_is_missing_is_said_before_anything_is_made(tmp_path, run, there):
     said = run(PREPARE, "--root", tmp_path, code=2).stderr
     assert said == (
         f"There is neither {tmp_path / f'DIV2K_{missing}_HR.zip'} nor a folder of that name (looked for from "
-        f"{tmp_path}): fetch the archive from {div2k.BASE_URL}, or let --download do it.\n"
+        f"{tmp_path}): download the archive from {div2k.BASE_URL}, or use --download.\n"
     )
     assert below(tmp_path) == before
 

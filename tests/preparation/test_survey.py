@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from rcan_plugin.degradations import degrade, noise_rng
-from rcan_plugin.preparation.survey import guess_templates, survey
+from rcan_plugin.images.pairs import Affixes, guess_affixes
+from rcan_plugin.preparation.survey import survey
 from tests.conftest import ROOT
 from tests.data.tiny import picture, write, write_lmdb
 from tests.reference import REFERENCE, needs_reference
@@ -49,7 +50,8 @@ def test_noise_is_one_group_though_each_estimate_differs(tmp_path):
 
 def test_templates_are_found_out(tmp_path):
     hr, lr = make(tmp_path, ["BI", "BI"], hr="{}_HR_x2", lr="{}_LRBI_x2")
-    assert guess_templates(*([p.stem for p in folder.iterdir()] for folder in (hr, lr))) == ("n{}_HR_x2", "n{}_LRBI_x2")
+    names = ([path.stem for path in folder.iterdir()] for folder in (hr, lr))
+    assert guess_affixes(*names) == (Affixes("n", "_HR_x2"), Affixes("n", "_LRBI_x2"))
     (group,) = survey(hr, lr)
     assert list(group.pairs) == ["n0_LRBI_x2.png", "n1_LRBI_x2.png"]
     assert len(survey(hr, lr, hr_template="{}_HR_x2", lr_template="{}_LRBI_x2")) == 1

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from basicsr.utils.lmdb_util import make_lmdb_from_imgs
 
-from rcan_plugin.images import store
+from rcan_plugin.images.environments import close_environments
 from rcan_plugin.preparation import verify as verification
+from rcan_plugin.preparation.checksums import digest, read_checksums, write_checksums
 from rcan_plugin.preparation.verify import verify
-from rcan_plugin.preparation.writer import digest, read_checksums, write_checksums
 from tests.conftest import ROOT
 from tests.data.tiny import picture
 from tests.preparation.scenes import BI, encoded, make, put, scene, values, write_all
@@ -62,7 +62,7 @@ def here(monkeypatch) -> None:
 
 
 def faults(path: Path) -> list[str]:
-    store._close_environments()  # lmdb would refuse a second one
+    close_environments()  # lmdb would refuse a second one
     return verify(path)
 
 
@@ -74,7 +74,7 @@ def flip(path: Path, at: int, bit: int = 0) -> None:
 
 def change(path: Path, put: dict[str, bytes | None]) -> None:
     """Change values of an LMDB; None takes one out."""
-    store._close_environments()
+    close_environments()
     with lmdb.open(str(path), map_size=1 << 24) as environment, environment.begin(write=True) as transaction:
         for key, value in put.items():
             assert transaction.delete(key.encode()) if value is None else transaction.put(key.encode(), value)
@@ -121,7 +121,7 @@ def test_any_flipped_bit_is_found(ours, monkeypatch):
         for at in {0, len(content) - 1, *random.integers(len(content), size=13).tolist()}:
             flip(path, at, int(random.integers(8)))
             (said,) = verify(ours)
-            expected = {"checksums.json": f"{path} is damaged: it ", "meta_info.txt": f"{path} "}
+            expected = {"checksums.json": f"{path} is damaged: ", "meta_info.txt": f"{path} "}
             assert said.startswith(expected.get(path.name, changed(path))), (path, at)
             path.write_bytes(content)
     assert verify(ours) == []
@@ -171,9 +171,9 @@ def test_keys_that_are_missing_or_too_many(ours, here):
     change(ours, {"b_1": None, "x": value, "y": value})
     (ours / "lock.mdb").unlink()
     wrong = [
-        "image b_1 is named in meta_info.txt and missing in data.mdb.",
-        "image x is in data.mdb and not named in meta_info.txt.",
-        "image y is in data.mdb and not named in meta_info.txt.",
+        "image b_1 is named in meta_info.txt but missing in data.mdb.",
+        "image x is in data.mdb but not named in meta_info.txt.",
+        "image y is in data.mdb but not named in meta_info.txt.",
     ]
     assert faults(ours) == [changed(ours / "data.mdb"), *wrong]
     sign_anew(ours)
@@ -187,14 +187,14 @@ def test_a_list_that_disagrees(ours, here):
     )
     assert faults(ours) == [
         changed(meta),
-        "image a has the shape (30, 35, 3), and another in meta_info.txt.",
-        "image c has the shape (20, 22), and another in meta_info.txt.",
+        "image a has the shape (30, 35, 3), which differs from meta_info.txt.",
+        "image c has the shape (20, 22), which differs from meta_info.txt.",
     ]
     meta.write_text("a.ppm (30,35,3) 0\nc.pgm (20,22,1) 0\n")
     sign_anew(ours)
     assert faults(ours) == [
-        "image b_1 is in data.mdb and not named in meta_info.txt.",
-        "checksums.json and meta_info.txt differ in 1 images, b_1 among them.",
+        "image b_1 is in data.mdb but not named in meta_info.txt.",
+        "checksums.json and meta_info.txt differ in 1 images, such as b_1.",
     ]
     for content in (b"\xff\xfe\n", b""):
         meta.write_bytes(content)
@@ -205,7 +205,7 @@ def test_a_list_that_disagrees(ours, here):
 def test_checksums_that_were_edited(ours, here):
     path = ours / "checksums.json"
     text, content = path.read_text(), json.loads(path.read_text())
-    damaged = f"{path} is damaged: it does not have its own checksum."
+    damaged = f"{path} is damaged: its own checksum does not match."
     for edited in (
         json.dumps({**content, "made_of": "0"}),
         json.dumps({**content, "images": {}}),
@@ -217,7 +217,7 @@ def test_checksums_that_were_edited(ours, here):
         path.write_text(edited)
         assert faults(ours) == [damaged], edited
     path.write_text(text + "\n")
-    assert faults(ours) == [f"{path} is damaged: it is not as it was written."]
+    assert faults(ours) == [f"{path} is damaged: it has changed since it was written."]
     path.unlink()
     assert faults(ours) == []  # as one of BasicSR's tools: every image can be decoded
 
@@ -236,18 +236,20 @@ def test_an_lmdb_of_basicsrs_tool(theirs, here):
     (theirs / "meta_info.txt").write_text("a.png (60,70,3) 1\nb.png (5,6,4) 1\nc.png (40,44,3) 1\na.png (60,70,3) 1\n")
     said = faults(theirs)
     assert said[:2] == [
-        "image x.y is in data.mdb and not named in meta_info.txt.",
+        "image x.y is in data.mdb but not named in meta_info.txt.",
         "meta_info.txt names 1 images twice.",
     ]
     assert said[2].startswith("image a is damaged or cut short (image file is truncated")
-    assert said[3:] == ["image c has the shape (40, 44), and another in meta_info.txt."]
+    assert said[3:] == ["image c has the shape (40, 44), which differs from meta_info.txt."]
 
 
 def test_what_is_no_lmdb(ours, tmp_path):
     for name in ("data.mdb", "meta_info.txt"):
         copy = shutil.copytree(ours, tmp_path / f"without {name}.lmdb")
         (copy / name).unlink()
-        with pytest.raises(FileNotFoundError, match=rf"without {name}.lmdb has no {name}: it was not made to its end"):
+        with pytest.raises(
+            FileNotFoundError, match=rf"without {name}.lmdb has no {name}: it is incomplete, make it again"
+        ):
             verify(copy)
     with pytest.raises(FileNotFoundError, match=r"nowhere.lmdb does not exist \(looked for from "):
         verify(tmp_path / "nowhere.lmdb")
@@ -258,10 +260,10 @@ def test_what_is_no_lmdb(ours, tmp_path):
 
 def test_exit_codes_of_the_script(ours, theirs, run):
     script = ROOT / "scripts/verify_lmdb.py"
-    assert run(script, ours, theirs).stdout == f"{ours}: all is well\n{theirs}: all is well\n"
+    assert run(script, ours, theirs).stdout == f"{ours}: no faults\n{theirs}: no faults\n"
     flip(ours / "renamed.txt", 0)
     done = run(script, theirs, ours, code=1)
-    assert done.stdout == f"{theirs}: all is well\n{ours}: 1 faults\n  {changed(ours / 'renamed.txt')}\n"
+    assert done.stdout == f"{theirs}: no faults\n{ours}: 1 faults\n  {changed(ours / 'renamed.txt')}\n"
     done = run(script, "nowhere.lmdb", ours, code=2)
     assert done.stdout.startswith(f"{ours}: 1 faults\n") and done.stderr.startswith(
         "folder nowhere.lmdb does not exist"

@@ -40,7 +40,7 @@ def test_ranks_agree(monkeypatch):
         asked.append((value.item(), operation))
         value.fill_(1.0)
 
-    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr("rcan_plugin.training.guard.several_ranks", lambda: True)
     monkeypatch.setattr(torch.distributed, "all_reduce", all_reduce)
     assert decisions(guard, [1.0]) == [1]
     assert asked == [(0.0, torch.distributed.ReduceOp.MAX)]

@@ -1,0 +1,1 @@
+"""The parts of `benchmarks/gpu.py`: rows, their measurement in worker processes, and the report."""

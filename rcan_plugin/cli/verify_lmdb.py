@@ -1,0 +1,51 @@
+"""Check that LMDBs are unchanged since they were made.
+
+    rcan verify-lmdb datasets/DIV2K/train/HR.lmdb [...]
+
+Any changed byte is found by the checksums beside the data. If an LMDB has no checksums, such as one made by BasicSR's
+tools, every image is decoded and compared with meta_info.txt.
+Exit code: 0 if there are no faults, 1 if there are, 2 if there is no such LMDB.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from rcan_plugin.cli import _exit_codes
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; see the module's docstring."""
+    parser = argparse.ArgumentParser(
+        prog=None if argv is None else "rcan verify-lmdb",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("lmdb", nargs="+", metavar="LMDB")
+    args = parser.parse_args(argv)
+    return _exit_codes.run(lambda: verify_all(args.lmdb))
+
+
+def verify_all(paths: Sequence[str]) -> int:
+    """Print the faults of each LMDB; return the exit code."""
+    from rcan_plugin.preparation.verify import verify
+
+    code = 0
+    for path in paths:
+        try:
+            faults = verify(path)
+        except (OSError, ValueError) as error:
+            print(error, file=sys.stderr)
+            code = 2
+            continue
+        print(f"{path}: {f'{len(faults)} faults' if faults else 'no faults'}")
+        for fault in faults:
+            print(f"  {fault}")
+        code = max(code, int(bool(faults)))
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

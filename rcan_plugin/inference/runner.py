@@ -1,0 +1,146 @@
+"""How a network is run for inference: precision, memory format, compiled blocks, CUDA graphs."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import logging
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rcan_plugin.training.compiling import compile_blocks
+from rcan_plugin.training.graphs import Recorder, reason_of, recorder_for
+
+log = logging.getLogger("basicsr")
+
+MAX_GRAPHS = 8
+CONVERTED = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.Linear)
+"""Modules whose weights a half-precision copy holds in half precision: those that autocast runs in it."""
+
+
+class Runner:
+    """Runs a network for inference: `sr = runner(lq)`, from and to float32 images of range 0 to 1.
+
+    Without any option it calls the network. With half precision or compiled blocks it keeps a copy of the network,
+    whose weights are converted once and again after they have changed.
+
+    Args:
+        net: the network; set it to evaluation mode before use. It is not changed.
+        precision: bfloat16 or float16; None for the network's own.
+        channels_last: memory format of images and weights.
+        compiled: compile the repeated blocks (`compile_blocks`). Without effect on a CPU.
+        cuda_graph: record a CUDA graph for each image shape that occurs more than twice, at most `MAX_GRAPHS`. Without
+            effect on a CPU.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        *,
+        precision: torch.dtype | None = None,
+        channels_last: bool = False,
+        compiled: bool = False,
+        cuda_graph: bool = False,
+    ) -> None:
+        self.net, self.precision = net, precision
+        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        device = next((tensor.device for tensor in _tensors(net)), torch.device("cpu"))
+        self.compiled = compiled and device.type == "cuda"
+        self.recorder: Recorder | None = recorder_for(device) if cuda_graph else None
+        self.copy: nn.Module | None = None
+        self.copied_versions = -1
+        self.occurrences: Counter[Any] = Counter()
+        self.graphs: dict[Any, tuple[Tensor, Tensor, Callable[[], None]]] = {}
+
+    def weights_changed(self) -> None:
+        """Convert the weights again before the next image.
+
+        Needed after changes that torch does not count: by `Tensor.data`, or by a CUDA graph.
+        """
+        self.copied_versions = -1
+
+    @torch.no_grad()
+    def __call__(self, lq: Tensor, *arguments: Any) -> Tensor:
+        """Upscale images.
+
+        Args:
+            lq: N x C x H x W, range 0 to 1, on the network's device.
+            arguments: further arguments of the network.
+
+        Returns:
+            N x C' x sH x sW, float32 unless the network itself is of another type; new memory.
+        """
+        image = lq.contiguous(memory_format=self.memory_format)
+        if self.precision is not None or self.compiled:
+            self._refresh_copy()
+        if self.recorder is None:
+            return self._run(image, *arguments)
+        key = (image.shape, image.stride(), image.dtype, arguments)
+        if key in self.graphs:
+            static_lq, static_sr, replay = self.graphs[key]
+            static_lq.copy_(image)
+            replay()
+            return static_sr.clone()
+        self.occurrences[key] += 1
+        if self.occurrences[key] <= 2 or len(self.graphs) >= MAX_GRAPHS:
+            return self.recorder.warm_up(lambda: self._run(image, *arguments))
+        return self._record_and_run(key, image, *arguments)
+
+    def _run(self, image: Tensor, *arguments: Any) -> Tensor:
+        # `forward`, because calling a network that is compiled for training compiles it again for each image size.
+        network = self.copy or self.net
+        if self.precision is None:
+            return network.forward(image, *arguments)
+        with torch.autocast(image.device.type, self.precision, cache_enabled=False):
+            return network.forward(image, *arguments).float()
+
+    def _record_and_run(self, key: Any, image: Tensor, *arguments: Any) -> Tensor:
+        assert self.recorder is not None
+        static_lq = image.clone(memory_format=torch.preserve_format)
+        static_sr = self.recorder.warm_up(lambda: self._run(static_lq, *arguments))
+
+        def upscale() -> None:
+            static_sr.copy_(self._run(static_lq, *arguments))
+
+        try:
+            replay = self.recorder.record(upscale)
+        except RuntimeError as error:
+            self.recorder.recover()
+            log.warning("cuda_graph: inference cannot be recorded: %s. It continues without.", reason_of(error))
+            self.recorder = None
+            self.graphs.clear()
+            return static_sr
+        self.graphs[key] = static_lq, static_sr, replay
+        return static_sr.clone()
+
+    def _refresh_copy(self) -> None:
+        """Make the copy of the network, or convert its weights again if they have changed."""
+        versions = sum(tensor._version for tensor in _tensors(self.net))
+        if self.copy is None:
+            self.copy = self._converted_copy()
+        elif versions != self.copied_versions:
+            targets, sources = list(_tensors(self.copy)), list(_tensors(self.net))
+            for target, source in zip(targets, sources, strict=True):
+                target.copy_(source)
+        self.copied_versions = versions
+
+    def _converted_copy(self) -> nn.Module:
+        network = copy.deepcopy(self.net).eval().requires_grad_(False)
+        if self.memory_format == torch.channels_last:
+            network = network.to(memory_format=torch.channels_last)
+        if self.precision is not None:
+            for module in network.modules():
+                if isinstance(module, CONVERTED):
+                    module.to(self.precision)
+        if self.compiled:
+            blocks = compile_blocks(network, training=False, dynamic=None)
+            log.info("Inference: %s compiled, at the first image.", blocks)
+        return network
+
+
+def _tensors(net: nn.Module) -> itertools.chain[Tensor]:
+    return itertools.chain(net.parameters(), net.buffers())

@@ -1,0 +1,66 @@
+"""The files of a data set are scanned once: by the check of an option file, for the data set that is built next."""
+
+import pytest
+
+from rcan_plugin.data import scan as scan_module
+from rcan_plugin.data.options import DatasetOptions
+from rcan_plugin.data.paired_dataset import DegradationPairedDataset
+from rcan_plugin.data.scan import forget_scans, keep_scan
+from rcan_plugin.images.store import ImageStore
+from tests.data.tiny import options
+
+
+@pytest.fixture
+def headers(monkeypatch):
+    """The names of the images whose headers are read, in order."""
+    names = []
+    read = ImageStore.header
+
+    def header(self, name):
+        names.append(name)
+        return read(self, name)
+
+    monkeypatch.setattr(ImageStore, "header", header)
+    yield names
+    forget_scans()
+
+
+def test_a_kept_scan_is_taken_once(folders, headers):
+    opt = options(folders, "train")
+    keep_scan(DatasetOptions.read(opt))
+    assert len(headers) == 6, "three pairs"
+    dataset = DegradationPairedDataset(opt)
+    assert len(headers) == 6 and len(dataset) == 3 and dataset[0]["gt"].shape == (3, 16, 16)
+    DegradationPairedDataset(opt)
+    assert len(headers) == 12, "files may have changed since"
+
+
+def test_a_kept_scan_is_not_for_other_options(folders, headers):
+    keep_scan(DatasetOptions.read(options(folders, "train")))
+    DegradationPairedDataset(options(folders, "train", gt_size=18))
+    assert len(headers) == 12
+    keep_scan(DatasetOptions.read(options(folders)))
+    forget_scans()
+    DegradationPairedDataset(options(folders))
+    assert len(headers) == 24
+
+
+def test_the_check_of_an_option_file_scans_for_the_data_set_built_next(folders, headers):
+    from rcan_plugin.options.check import check
+
+    opt = {"name": "run", "datasets": {"train": options(folders, "train"), "val": options(folders)}, "path": {}}
+    check(opt)
+    assert len(headers) == 12
+    for data in opt["datasets"].values():
+        DegradationPairedDataset(dict(data))
+    assert len(headers) == 12
+    assert scan_module._kept == {}
+
+
+def test_messages_come_when_the_data_set_is_built(folders, caplog):
+    opt = options(folders, keep_depth=True)
+    with caplog.at_level("INFO", logger="basicsr"):
+        keep_scan(DatasetOptions.read(opt))
+        assert not caplog.records
+        DegradationPairedDataset(opt)
+    assert "16 bits" in caplog.text
