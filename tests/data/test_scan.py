@@ -63,9 +63,7 @@ def test_a_kept_scan_is_checked_against_the_processes_that_train(folders, header
     keep_scan(DatasetOptions.read(opt))
     monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
     monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
-    with pytest.raises(
-        ValueError, match=r"tiny: 2 samples an epoch .* 2 processes.*enlarge_ratio to 2 or more"
-    ):
+    with pytest.raises(ValueError, match=r"tiny: 2 samples an epoch .* 2 processes.*enlarge_ratio to 2 or more"):
         DegradationPairedDataset(opt)
 
 
