@@ -82,7 +82,7 @@ def ended_as(unbroken: Path, folder: Path, iteration: int = TOTAL) -> None:
 
 def stopped(said: str, number: int) -> int:
     """The iteration at which a run said that it stopped."""
-    found = re.search(rf"Asked to stop \(signal {number}\): saved at iteration (\d+)\. --auto_resume goes on\.", said)
+    found = re.search(rf"Stopped by signal {number}: saved at iteration (\d+)\. Resume with --auto_resume\.", said)
     assert found and "Traceback" not in said, said
     return int(found[1])
 

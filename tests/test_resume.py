@@ -215,7 +215,7 @@ def test_what_is_damaged_is_passed_over(name, damage, broken, capsys):
         said = capsys.readouterr().err
         if damage != "missing" or "state" not in name:
             assert f"training_states/{newest}.state cannot be resumed from: " in said and file.name in said
-            assert f"Going on from experiments/tiny/training_states/{following}.state, the newest" in said
+            assert f"Resuming from experiments/tiny/training_states/{following}.state, the newest" in said
 
 
 def test_a_state_that_is_named_is_the_only_one(broken):
@@ -223,7 +223,7 @@ def test_a_state_that_is_named_is_the_only_one(broken):
     broken["path"]["resume_state"] = "experiments/tiny/training_states/4.state"
     assert Run().load_resume_state(broken)["iter"] == 4
     Path("experiments/tiny/training_states/4.state").write_bytes(b"")
-    with pytest.raises(SystemExit, match="There is no whole state to go on from"):
+    with pytest.raises(SystemExit, match="There is no undamaged state to resume from"):
         Run().load_resume_state(broken)
 
 
@@ -255,7 +255,9 @@ def test_damaged_states_and_the_launcher(forks, unbroken, tmp_path):
         file.write_bytes(file.read_bytes()[:1000])
     before = tree(folder / "experiments")
     said = forks.start(folder, *opt, f"train:total_iter={TOTAL}", hook=NETWORK).ends(1)
-    assert "There is no whole state to go on from" in said and "Nothing was moved" in said and "Traceback" not in said
+    assert (
+        "There is no undamaged state to resume from" in said and "Nothing was moved" in said and "Traceback" not in said
+    )
     assert tree(folder / "experiments") == before
 
 
@@ -287,7 +289,7 @@ def test_basicsrs_own_train_py(forks, tmp_path):
     own = {"hook": NETWORK + NO_GPU, "program": "basicsr/train.py"}
     opt = ("-opt", "tiny.yml", "--auto_resume", "--force_yml")
     said = forks.start(folder, *opt, "train:total_iter=12", **own).ends()
-    assert "Model [AcceleratedSRModel] is created." in said and "Asked to stop" not in said
+    assert "Model [AcceleratedSRModel] is created." in said and "Stopped by signal" not in said
     assert sorted(file.name for file in states(folder).iterdir()) == ["12.state", "3.state", "6.state", "9.state"]
 
     said = forks.start(folder, *opt, "train:total_iter=30", **own).ends()

@@ -49,7 +49,7 @@ def test_a_signal_to_the_whole_group(number, workers, forks, tmp_path):
     run.kill(number)
     said = run.ends(128 + number)
     at = stopped(said, number)
-    assert at >= 3 and said.count("Stopping after the step at hand") == 1
+    assert at >= 3 and said.count("Stopping after the current step") == 1
     with pytest.raises(ProcessLookupError):  # nobody is left
         os.killpg(run.pid, 0)
 
@@ -110,7 +110,7 @@ def test_a_second_signal_stops_at_once(number, forks, tmp_path):
     run = forks.start(training(tmp_path, workers=1), "-opt", "tiny.yml", hook=NETWORK + SLOW)
     run.until("a slow step")
     os.kill(run.pid, number)
-    run.until("Stopping after the step at hand; a second signal stops at once.")
+    run.until("Stopping after the current step; a second signal stops at once.")
     time.sleep(0.3)
     os.kill(run.pid, number)
     began = time.monotonic()

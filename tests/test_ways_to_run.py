@@ -4,9 +4,11 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.comparison import weights_changed
 from tests.conftest import INSTALLED, ROOT, link_basicsr, read_options, shrink, write_options
 
 # At the end of the program, whichever way it was started, say which basicsr ran.
@@ -15,12 +17,21 @@ import atexit, sys
 atexit.register(lambda: "basicsr" in sys.modules and print("ran", sys.modules["basicsr"].__file__))
 """
 
+OUTPUT = ("experiments", "results", "tb_logger")
+"""Folders that `python -m basicsr.train` makes beside the installed BasicSR."""
+
+
+def shrunk(folder: Path) -> dict[str, Any]:
+    """Options of two iterations, each of which saves its weights."""
+    options = shrink(read_options("train_RCAN_x2"), folder)
+    options["logger"]["save_checkpoint_freq"] = 1
+    return options
+
 
 @pytest.fixture
 def training(tiny):
     """A folder with an option file `tiny.yml`, and `TELL` in `tell/`."""
-    options = shrink(read_options("train_RCAN_x2"), tiny)
-    write_options(tiny / "tiny.yml", options)
+    write_options(tiny / "tiny.yml", shrunk(tiny))
     (tiny / "tell").mkdir()
     (tiny / "tell" / "sitecustomize.py").write_text(TELL)
     return tiny
@@ -39,7 +50,8 @@ def checkout(folder: Path) -> Path:
 def trained(done, folder: Path, ran: Path) -> None:
     assert "Network [RCANArch] is created." in done.stdout + done.stderr
     assert "Dataset [DegradationPairedDataset] - DIV2K is built." in done.stdout + done.stderr
-    assert len(list(folder.rglob("experiments/RCAN_BI_x2/models/net_g_latest.pth"))) == 1
+    (latest,) = folder.rglob("experiments/RCAN_BI_x2/models/net_g_latest.pth")
+    assert weights_changed(latest.with_name("net_g_1.pth"), latest)
     files = {Path(line.removeprefix("ran ")).resolve() for line in done.stdout.splitlines() if line.startswith("ran ")}
     assert files == {(ran / "__init__.py").resolve()}
 
@@ -59,7 +71,7 @@ def test_a_checkout_on_pythonpath(training, run):
 
 def test_torchrun_with_workers(training, run):
     """Two processes without a GPU: our launcher's gloo path, and validation on one of them."""
-    options = shrink(read_options("train_RCAN_x2"), training)
+    options = shrunk(training)
     options["datasets"]["train"]["num_worker_per_gpu"] = 1
     write_options(training / "tiny.yml", options)
     done = run(
@@ -80,7 +92,7 @@ def environment(folder: Path, without: tuple[str, ...]) -> Path:
     links.mkdir()
     for entry in site.iterdir():
         name = entry.name.lower().removeprefix("__editable__").strip("._")
-        if not name.startswith(without) and entry.name != "__pycache__":
+        if not name.startswith(without) and entry.name not in ("__pycache__", *OUTPUT):
             (links / entry.name).symlink_to(entry)
     own = next(folder.glob("lib/python*/site-packages"))
     # `addsitedir` and not a plain path, for the .pth files among the links.

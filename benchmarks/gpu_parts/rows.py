@@ -102,19 +102,18 @@ def jobs(only: Iterable[str] = PARTS, dry_run: bool = False) -> list[Job]:
     """
     half = ["shipped", "fp32", "bf16", "blocks_graph", "fused_graph"]
     plan = [
-        _job("train", "x4", ["shipped", "shipped_graph"], TRAIN, 0.2),
-        _job("train", "x4", ["blocks_graph"], TRAIN, 0.25),
+        _job("train", "x4", ["shipped", "shipped_graph", "graph", "eager"], TRAIN, 0.2),
         _job("train", "x4", ["fused_graph", "fused_checkpoint"], TRAIN, 0.3),
+        _job("train", "x4", ["blocks_graph", "checkpoint"], TRAIN, 0.25),
         _job("inference", "480x270x4", half, INFERENCE, 0.25),
-        _job("train", "x4", ["graph", "eager", "redux_graph", "redux"], TRAIN, 0.2),
+        _job("loop", "x4", ["kill", "fast", "nccl", "stock"], LOOP, 0.45),
         Job("tests", (Row("tests", "gpu/marked", "pytest -m gpu", LIMITS["tests"]),), 0.35),
-        _job("loop", "x4", ["kill", "fast", "stock", "nccl"], LOOP, 0.45),
-        _job("train", "x4", ["checkpoint"], TRAIN, 0.25),
-        _job("inference", "960x540x2", half, INFERENCE, 0.2),
-        _job("train", "x2", ["shipped", "shipped_graph", "graph", "fused_graph", "blocks_graph"], TRAIN, 0.3),
-        _job("inference", "480x270x4", ["tiles", "shipped_again"], INFERENCE, 0.15),
+        _job("train", "x2", ["shipped", "shipped_graph", "fused_graph", "blocks_graph", "graph"], TRAIN, 0.3),
+        _job("train", "x4", ["redux_graph", "redux"], TRAIN, 0.1),
         _job("train", "edsr", OTHER_NETWORKS, OTHER_NETWORKS, 0.1),
         _job("train", "swinir", OTHER_NETWORKS, OTHER_NETWORKS, 0.1),
+        _job("inference", "960x540x2", half, INFERENCE, 0.2),
+        _job("inference", "480x270x4", ["tiles", "shipped_again"], INFERENCE, 0.15),
         _job("train", "x4", ["shipped_again"], TRAIN, 0.1),
         _job("train", "x4", ["redux_compiled"], TRAIN, 0.25),
     ]

@@ -51,6 +51,8 @@ class Runner:
         device = next((tensor.device for tensor in _tensors(net)), torch.device("cpu"))
         self.compiled = compiled and device.type == "cuda"
         self.recorder: Recorder | None = recorder_for(device) if cuda_graph else None
+        # Listed once: walking through the modules of a deep network takes as long as its kernels.
+        self.tensors = list(_tensors(net))
         self.copy: nn.Module | None = None
         self.copied_versions = -1
         self.occurrences: Counter[Any] = Counter()
@@ -119,12 +121,11 @@ class Runner:
 
     def _refresh_copy(self) -> None:
         """Make the copy of the network, or convert its weights again if they have changed."""
-        versions = sum(tensor._version for tensor in _tensors(self.net))
+        versions = sum(tensor._version for tensor in self.tensors)
         if self.copy is None:
             self.copy = self._converted_copy()
         elif versions != self.copied_versions:
-            targets, sources = list(_tensors(self.copy)), list(_tensors(self.net))
-            for target, source in zip(targets, sources, strict=True):
+            for target, source in zip(_tensors(self.copy), self.tensors, strict=True):
                 target.copy_(source)
         self.copied_versions = versions
 

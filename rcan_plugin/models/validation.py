@@ -108,7 +108,8 @@ class ValidatingModel(CheckpointingModel):
             self.runner = self._runner(network)
         runner = self.runner
         was_training = network.training
-        network.eval()
+        if was_training:  # `eval` and `train` walk through all modules: for RCAN, as long as its kernels run
+            network.eval()
 
         def plain(image: torch.Tensor) -> torch.Tensor:
             return runner(image, *self._scale_for(network, scale))
@@ -124,7 +125,8 @@ class ValidatingModel(CheckpointingModel):
         try:
             return self_ensemble(in_parts, lq) if self.settings.self_ensemble else in_parts(lq)
         finally:
-            network.train(was_training)
+            if was_training:
+                network.train()
 
     def _scale_for(self, net: torch.nn.Module, scale: int | None) -> list[int]:
         """The arguments of a network besides the image: for one with several scales, the scale of the data.

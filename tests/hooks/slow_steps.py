@@ -13,5 +13,5 @@ def install() -> None:
         for _ in range(500):  # during one long sleep a signal would only be seen at its end
             time.sleep(0.1)
 
-    train.SAME = 0.2
+    train.DUPLICATE_SIGNAL_S = 0.2
     AcceleratedSRModel.optimize_parameters = slow
