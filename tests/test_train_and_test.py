@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from rcan_plugin.archs.rcan_arch import RCANArch
-from rcan_plugin.options import check as options_module
 from tests.comparison import weights_changed
 from tests.conftest import ROOT, link_basicsr, read_options, shrink, write_options
 
@@ -62,17 +61,6 @@ def test_testing_looks_for_weights_before_results_are_moved(tiny, run):
     done = run("-m", "rcan_plugin.test", "-opt", "tiny.yml", code=1)
     assert "path: pretrain_network_g: experiments/RCAN_BI_x4/models/net_g_latest.pth does not exist" in done.stderr
     assert tree(tiny) == before
-
-
-def test_a_test_set_that_is_missing_is_named_with_what_makes_it(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    opt = read_options("test_RCAN_x4")
-    for data in opt["datasets"].values():
-        data |= {"phase": "test", "scale": 4}
-    with pytest.raises(
-        FileNotFoundError, match=r"Set5: dataroot_gt: .*scripts/prepare_benchmarks.py FOLDER_OR_ARCHIVE`"
-    ):
-        options_module.check(opt)
 
 
 def test_basicsrs_stock_edsr_trains_on_a_raw_lmdb(tiny, run):
@@ -152,37 +140,6 @@ def test_train_resume_and_test_under_the_current_folder(tiny, run):
     assert tree(elsewhere) == before
 
 
-def options_for(tiny, **path):
-    opt = shrink(read_options("train_RCAN_x2"), tiny)
-    opt["path"] |= {"strict_load_g": False, **path}
-    for phase, data in opt["datasets"].items():
-        data |= {"phase": phase, "scale": opt["scale"]}
-    return opt
-
-
-def test_leniency_ends_when_a_run_is_resumed(tiny, monkeypatch):
-    monkeypatch.chdir(tiny)
-    opt = options_for(tiny, pretrain_network_g=None)
-    options_module.check(opt)
-    assert opt["path"]["strict_load_g"] is False
-    opt["auto_resume"] = True
-    options_module.check(opt)
-    assert opt["path"]["strict_load_g"] is False, "nothing to resume from: a fresh start"
-
-    states = tiny / "experiments/RCAN_BI_x2/training_states"
-    states.mkdir(parents=True)
-    for iteration in (9, 10):
-        (states / f"{iteration}.state").touch()
-    assert options_module.resumed_state(opt).name == "10.state"
-    options_module.check(opt)
-    assert opt["path"]["strict_load_g"] is True
-
-    opt = options_for(tiny, resume_state=str(states / "9.state"), pretrain_network_g="gone.pth", param_key_g=None)
-    options_module.check(opt)
-    assert opt["path"]["strict_load_g"] is True
-    assert opt["path"]["param_key_g"] == "params", "BasicSR's own files have a key, whatever the first one had"
-
-
 def test_strict_is_passed_on_by_basicsr(tmp_path):
     """With `strict_load_g: true`, BasicSR's `load_network` refuses x2's weights for x3."""
     from basicsr.models.base_model import BaseModel
@@ -193,15 +150,3 @@ def test_strict_is_passed_on_by_basicsr(tmp_path):
     with pytest.raises(RuntimeError, match="size mismatch"):
         model.load_network(RCANArch(upscale=3, **small), tmp_path / "x2.pth", strict=True)
     model.load_network(RCANArch(upscale=3, **small), tmp_path / "x2.pth", strict=False)
-
-
-def test_option_files_of_others_pass_untouched(tmp_path):
-    opt = {"datasets": {"val": {"type": "PairedImageDataset", "dataroot_gt": "nowhere"}}, "path": {}}
-    opt["network_g"] = {"type": "EDSR"}
-    parse = options_module.checked(lambda: (opt, None))
-    assert parse() == (opt, None)
-    for other in ({"network_sr": {"type": "EDSR"}}, {"network_g": None, "datasets": {}}):
-        assert options_module.checked(lambda other=other: (other, None))() == (other, None)
-    opt["network_g"]["type"] = "RCANArch"
-    with pytest.raises(AttributeError):  # it now looks, and wants the option file's name for its message
-        parse()

@@ -54,7 +54,9 @@ def scan(options: DatasetOptions) -> Scan:
         FileNotFoundError: a folder, LMDB or listed image is missing.
         ValueError: images that cannot be trained on; names the file, its value and a remedy.
     """
-    return _kept.pop(options, None) or _scan(options)
+    result = _kept.pop(options, None) or _scan(options)
+    _check_number_of_samples(options, len(result.pairs))  # the number of processes may have changed since
+    return result
 
 
 def keep_scan(options: DatasetOptions) -> None:

@@ -1,6 +1,7 @@
 """The files of a data set are scanned once: by the check of an option file, for the data set that is built next."""
 
 import pytest
+import torch
 
 from rcan_plugin.data import scan as scan_module
 from rcan_plugin.data.options import DatasetOptions
@@ -55,6 +56,15 @@ def test_the_check_of_an_option_file_scans_for_the_data_set_built_next(folders, 
         DegradationPairedDataset(dict(data))
     assert len(headers) == 12
     assert scan_module._kept == {}
+
+
+def test_a_kept_scan_is_checked_against_the_processes_that_train(folders, headers, monkeypatch):
+    opt = options(folders, "train", batch_size_per_gpu=3)
+    keep_scan(DatasetOptions.read(opt))
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
+    with pytest.raises(ValueError, match=r"tiny: 2 samples an epoch .* 2 processes.*enlarge_ratio to 2 or more"):
+        DegradationPairedDataset(opt)
 
 
 def test_messages_come_when_the_data_set_is_built(folders, caplog):
