@@ -1,16 +1,17 @@
-"""What `import torch` runs, so that an unmodified BasicSR knows the plugin.
+"""Runs at `import torch`, so that an unmodified BasicSR knows the plugin.
 
 torch 2.5 and later calls every entry point of the group `torch.backends` at the end of `import torch`, and BasicSR
-imports torch before anything else. `load` is such an entry point. It imports nothing and only leaves two finders:
+imports torch before anything else. `load` is such an entry point. It imports nothing; it adds two finders to
+`sys.meta_path`:
 
-- one, last in line, for `torchvision.transforms.functional_tensor`, which BasicSR 1.4.2 imports and torchvision dropped
-  in 0.17: without it `import basicsr` fails. Last in line, it is asked only where torchvision really lacks the module;
-- one that waits for `basicsr.models`, the last package with a registry that `basicsr/__init__.py` imports, and then
-  calls `connect`. It waits for that and not for `basicsr` because under `python -m basicsr.train` the import of
-  `basicsr` has begun before torch comes in.
+- one at the end, for `torchvision.transforms.functional_tensor`, which BasicSR 1.4.2 imports and torchvision removed in
+  0.17: without it `import basicsr` fails. At the end, it is consulted only if torchvision lacks the module;
+- one that calls `connect` after the import of `basicsr.models`, the last package with a registry that
+  `basicsr/__init__.py` imports. It does not wait for `basicsr` because with `python -m basicsr.train` the import of
+  `basicsr` is already under way when torch is imported.
 
-`RCAN_PLUGIN_AUTOLOAD=0` switches all of it off. An exception here would break `import torch` for everybody in the
-environment, so none leaves this module: what went wrong is kept in `problems`, for `python -m rcan_plugin.doctor`.
+`RCAN_PLUGIN_AUTOLOAD=0` turns all of it off. An exception here would break `import torch` for every program of the
+environment. So exceptions are caught and recorded in `problems`, which `rcan doctor` prints.
 """
 
 from __future__ import annotations
@@ -24,29 +25,29 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 
 SWITCH = "RCAN_PLUGIN_AUTOLOAD"
-DROPPED = "torchvision.transforms.functional_tensor"
-KEPT = "torchvision.transforms._functional_tensor"
+OLD_MODULE = "torchvision.transforms.functional_tensor"
+NEW_MODULE = "torchvision.transforms._functional_tensor"
 LAST_REGISTRY = "basicsr.models"
 
 problems: list[str] = []
-"""What went wrong while loading, one text each, in this process."""
+"""Errors while loading in this process, one text each."""
 
 
 class _FunctionalTensor(MetaPathFinder, Loader):
-    """Gives torchvision's own, renamed module under its former name."""
+    """Provides torchvision's renamed module under its former name."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        return ModuleSpec(fullname, self) if fullname == DROPPED else None
+        return ModuleSpec(fullname, self) if fullname == OLD_MODULE else None
 
     def exec_module(self, module: ModuleType) -> None:
-        # The whole module, not a copy of the one function BasicSR wants: whoever else asks gets all of it.
-        sys.modules[DROPPED] = importlib.import_module(KEPT)
+        # The whole module, not only the one function that BasicSR needs: other importers need the rest.
+        sys.modules[OLD_MODULE] = importlib.import_module(NEW_MODULE)
 
 
 class _AfterImport(MetaPathFinder):
-    """Calls a function each time after `name` was imported, by whichever finder finds it."""
+    """Calls a function after each import of the module `name`, which the other finders find."""
 
     def __init__(self, name: str, then: Callable[[], None]) -> None:
         self.name, self.then = name, then
@@ -65,7 +66,7 @@ class _AfterImport(MetaPathFinder):
                 execute(module)
                 self.then()
 
-            # On this one loader object: it keeps its class and all else that tools ask of it.
+            # Only on this loader object, which keeps its class and other attributes.
             spec.loader.exec_module = exec_module  # type: ignore[method-assign]
         return spec
 
@@ -82,18 +83,18 @@ def load() -> None:
 
 
 def supply_functional_tensor() -> None:
-    """Let `torchvision.transforms.functional_tensor` be found where torchvision no longer has it."""
+    """Make `torchvision.transforms.functional_tensor` importable where torchvision no longer has it."""
     if not any(isinstance(finder, _FunctionalTensor) for finder in sys.meta_path):
         sys.meta_path.append(_FunctionalTensor())
 
 
 def connect() -> None:
-    """Make BasicSR know the plugin. All that differs from BasicSR alone is named here:
+    """Register the plugin in BasicSR. These are all changes to BasicSR at run time:
 
-    1. our classes are in its registries (`rcan_plugin.registration`);
-    2. after `parse_options`, data and weights that an option file with a class of ours names are looked for, because
-       BasicSR renames an earlier run of the same name before it looks (`rcan_plugin.options.check`). Option
-       files in which nothing is ours pass untouched.
+    1. the plugin's classes are in its registries (`rcan_plugin.registration`);
+    2. if an option file uses a class of the plugin, its data and weights are checked right after `parse_options`
+       (`rcan_plugin.options.check`), since BasicSR renames an earlier run of the same name before it looks for them.
+       Other option files are not checked.
 
     Raises:
         ImportError: BasicSR, or something it needs, is not installed.
@@ -112,4 +113,4 @@ def _connect_quietly() -> None:
         connect()
     except Exception as error:
         problems.append(f"registering in BasicSR failed: {error!r}")
-        print(f"rcan_plugin could not register itself ({error!r}): run `python -m rcan_plugin.doctor`", file=sys.stderr)
+        print(f"rcan_plugin could not register itself ({error!r}): run `rcan doctor`", file=sys.stderr)

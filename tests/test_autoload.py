@@ -89,15 +89,15 @@ def test_a_failed_registration_is_kept_and_said(monkeypatch, capsys):
     monkeypatch.setattr(autoload, "connect", fail)
     autoload._connect_quietly()
     assert autoload.problems == ["registering in BasicSR failed: ImportError('half installed')"]
-    assert "python -m rcan_plugin.doctor" in capsys.readouterr().err
+    assert "rcan doctor" in capsys.readouterr().err
 
 
 def test_the_dropped_torchvision_module_is_the_renamed_one_whole():
     import torchvision.transforms.functional_tensor as dropped
 
     assert dropped is kept
-    assert sys.modules[autoload.DROPPED] is kept
-    assert kept.__spec__.name == autoload.KEPT
+    assert sys.modules[autoload.OLD_MODULE] is kept
+    assert kept.__spec__.name == autoload.NEW_MODULE
 
 
 def test_a_torchvision_that_has_the_module_keeps_its_own(run, tmp_path):

@@ -123,7 +123,7 @@ def train() -> None:
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     if code := subprocess.run(command, env={**os.environ, "PATH": path}, check=False).returncode:
         sys.exit(
-            f"Training failed with exit code {code} (see above). `python -m rcan_plugin.doctor` checks the "
+            f"Training failed with exit code {code} (see above). `rcan doctor` checks the "
             f"installation. To train again from the start, delete {folder}."
         )
 

@@ -41,7 +41,7 @@ class PairReader:
         self.upsample = {scale: BicubicUpsample(scale) for scale in options.scales} if options.pre_upsample else None
 
     def whole(self, pair: Pair, scale: int) -> Images:
-        """Both images whole; the HR image without rows and columns that are no multiple of the scale, as in the papers.
+        """Both images whole, the HR image cropped to a multiple of the scale as in the papers.
 
         Noise of a degradation depends on the recipe's seed and the file name alone.
         """
@@ -61,7 +61,7 @@ class PairReader:
         Args:
             pair: names of the images.
             hr_shape: height and width of the HR image.
-            scale: HR pixels a LR pixel.
+            scale: HR pixels per LR pixel.
             numbers: decide on the position, the orientation and the noise.
             training: size of the crop, and which orientations are allowed.
         """
@@ -111,7 +111,7 @@ class PairReader:
             pair: names of the images.
             window: (top, left, height, width) in LR pixels.
             lq_shape: height and width of the LR image.
-            scale: HR pixels a LR pixel.
+            scale: HR pixels per LR pixel.
             noise_seed: of DN's noise.
         """
         if self.lq is not None:

@@ -60,12 +60,12 @@ def scan(options: DatasetOptions) -> Scan:
 
 
 def keep_scan(options: DatasetOptions) -> None:
-    """Scan a data set now for the `scan` to come: a set of 100,000 images takes seconds. Raises what `scan` raises."""
+    """Scan a data set now and keep the result for the next `scan` of equal options. Raises what `scan` raises."""
     _kept[options] = _scan(options)
 
 
 def forget_scans() -> None:
-    """Drop what `keep_scan` kept and nobody took."""
+    """Drop the results of `keep_scan` that were not used."""
     _kept.clear()
 
 

@@ -86,7 +86,7 @@ def resumed_state(opt: Mapping[str, Any]) -> Path | None:
     if not opt.get("auto_resume"):
         state = opt.get("path", {}).get("resume_state")
         return Path(state) if state else None
-    return next(iter(checkpoints.states(Path("experiments", opt["name"], "training_states"))), None)
+    return checkpoints.newest_state(Path("experiments", opt["name"], "training_states"))
 
 
 def _has_ours(opt: Mapping[str, Any]) -> bool:
