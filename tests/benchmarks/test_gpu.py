@@ -173,8 +173,8 @@ def test_ratios_and_shares_of_the_report() -> None:
 
 def test_jobs_begin_with_the_most_important_rows() -> None:
     order = [(row.part, row.key) for job in jobs() for row in job.rows]
-    assert order[:4] == [("train", key) for key in ("shipped", "shipped_graph", "blocks_graph", "fused_graph")]
-    assert list(dict.fromkeys(part for part, _ in order)) == ["train", "inference", "tests", "loop"]
+    assert order[:5] == [("train", key) for key in ("shipped", "shipped_graph", "graph", "eager", "fused_graph")]
+    assert list(dict.fromkeys(part for part, _ in order)) == ["train", "inference", "loop", "tests"]
     dry = jobs(dry_run=True)
     assert len(dry) == len(PARTS)
     assert sorted((row.part, row.id) for job in dry for row in job.rows) == sorted(
