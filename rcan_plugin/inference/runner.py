@@ -61,7 +61,7 @@ class Runner:
     def weights_changed(self) -> None:
         """Convert the weights again before the next image.
 
-        Needed after changes that torch does not count: by `Tensor.data`, or by a CUDA graph.
+        Needed after changes that torch does not count: by `Tensor.data`, a fused optimizer or a CUDA graph.
         """
         self.copied_versions = -1
 

@@ -76,6 +76,8 @@ class AcceleratedSRModel(ValidatingModel):
         self.settings = check(opt)
         self.log_dict: dict[str, torch.Tensor] = {}
         super().__init__(opt)
+        if not self.is_train:
+            self.net_g.eval()
         if self.settings.val_compile:
             repeated_blocks(self.get_bare_model(self.net_g))  # an error now rather than at the first validation
         if self.device.type != "cuda":
@@ -114,6 +116,8 @@ class AcceleratedSRModel(ValidatingModel):
         self.rates = deepcopy({key: train.get(key) for key in ("optim_g", "scheduler", "warmup_iter")})
         super().init_training_settings()
         settings = self.settings
+        if self.ema_decay > 0 and settings.channels_last:
+            self.net_g_ema.to(memory_format=torch.channels_last)  # as the trained weights: else averaged one by one
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=settings.amp == "fp16")
         if settings.amp == "fp16":
             get_root_logger().warning("amp: fp16 overflows in RCAN, whose activations exceed 255; bf16 does not.")
@@ -140,7 +144,8 @@ class AcceleratedSRModel(ValidatingModel):
         """Build any optimizer of `torch.optim`, with separate rates for parts of the network (`optimizers.build`)."""
         names = {parameter: name for name, parameter in self.get_bare_model(self.net_g).named_parameters()}
         named = {names[parameter]: parameter for parameter in params}
-        if self.settings.cuda_graph and self.device.type == "cuda" and optim_type in ("Adam", "AdamW"):
+        fusable = optim_type in ("Adam", "AdamW") and not (kwargs.get("foreach") or kwargs.get("differentiable"))
+        if self.settings.cuda_graph and self.device.type == "cuda" and fusable:
             kwargs.setdefault("fused", True)
         return optimizers.build(named, {"type": optim_type, "lr": lr, **kwargs})
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -51,16 +52,17 @@ class ValidatingModel(CheckpointingModel):
                 torch.distributed.broadcast(buffer, 0)  # running means: the checkpoint holds those of rank 0
         indices = range(rank, len(dataset), world)
         metrics: dict[int, Metrics] = {}
-        for number, index in enumerate(tqdm(indices, dataset.opt["name"], disable=not self.opt["val"].get("pbar"))):
-            data = default_collate([dataset[index]])
-            name = Path(data["lq_path"][0]).stem
-            images = self._upscaled_and_hr(data, scale, 1 if dataset.opt.get("pre_upsample") else scale)
-            if save_img:
-                imwrite(images["img"], self._result_path(dataset.opt["name"], name, current_iter))
-            if tb_logger and "img2" in images and number < self.settings.pictures:
-                picture = _side_by_side(data["lq"], images)
-                tb_logger.add_image(f"{dataset.opt['name']}/{name}", picture, current_iter, dataformats="HWC")
-            metrics[index] = self._metrics(images, scale)
+        with _evaluating(self._validated_network()):
+            for number, index in enumerate(tqdm(indices, dataset.opt["name"], disable=not self.opt["val"].get("pbar"))):
+                data = default_collate([dataset[index]])
+                name = Path(data["lq_path"][0]).stem
+                images = self._upscaled_and_hr(data, scale, 1 if dataset.opt.get("pre_upsample") else scale)
+                if save_img:
+                    imwrite(images["img"], self._result_path(dataset.opt["name"], name, current_iter))
+                if tb_logger and "img2" in images and number < self.settings.pictures:
+                    picture = _side_by_side(data["lq"], images)
+                    tb_logger.add_image(f"{dataset.opt['name']}/{name}", picture, current_iter, dataformats="HWC")
+                metrics[index] = self._metrics(images, scale)
         if world > 1:
             gathered: list[Any] = [None] * world
             torch.distributed.all_gather_object(gathered, metrics)
@@ -104,12 +106,9 @@ class ValidatingModel(CheckpointingModel):
             N x C' x H * factor x W * factor.
         """
         network = self._validated_network()
-        if self.runner is None:
+        if self.runner is None or self.runner.net is not network:
             self.runner = self._runner(network)
         runner = self.runner
-        was_training = network.training
-        if was_training:  # `eval` and `train` walk through all modules: for RCAN, as long as its kernels run
-            network.eval()
 
         def plain(image: torch.Tensor) -> torch.Tensor:
             return runner(image, *self._scale_for(network, scale))
@@ -122,11 +121,8 @@ class ValidatingModel(CheckpointingModel):
                 return tiled(plain, image, whole_scale, *self.settings.tile, device=self.device)
             return plain(image)
 
-        try:
+        with _evaluating(network):
             return self_ensemble(in_parts, lq) if self.settings.self_ensemble else in_parts(lq)
-        finally:
-            if was_training:
-                network.train()
 
     def _scale_for(self, net: torch.nn.Module, scale: int | None) -> list[int]:
         """The arguments of a network besides the image: for one with several scales, the scale of the data.
@@ -193,6 +189,22 @@ class ValidatingModel(CheckpointingModel):
             self.save_networks("best")
         if self.is_train and current_iter == self.last_saved[1]:
             self.save_training_state(*self.last_saved)  # again, with these metrics: BasicSR saves before it validates
+
+
+@contextmanager
+def _evaluating(network: torch.nn.Module) -> Iterator[None]:
+    """Evaluation mode inside the context. A network that is in it already is not touched.
+
+    `eval` and `train` walk through all modules: for RCAN that takes as long as its kernels for an image.
+    """
+    was_training = network.training
+    if was_training:
+        network.eval()
+    try:
+        yield
+    finally:
+        if was_training:
+            network.train()
 
 
 def _side_by_side(lq: torch.Tensor, images: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -60,13 +60,11 @@ def check(opt: dict[str, Any]) -> None:
 
         accelerated_model.check(opt)
     forget_scans()
-    for data in opt.get("datasets", {}).values():
-        if data.get("type") == DegradationPairedDataset.__name__:
-            keep_scan(DatasetOptions.read(data))
-            continue
-        for key, value in data.items():
-            if key.startswith("dataroot") and value and not Path(value).exists():
-                raise FileNotFoundError(f"data set {data.get('name', '?')}: {key}: {value} {_missing()}.")
+    try:
+        _check_data(opt)
+    except Exception:
+        forget_scans()
+        raise
     path = opt.get("path", {})
     resuming = resumed_state(opt) is not None
     for key, value in path.items():
@@ -79,6 +77,16 @@ def check(opt: dict[str, Any]) -> None:
         path["strict_load_g"] = True
         # `param_key_g: ~` is for the authors' flat files; BasicSR's own have a key.
         path["param_key_g"] = path.get("param_key_g") or "params"
+
+
+def _check_data(opt: Mapping[str, Any]) -> None:
+    for data in opt.get("datasets", {}).values():
+        if data.get("type") == DegradationPairedDataset.__name__:
+            keep_scan(DatasetOptions.read(data))
+            continue
+        for key, value in data.items():
+            if key.startswith("dataroot") and value and not Path(value).exists():
+                raise FileNotFoundError(f"data set {data.get('name', '?')}: {key}: {value} {_missing()}.")
 
 
 def resumed_state(opt: Mapping[str, Any]) -> Path | None:

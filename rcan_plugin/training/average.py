@@ -17,8 +17,9 @@ def update_average(average: nn.Module, net: nn.Module, decay: float) -> None:
         net: network being trained, of the same class.
         decay: 0 copies the weights.
     """
-    averaged = [parameter.data for parameter in average.parameters()]
+    averaged: list[torch.Tensor] = list(average.parameters())
+    weights: list[torch.Tensor] = list(net.parameters())
     torch._foreach_mul_(averaged, decay)
-    torch._foreach_add_(averaged, [parameter.data for parameter in net.parameters()], alpha=1 - decay)
+    torch._foreach_add_(averaged, weights, alpha=1 - decay)
     for target, buffer in zip(average.buffers(), net.buffers(), strict=True):
         target.copy_(buffer)

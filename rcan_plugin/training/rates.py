@@ -55,10 +55,11 @@ class DeviceRates:
 def move_step_counts(optimizer: torch.optim.Optimizer, to_parameters: bool) -> None:
     """Move an optimizer's step counts to its parameters' device, where a recorded step needs them, or to the CPU.
 
-    Fused optimizers always have them on the device; nothing happens.
+    Fused optimizers always have them on the device, and so have those that an option file made capturable; their counts
+    stay there.
     """
     for group in optimizer.param_groups:
-        if group.get("fused"):
+        if group.get("fused") or (group.get("capturable") and not to_parameters):
             continue
         for parameter in group["params"]:
             state = optimizer.state.get(parameter, {})

@@ -208,3 +208,9 @@ def test_out_of_memory_in_the_optimisers_first_step_says_so_too(options, monkeyp
     monkeypatch.setattr(model.optimizer_g, "step", full)
     with pytest.raises(RuntimeError, match="out of memory on cpu: batch 4"):
         step(model, 1)
+
+
+def test_the_average_has_the_memory_format_of_the_weights(options):
+    model = build(options(train={"channels_last": True, "ema_decay": 0.9}))
+    for net in (model.net_g, model.net_g_ema):
+        assert net.conv_first.weight.is_contiguous(memory_format=torch.channels_last)

@@ -48,3 +48,13 @@ def test_step_counts_are_moved_but_those_of_fused_optimizers():
             assert [state["step"].item() for state in optimizer.state.values()] == [1, 1]
         if fused:
             assert all(state["step"] is count for state, count in zip(optimizer.state.values(), counts, strict=True))
+
+
+def test_step_counts_of_an_optimizer_that_was_made_capturable_stay_on_the_device():
+    weight = torch.nn.Parameter(torch.zeros(1))
+    for capturable, device in ((True, "meta"), (False, "cpu")):
+        optimizer = torch.optim.NAdam([weight])
+        optimizer.param_groups[0]["capturable"] = capturable
+        optimizer.state[weight]["step"] = torch.zeros((), device="meta" if capturable else "cpu")
+        move_step_counts(optimizer, to_parameters=False)
+        assert optimizer.state[weight]["step"].device.type == device
