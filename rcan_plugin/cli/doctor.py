@@ -77,13 +77,13 @@ def _versions(report: Report) -> None:
         report.say("Python", f"{version} ({sys.executable})")
     else:
         report.complain("Python", version, "use Python 3.10, 3.11, 3.12 or 3.13")
-    report.say("rcan_plugin", f"{__version__} ({Path(__file__).parent})")
+    report.say("rcan_plugin", f"{__version__} ({Path(__file__).parents[1]})")
     for package in PACKAGES:
-        if (found := _version(package)) is not None:
-            report.say(package, found)
+        if (installed := _version(package)) is not None:
+            report.say(package, installed)
         else:
             report.complain(package, "not installed", f"pip install {package}")
-    opencv = [f"{name} {found}" for name in OPENCV if (found := _version(name))]
+    opencv = [f"{name} {installed}" for name in OPENCV if (installed := _version(name))]
     if len(opencv) == 1:
         report.say("OpenCV", opencv[0])
     elif not opencv:
@@ -92,20 +92,20 @@ def _versions(report: Report) -> None:
         report.complain(
             "OpenCV", " and ".join(opencv), "they share one folder: pip uninstall all but one, reinstall that"
         )
-    found = _version("basicsr")
-    if found is None or found.startswith("1.4."):
-        report.say("basicsr", found or "not installed as a package (a checkout on PYTHONPATH will do)")
+    installed = _version("basicsr")
+    if installed is None or installed.startswith("1.4."):
+        report.say("basicsr", installed or "not installed as a package (a checkout on PYTHONPATH will do)")
     else:
-        report.complain("basicsr", found, "the plugin is made for 1.4.2: pip install --no-deps basicsr==1.4.2")
+        report.complain("basicsr", installed, "the plugin is made for 1.4.2: pip install --no-deps basicsr==1.4.2")
 
 
 def _autoload(report: Report, torch: ModuleType) -> None:
     entries = [entry for entry in metadata.entry_points(group="torch.backends") if entry.name == "rcan_plugin"]
-    # Ours is off at 0, torch's at anything but 1 (`torch._is_device_backend_autoload_enabled`).
+    # The plugin's switch is off at 0, torch's at any value but 1 (`torch._is_device_backend_autoload_enabled`).
     off = [f"{autoload.SWITCH}=0"] * (os.environ.get(autoload.SWITCH) == "0")
-    if (torchs := os.environ.get("TORCH_DEVICE_BACKEND_AUTOLOAD", "1")) != "1":
-        off.append(f"TORCH_DEVICE_BACKEND_AUTOLOAD={torchs}")
-    autoload.supply_functional_tensor()  # so that the rest of the report is not about this as well
+    if (torch_switch := os.environ.get("TORCH_DEVICE_BACKEND_AUTOLOAD", "1")) != "1":
+        off.append(f"TORCH_DEVICE_BACKEND_AUTOLOAD={torch_switch}")
+    autoload.supply_functional_tensor()  # else the same problem would appear again below
     if not hasattr(torch, "_is_device_backend_autoload_enabled"):
         report.complain("autoload", f"torch {torch.__version__} has none", "use torch 2.5 or later")
     elif not entries:
@@ -119,7 +119,7 @@ def _autoload(report: Report, torch: ModuleType) -> None:
 def _device(report: Report, torch: ModuleType) -> None:
     if not torch.cuda.is_available():
         built = f"torch is built for CUDA {torch.version.cuda}" if torch.version.cuda else "torch is built without CUDA"
-        report.say("GPU", f"none in reach ({built}); training runs on the CPU")
+        report.say("GPU", f"none available ({built}); training runs on the CPU")
     for number in range(torch.cuda.device_count()):
         properties = torch.cuda.get_device_properties(number)
         bf16 = "bf16" if properties.major >= 8 else "no bf16"
@@ -131,7 +131,7 @@ def _device(report: Report, torch: ModuleType) -> None:
 def _imported(report: Report, name: str, remedy: str) -> ModuleType | None:
     try:
         module = importlib.import_module(name)
-    except Exception as error:  # whatever it is, it is what the user wants to know
+    except Exception as error:  # of any kind: the report shows it
         report.complain(f"import {name}", f"{type(error).__name__}: {error}", remedy)
         return None
     report.say(f"import {name}", module.__file__)
@@ -140,12 +140,12 @@ def _imported(report: Report, name: str, remedy: str) -> ModuleType | None:
 
 def _copies(report: Report, imported: Path) -> None:
     candidates = {Path(folder or ".", "basicsr") for folder in sys.path} | {imported}
-    real = {folder.resolve() for folder in candidates if (folder / "archs").is_dir()}
-    if len(real) > 1:
-        others = ", ".join(str(folder) for folder in sorted(real - {imported.resolve()}))
+    copies = {folder.resolve() for folder in candidates if (folder / "archs").is_dir()}
+    if len(copies) > 1:
+        others = ", ".join(str(folder) for folder in sorted(copies - {imported.resolve()}))
         report.complain(
             "copies of basicsr",
-            f"{imported} was imported, {others} is in reach as well",
+            f"{imported} was imported, {others} is on sys.path as well",
             "which one runs depends on the folder you start from: uninstall one, or put the one you want on PYTHONPATH",
         )
     else:
@@ -159,11 +159,11 @@ def _registered(report: Report) -> None:
     registered = {name: set(getattr(registries, name).keys()) for name in names}
     classes = importlib.import_module("rcan_plugin.registration").CLASSES
     for name in names:
-        ours = [cls.__name__ for cls in classes[name]]
-        if missing := [cls for cls in ours if cls not in registered[name]]:
+        plugin_classes = [cls.__name__ for cls in classes[name]]
+        if missing := [cls for cls in plugin_classes if cls not in registered[name]]:
             report.complain(name, f"{', '.join(missing)} missing", "see autoload above, or call rcan_plugin.register()")
         else:
-            report.say(name, ", ".join(ours))
+            report.say(name, ", ".join(plugin_classes))
 
 
 def _version(package: str) -> str | None:

@@ -36,7 +36,7 @@ def test_two_copies_are_told_apart_but_not_a_link(run, tmp_path):
     (tmp_path / "basicsr").unlink()
     shutil.copytree(INSTALLED, tmp_path / "basicsr", ignore=shutil.ignore_patterns("__pycache__"))
     said = run("-m", "rcan_plugin.doctor", code=1).stdout
-    assert f"{tmp_path / 'basicsr'} was imported, {INSTALLED} is in reach as well" in said
+    assert f"{tmp_path / 'basicsr'} was imported, {INSTALLED} is on sys.path as well" in said
     assert "uninstall one" in said
 
 
