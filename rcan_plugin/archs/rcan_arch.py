@@ -56,7 +56,7 @@ class RCAB(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         conv1, relu, conv2, *attention = self.rcab
-        if self.kernels == "triton":
+        if self.kernels == "triton" and not x.is_meta:  # on the meta device only shapes are computed
             if (reason := fused.unsupported(x)) is None:
                 return fused.rcab(x, *self.rcab.parameters(), res_scale=self.res_scale)
             _warn_once(f"kernels: triton is not used: {reason}.")

@@ -1,92 +1,113 @@
-"""Validates an option file before BasicSR builds, moves or writes anything."""
+"""Checks an option file before BasicSR builds, moves or writes anything."""
 
 from __future__ import annotations
 
 import functools
+import importlib
 import inspect
+import os
 import sys
 from argparse import Namespace
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from rcan_plugin.archs import NETWORKS
-from rcan_plugin.data.options import DatasetOptions
 from rcan_plugin.data.paired_dataset import DegradationPairedDataset
-from rcan_plugin.data.scan import forget_scans, keep_scan
+from rcan_plugin.data.scan import forget_scans
+from rcan_plugin.options.arguments import check_launcher, parse_arguments, without_changes
+from rcan_plugin.options.contradictions import check_contradictions
+from rcan_plugin.options.files import check_files
+from rcan_plugin.options.mistakes import Mistake, Mistakes
+from rcan_plugin.options.networks import unnoticed
+from rcan_plugin.options.notes import notes
+from rcan_plugin.options.read import OptionFile, read
+from rcan_plugin.options.schema import check_keys
 from rcan_plugin.training import checkpoints
 
 Parse = Callable[..., tuple[dict[str, Any], Namespace]]
+OUR_NAMES = (DegradationPairedDataset.__name__, "AcceleratedSRModel", *(network.__name__ for network in NETWORKS))
 
 
 def checked(parse_options: Parse, only_ours: bool = True) -> Parse:
-    """Wrap BasicSR's `parse_options` so that `check` follows; an error ends the program with one message.
+    """Make a function that checks the option file, then calls BasicSR's `parse_options`, then checks the files it names.
+
+    The file is read once, by a safe loader, with the changes of `--force_yml`; BasicSR gets what was read. Mistakes end
+    the program with one message.
 
     Args:
         parse_options: BasicSR's function, or what this function made of it.
-        only_ours: leave options alone in which no data set, network or model is ours.
+        only_ours: leave option files alone in which no data set, network or model is ours.
     """
     parse_options = inspect.unwrap(parse_options)
 
     @functools.wraps(parse_options)
-    def parse(*args: Any, **kwargs: Any) -> tuple[dict[str, Any], Namespace]:
-        opt, namespace = parse_options(*args, **kwargs)
-        if only_ours and not _has_ours(opt):
-            return opt, namespace
+    def parse(root_path: str, is_train: bool = True) -> tuple[dict[str, Any], Namespace]:
+        arguments = parse_arguments()
+        if only_ours and not _names_ours(arguments.opt):
+            return parse_options(root_path, is_train=is_train)
         try:
-            check(opt)
-        except (FileNotFoundError, ValueError) as error:
-            sys.exit(f"\n{namespace.opt}: {error}\nNothing was built, moved or written.")
+            with unnoticed():
+                file = understand(arguments, is_train)
+            with _given_to_basicsr(file, arguments):
+                opt, namespace = parse_options(root_path, is_train=is_train)
+            with unnoticed():
+                check(opt, file)
+        except Mistakes as mistakes:
+            refuse(arguments.opt, mistakes)
+        if opt["rank"] == 0:
+            for note in notes(opt):
+                print(f"{arguments.opt}: {note}", file=sys.stderr)
         return opt, namespace
 
     return parse
 
 
-def check(opt: dict[str, Any]) -> None:
-    """Check that the data and the weights in the options exist, and make a resumed run load its weights strictly.
+def understand(arguments: Namespace, is_train: bool) -> OptionFile:
+    """Read an option file and check all that the file and the arguments alone tell.
+
+    Args:
+        arguments: of `parse_arguments`.
+        is_train: whether it is for training; else for testing.
+
+    Raises:
+        Mistakes: all that was found.
+    """
+    file = read(arguments.opt, arguments.force_yml)
+    mistakes = check_keys(file.options, is_train)
+    mistakes += check_contradictions(file.options, is_train, {mistake.path for mistake in mistakes})
+    mistakes += check_launcher(arguments.launcher)
+    if mistakes:
+        raise Mistakes(mistakes, file.lines)
+    return file
+
+
+def check(opt: dict[str, Any], file: OptionFile | None = None) -> None:
+    """Check that this machine has what the options name, and make a resumed run load its weights strictly.
 
     The files of our data sets are scanned here once; the data sets built next in this process use the result.
 
     Args:
         opt: what BasicSR's `parse_options` returns. Only `strict_load_g` and `param_key_g` are changed, and only when
             resuming.
+        file: the option file, for lines in messages.
 
     Raises:
-        FileNotFoundError: a folder, an image or a file of weights is missing.
-        ValueError: a value is out of range, or a data set of ours cannot be used as described.
+        Mistakes: data, weights or GPUs are missing, or do not fit the options.
     """
-    if opt.get("model_type") == "AcceleratedSRModel":
-        from rcan_plugin.models import accelerated_model  # it needs BasicSR, which may not be imported before us
-
-        accelerated_model.check(opt)
     forget_scans()
-    try:
-        _check_data(opt)
-    except Exception:
-        forget_scans()
-        raise
-    path = opt.get("path", {})
     resuming = resumed_state(opt) is not None
-    for key, value in path.items():
-        # A resumed run does not read again what it started from.
-        wanted = key == "resume_state" or (key.startswith("pretrain_network") and not resuming)
-        if wanted and value and not Path(value).is_file():
-            raise FileNotFoundError(f"path: {key}: {value} {_missing()}: correct it, or set it to ~ to start without.")
+    mistakes = list(check_files(opt, resuming))
+    if mistakes:
+        forget_scans()
+        raise Mistakes(mistakes, file.lines if file else None)
+    path = opt.get("path", {})
     if resuming:
         # Weights of another scale may fit in part at the start; a resumed run must find all of its own.
         path["strict_load_g"] = True
         # `param_key_g: ~` is for the authors' flat files; BasicSR's own have a key.
         path["param_key_g"] = path.get("param_key_g") or "params"
-
-
-def _check_data(opt: Mapping[str, Any]) -> None:
-    for data in opt.get("datasets", {}).values():
-        if data.get("type") == DegradationPairedDataset.__name__:
-            keep_scan(DatasetOptions.read(data))
-            continue
-        for key, value in data.items():
-            if key.startswith("dataroot") and value and not Path(value).exists():
-                raise FileNotFoundError(f"data set {data.get('name', '?')}: {key}: {value} {_missing()}.")
 
 
 def resumed_state(opt: Mapping[str, Any]) -> Path | None:
@@ -97,15 +118,46 @@ def resumed_state(opt: Mapping[str, Any]) -> Path | None:
     return checkpoints.newest_state(Path("experiments", opt["name"], "training_states"))
 
 
-def _has_ours(opt: Mapping[str, Any]) -> bool:
-    data_types = {data.get("type") for data in opt.get("datasets", {}).values()}
-    network_type = (opt.get("network_g") or {}).get("type")
-    return (
-        DegradationPairedDataset.__name__ in data_types
-        or network_type in {network.__name__ for network in NETWORKS}
-        or opt.get("model_type") == "AcceleratedSRModel"
-    )
+def refuse(path: str, mistakes: Mistakes) -> None:
+    """End the program with all mistakes; of several ranks one prints them."""
+    if os.environ.get("RANK", "0") != "0":
+        sys.exit(1)
+    count = len(mistakes.numbered)
+    listed = "\n".join(f"  {line}" for line in str(mistakes).splitlines())
+    sys.exit(f"\n{path}: {count} mistake{'s' * (count > 1)}\n{listed}\nNothing was built, moved or written.")
 
 
-def _missing() -> str:
-    return f"does not exist (looked for from {Path.cwd()})"
+def _names_ours(path: str) -> bool:
+    """Whether the text of an option file names a class of ours; true for a file that cannot be opened."""
+    try:
+        text = Path(path).read_bytes()
+    except OSError:
+        return True
+    return any(name.encode() in text for name in OUR_NAMES)
+
+
+class _Given:
+    """A YAML loader that returns options that were read before."""
+
+    options: Mapping[str, Any]
+
+    def __init__(self, stream: object) -> None: ...
+
+    def get_single_data(self) -> Mapping[str, Any]:
+        return self.options
+
+    def dispose(self) -> None: ...
+
+
+@contextmanager
+def _given_to_basicsr(file: OptionFile, arguments: Namespace) -> Iterator[None]:
+    """Let `parse_options` take the options of `file`, where it would run the file's code and `--force_yml`'s."""
+    module = importlib.import_module("basicsr.utils.options")
+    loader = type("_GivenOptions", (_Given,), {"options": file.options})
+    theirs, argv = module.ordered_yaml, sys.argv
+    module.ordered_yaml = lambda: (loader, None)
+    sys.argv = [argv[0], *without_changes(arguments)]
+    try:
+        yield
+    finally:
+        module.ordered_yaml, sys.argv = theirs, argv

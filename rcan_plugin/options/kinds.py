@@ -1,0 +1,218 @@
+"""Kinds of values in option files: what each accepts, in words and as JSON schema."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import re
+import types
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from rcan_plugin._checks import is_number, is_whole
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of value.
+
+    Attributes:
+        expected: completes "expected ...".
+        accepts: whether a value is of this kind.
+        json: the JSON schema of the same.
+    """
+
+    expected: str
+    accepts: Callable[[Any], bool]
+    json: Mapping[str, Any] = field(default_factory=dict)
+
+
+def whole(least: int | None = 1) -> Kind:
+    """A whole number of at least `least`; None for any."""
+    expected = "a whole number" if least is None else f"a whole number of {least} or more"
+    limit = {} if least is None else {"minimum": least}
+    return Kind(expected, lambda value: is_whole(value, -math.inf if least is None else least), {"type": "integer", **limit})
+
+
+def count(least: int = 1) -> Kind:
+    """A whole number that may be written as a float: `5e3` with a tag or a dot, as BasicSR's option files do."""
+
+    def accepts(value: Any) -> bool:
+        return is_whole(int(value) if isinstance(value, float) and value.is_integer() else value, least)
+
+    return Kind(f"a whole number of {least} or more", accepts, {"type": "number", "minimum": least, "multipleOf": 1})
+
+
+def number(least: float | None = None, above: float | None = None, most: float | None = None, below: float | None = None) -> Kind:
+    """A finite number within bounds: `least` and `most` belong to the range, `above` and `below` do not."""
+    words = [
+        f"{bound:g} or more" if (bound := least) is not None else None,
+        f"above {above:g}" if above is not None else None,
+        f"at most {most:g}" if most is not None else None,
+        f"below {below:g}" if below is not None else None,
+    ]
+
+    def accepts(value: Any) -> bool:
+        return (
+            is_number(value, (int, float))
+            and math.isfinite(value)
+            and (least is None or value >= least)
+            and (above is None or value > above)
+            and (most is None or value <= most)
+            and (below is None or value < below)
+        )
+
+    bounds = {"minimum": least, "exclusiveMinimum": above, "maximum": most, "exclusiveMaximum": below}
+    expected = " ".join(["a number", ", ".join(filter(None, words))]).rstrip()
+    return Kind(expected, accepts, {"type": "number", **{key: bound for key, bound in bounds.items() if bound is not None}})
+
+
+def one_of(*values: Any) -> Kind:
+    """One of some values."""
+
+    def accepts(value: Any) -> bool:
+        return any(value == allowed and type(value) is type(allowed) for allowed in values)
+
+    *first, last = map(as_yaml, values)
+    return Kind(f"{', '.join(first)} or {last}" if first else last, accepts, {"enum": list(values)})
+
+
+def list_of(kind: Kind, length: int | None = None, least: int = 0) -> Kind:
+    """A list of values of one kind: of `length`, or of at least `least`."""
+
+    def accepts(value: Any) -> bool:
+        return (
+            isinstance(value, (list, tuple))
+            and (length is None or len(value) == length)
+            and len(value) >= least
+            and all(map(kind.accepts, value))
+        )
+
+    size = "" if length is None else f"{length} times "
+    bounds = {"minItems": length if length is not None else least} | ({} if length is None else {"maxItems": length})
+    return Kind(f"a list of {size}{kind.expected}", accepts, {"type": "array", "items": dict(kind.json), **bounds})
+
+
+def either(*kinds: Kind) -> Kind:
+    """Any of several kinds."""
+    return Kind(
+        ", or ".join(kind.expected for kind in kinds),
+        lambda value: any(kind.accepts(value) for kind in kinds),
+        {"anyOf": [dict(kind.json) for kind in kinds]},
+    )
+
+
+NONE = Kind("~", lambda value: value is None, {"type": "null"})
+FLAG = Kind("true or false", lambda value: isinstance(value, bool), {"type": "boolean"})
+TEXT = Kind(
+    "text", lambda value: isinstance(value, str) and value not in ("", "None", "none"), {"type": "string", "minLength": 1}
+)
+MAPPING = Kind("a mapping of keys to values", lambda value: isinstance(value, Mapping), {"type": "object"})
+ANYTHING = Kind("a value", lambda value: True)
+NUMBER = number()
+VALUES = Kind("a list", lambda value: isinstance(value, (list, tuple)), {"type": "array"})
+
+
+def nullable(kind: Kind) -> Kind:
+    """A kind, or `~`."""
+    return either(kind, NONE)
+
+
+def kind_of_parameter(annotation: Any, default: Any) -> Kind:
+    """The kind of a function's parameter: by its annotation, else by its default.
+
+    A default that is a whole number does not exclude fractions: `eta_min=0` takes 1.0e-7.
+    """
+    if annotation is not inspect.Parameter.empty:
+        return _kind_of_annotation(annotation)
+    if isinstance(default, bool):
+        return FLAG
+    if isinstance(default, (int, float)):
+        return NUMBER
+    if isinstance(default, str):
+        return TEXT
+    return VALUES if isinstance(default, (list, tuple)) else ANYTHING
+
+
+def _kind_of_annotation(annotation: Any) -> Kind:
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    simple = {int: whole(None), float: NUMBER, bool: FLAG, str: TEXT, type(None): NONE}
+    if annotation in simple:
+        return simple[annotation]
+    if origin in (typing.Union, types.UnionType):
+        kinds = [_kind_of_annotation(argument) for argument in arguments]
+        return ANYTHING if ANYTHING in kinds else either(*kinds)
+    if origin is typing.Literal:
+        return one_of(*arguments)
+    if origin in (list, tuple) or origin is Sequence:
+        return VALUES if not arguments or arguments[0] is Any else list_of(_kind_of_annotation(arguments[0]))
+    if origin is Mapping or origin is dict or annotation is dict:
+        return MAPPING
+    return ANYTHING
+
+
+def as_yaml(value: Any) -> str:
+    """A value as an option file has it, on one line.
+
+    >>> as_yaml(None), as_yaml(True), as_yaml([1, "a"]), as_yaml(1e-4), as_yaml("true"), as_yaml({"a": 1})
+    ('~', 'true', '[1, a]', '1.0e-4', '"true"', '{a: 1}')
+    """
+    if value is None:
+        return "~"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            return ".nan" if math.isnan(value) else f"{'-' if value < 0 else ''}.inf"
+        mantissa, _, exponent = repr(value).partition("e")
+        return mantissa if not exponent else f"{mantissa if '.' in mantissa else mantissa + '.0'}e{int(exponent):+d}".replace("e+", "e+")
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(map(as_yaml, value))}]"
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key}: {as_yaml(entry)}" for key, entry in value.items()) + "}"
+    text = str(value)
+    return f'"{text}"' if isinstance(value, str) and (not text or _looks_like_another_type(text)) else text
+
+
+def remedy(value: Any, kind: Kind) -> str:
+    """What YAML did to a value that its writer may not have expected, and what to write; empty if nothing is known."""
+    if isinstance(value, str):
+        if re.fullmatch(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+", value):
+            fixed = float(value)
+            if kind.accepts(fixed) or kind.accepts([fixed]):
+                return f" YAML reads {value} as text: write {as_yaml(fixed)}."
+        if value in ("None", "none"):
+            return " YAML writes none as ~."
+        unquoted = _plain(value)
+        if not isinstance(unquoted, str) and kind.accepts(unquoted):
+            return f" It is text: write {as_yaml(unquoted)}, without quotes."
+        parts = [_plain(part.strip()) for part in value.strip("[]()").split(",")]
+        if kind.accepts(parts):
+            return f" It is text: write {as_yaml(parts)}."
+    if isinstance(value, bool) and not kind.accepts(value):
+        return f" YAML reads {'yes and on' if value else 'no and off'} as {as_yaml(value)}: quotes make them text."
+    if not isinstance(value, (list, tuple, Mapping)) and kind.accepts([value]):
+        return f" Write {as_yaml([value])}."
+    if isinstance(value, float) and value.is_integer() and kind.accepts(int(value)):
+        return f" Write {int(value)}."
+    if is_number(value, (int, float)) and kind.accepts(str(value)):
+        return f' Quotes make it text: "{value}".'
+    return ""
+
+
+def _plain(text: str) -> Any:
+    """The value of a word without quotes."""
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    for convert in (int, float):
+        try:
+            return convert(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _looks_like_another_type(text: str) -> bool:
+    return text.lower() in ("true", "false", "yes", "no", "on", "off", "null", "~") or not isinstance(_plain(text), str)

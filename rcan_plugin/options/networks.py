@@ -1,0 +1,163 @@
+"""Builds the network of an option file without memory for its weights, and compares its output's shape with the data."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rcan_plugin.options import keys as tables
+from rcan_plugin.options.mistakes import Mistake
+from rcan_plugin.options.signatures import registered
+
+TEST_SIDE = 48
+"""Side of the LR image that a network is tried with where no crop is given: a multiple of SwinIR's usual window, 8."""
+
+
+@contextmanager
+def unnoticed() -> Iterator[None]:
+    """Keep what is built for a check out of the log and away from the run's random numbers.
+
+    BasicSR's logger writes to a file only if the pipeline is the first to ask for it.
+    """
+    from basicsr.utils.logger import initialized_logger
+
+    log, initialized = logging.getLogger("basicsr"), dict(initialized_logger)
+    disabled, log.disabled = log.disabled, True
+    initialized_logger["basicsr"] = True
+    try:
+        with torch.random.fork_rng(devices=[]):
+            yield
+    finally:
+        log.disabled = disabled
+        initialized_logger.clear()
+        initialized_logger.update(initialized)
+
+
+def build_on_meta(option: Mapping[str, Any]) -> nn.Module:
+    """Build a network of BasicSR's registry on torch's meta device: shapes without values, in a fraction of a second.
+
+    Args:
+        option: `network_g`.
+
+    Raises:
+        Exception: whatever the network's constructor raises.
+    """
+    with torch.device("meta"):
+        return build(option).to("meta")
+
+
+def build(option: Mapping[str, Any]) -> nn.Module:
+    """Build a network of BasicSR's registry, as `basicsr.archs.build_network` does but without a line in the log."""
+    arguments = deepcopy(dict(option))
+    network: nn.Module = registered("networks")[arguments.pop("type")](**arguments)
+    return network
+
+
+def check_network(options: Mapping[str, Any], is_train: bool) -> Iterator[Mistake]:
+    """Build `network_g` and try it with an image as each data set gives it.
+
+    Args:
+        options: an option file's content, whose keys have been checked.
+        is_train: whether it is for training.
+    """
+    option = options["network_g"]
+    try:
+        network = build_on_meta(option)
+    except Exception:
+        try:
+            build(option)  # perhaps it cannot be built without values
+        except Exception as error:
+            yield Mistake(("network_g",), f"{option['type']} cannot be built: {_one_line(error)}")
+        return
+    tried = set()
+    for phase, data in options["datasets"].items():
+        if data.get("type") not in (*tables.OUR_DATA, "PairedImageDataset"):
+            continue
+        for trial in _trials(options, phase, data):
+            # The same image from another data set would give the same.
+            if (same := (trial.channels, trial.scale, trial.factor)) in tried:
+                continue
+            tried.add(same)
+            mistake = _try(network.train(is_train), trial, options)
+            if mistake is not None:
+                yield mistake
+                return
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """An LR image as a data set gives it: `channels` x `side` x `side`, of which a network makes `factor` as much."""
+
+    phase: str
+    channels: int
+    side: int
+    scale: int
+    factor: int
+
+
+def _trials(options: Mapping[str, Any], phase: str, data: Mapping[str, Any]) -> Iterator[_Trial]:
+    channels = 1 if data.get("color") == "y" else data.get("channels", 3)
+    for scale in data.get("scales") or [options.get("scale") or data.get("scale")]:
+        factor = 1 if data.get("pre_upsample") else scale
+        side = (data.get("lq_size") or data["gt_size"] // factor) if phase == "train" else TEST_SIDE
+        yield _Trial(phase, channels, side, scale, factor)
+
+
+def _try(network: nn.Module, trial: _Trial, options: Mapping[str, Any]) -> Mistake | None:
+    """Run the network on the meta device, or if that fails on the CPU, and compare the output's shape."""
+    option = options["network_g"]
+    name = option["type"]
+    image = f"{trial.channels} x {trial.side} x {trial.side}"
+    where = f"LR image of {image} (datasets: {trial.phase})"
+    try:
+        try:
+            output = _run(network, trial, "meta", options)
+        except Exception:  # perhaps it needs values
+            output = _run(build(option).train(network.training), trial, "cpu", options)
+    except Exception as error:
+        if trial.phase != "train" and "window_size" in option:
+            return None  # its model pads images to windows
+        return Mistake(("network_g",), f"{name} fails for an {where}: {_one_line(error)}")
+    if network.training and not isinstance(output, Tensor) and options["model_type"] == "SRModel":
+        text = f"is SRModel, and {name} returns several outputs in training: write model_type: AcceleratedSRModel."
+        return Mistake(("model_type",), text)
+    last = output if isinstance(output, Tensor) else output[-1]
+    expected = (trial.channels, trial.side * trial.factor, trial.side * trial.factor)
+    if not isinstance(last, Tensor) or last.dim() != 4 or tuple(last.shape[1:]) == expected:
+        return None
+    text = f"{name} makes {_shape(last.shape[1:])} of an {where}, and its HR image is {_shape(expected)}"
+    return Mistake(("network_g",), f"{text}: {_cause(tuple(last.shape[1:]), expected, trial.scale, options)}")
+
+
+def _run(network: nn.Module, trial: _Trial, device: str, options: Mapping[str, Any]) -> Any:
+    with torch.no_grad(), torch.device(device), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # they come again with the run
+        scale = (trial.scale,) if hasattr(network, "scales") and options["model_type"] in tables.OURS else ()
+        return network(torch.zeros(1, trial.channels, trial.side, trial.side), *scale)
+
+
+def _cause(shape: tuple[int, ...], expected: tuple[int, ...], scale: int, options: Mapping[str, Any]) -> str:
+    if shape[0] != expected[0]:
+        return "correct the network's channels, or the data's (channels, color)."
+    option = options["network_g"]
+    key = next((key for key in ("upscale", "scale") if key in option), None)
+    network = f"network_g: {key} {option[key]}" if key else "the network's scale"
+    return f"scale is {scale} and disagrees with {network}."
+
+
+def _shape(shape: Any) -> str:
+    return " x ".join(map(str, shape))
+
+
+def _one_line(error: Exception) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if text.endswith(".") else f"{text}."
+

@@ -1,0 +1,24 @@
+"""What a user should know of options that are right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+
+def notes(opt: Mapping[str, Any]) -> Iterator[str]:
+    """Lines about options that are understood but may not be meant.
+
+    Args:
+        opt: what BasicSR's `parse_options` returns.
+    """
+    for name, metric in ((opt.get("val") or {}).get("metrics") or {}).items():
+        if metric["type"] in ("calculate_psnr", "calculate_ssim") and "test_y_channel" not in metric:
+            yield (
+                f"val: metrics: {name}: without test_y_channel: true it is of RGB. The papers' figures are of Y (luma), and "
+                "some dB higher."
+            )
+    if "debug" in opt["name"] and opt.get("is_train"):
+        yield f"name: {opt['name']}: because of `debug` in it BasicSR validates and saves every 8 iterations, without TensorBoard."
+    if opt.get("is_train") and opt.get("val") and not any(phase != "train" for phase in opt["datasets"]):
+        yield "val: there is no data set val: nothing is validated."

@@ -1,0 +1,189 @@
+"""Reads an option file without running code from it, with the line of every key."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path as FilePath
+from typing import Any
+
+import yaml
+
+from rcan_plugin.options.mistakes import Mistake, Mistakes, Path, did_you_mean
+
+SAFE_TAG = re.compile(r"tag:yaml\.org,2002:(null|bool|int|float|str|seq|map)")
+"""Tags of plain data. All others build objects, or values that BasicSR does not use (dates, binary data, sets)."""
+
+
+@dataclass
+class OptionFile:
+    """An option file as it was read.
+
+    Attributes:
+        path: of the file.
+        options: its content.
+        lines: the line of each key, counted from 1, by the keys from the top down.
+    """
+
+    path: FilePath
+    options: dict[str, Any]
+    lines: dict[Path, int] = field(default_factory=dict)
+
+
+def read(path: str | os.PathLike[str], changes: Sequence[str] = ()) -> OptionFile:
+    """Read an option file, then set what `--force_yml` asks for.
+
+    Args:
+        path: a YAML file.
+        changes: `KEY:KEY=VALUE` each, as the arguments after BasicSR's `--force_yml`.
+
+    Raises:
+        Mistakes: the file cannot be read, is no YAML, holds a tag that would run code, or has a key twice; all of these
+            that can be found, with their lines.
+    """
+    path = FilePath(path)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise Mistakes([Mistake((), f"the option file cannot be read: {error.strerror}: check the path.")]) from None
+    except UnicodeDecodeError as error:
+        raise Mistakes([Mistake((), f"the option file is not UTF-8 text (byte {error.start}).")]) from None
+    file = OptionFile(path, {})
+    mistakes = list(_parse(text, file))
+    if not mistakes:
+        mistakes = [mistake for change in changes if (mistake := _change(file, change)) is not None]
+    if mistakes:
+        raise Mistakes(mistakes, file.lines)
+    return file
+
+
+def _parse(text: str, file: OptionFile) -> Iterator[Mistake]:
+    try:
+        documents = list(yaml.compose_all(text, Loader=yaml.SafeLoader))
+    except yaml.MarkedYAMLError as error:
+        yield _syntax_error(error, text)
+        return
+    except yaml.YAMLError as error:
+        yield Mistake((), f"the file is not YAML: {error}".replace("\n", " "))
+        return
+    root = documents[0] if documents else None
+    if len(documents) > 1:
+        yield Mistake((), f"`---` begins a second document; expected one.", documents[1].start_mark.line + 1)
+    elif not isinstance(root, yaml.MappingNode):
+        what = "empty" if root is None else "not a mapping"
+        yield Mistake((), f"the file is {what}; expected `KEY: VALUE` lines, such as those of options/train_RCAN_x4.yml.")
+    else:
+        value = _Builder(file)
+        file.options = value.build(root, ())
+        yield from value.mistakes
+
+
+def _syntax_error(error: yaml.MarkedYAMLError, text: str) -> Mistake:
+    mark = error.problem_mark or error.context_mark
+    line = None if mark is None else mark.line + 1
+    source = text.splitlines()[mark.line] if mark is not None and mark.line < len(text.splitlines()) else ""
+    problem = f"{error.problem or error.context}"
+    if "\t" in source or "'\\t'" in problem:
+        return Mistake((), f"{problem}: the line holds a tab; YAML is indented by blanks: replace tabs.", line)
+    hint = ": check its indentation, and the blank after each colon"
+    if "undefined alias" in problem:
+        hint = ": `*` begins a reference; quote the value"
+    return Mistake((), f"this is not YAML: {problem}{hint}.", line)
+
+
+class _Builder:
+    """Builds plain values from YAML nodes; notes lines and mistakes."""
+
+    def __init__(self, file: OptionFile) -> None:
+        self.file = file
+        self.mistakes: list[Mistake] = []
+        self.scalars = yaml.SafeLoader("")
+        self.parents: list[yaml.Node] = []
+
+    def build(self, node: yaml.Node, path: Path) -> Any:
+        if any(node is parent for parent in self.parents):
+            self._add(node, path, "refers to a section that it is part of.")
+            return None
+        if not SAFE_TAG.fullmatch(node.tag):
+            self._add(node, path, self._tag_text(node))
+            return None
+        self.parents.append(node)
+        try:
+            if isinstance(node, yaml.MappingNode):
+                return self._mapping(node, path)
+            if isinstance(node, yaml.SequenceNode):
+                return [self.build(entry, (*path, str(i))) for i, entry in enumerate(node.value)]
+            try:
+                return self.scalars.construct_object(node)
+            except (yaml.YAMLError, ValueError):
+                self._add(node, path, f"is {node.value!r}, which is not of the type that its tag names.")
+                return None
+        finally:
+            self.parents.pop()
+
+    def _mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Any]:
+        result: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            line = key_node.start_mark.line + 1
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                self._add(key_node, (*path, "<<"), "BasicSR does not read merge keys: write the keys out.")
+                continue
+            key = self.build(key_node, (*path, str(key_node.value)))
+            if not isinstance(key, str):
+                text = f"this key is not text for YAML, but {key!r}"
+                written = key_node.value if isinstance(key_node, yaml.ScalarNode) else "..."
+                if not isinstance(key_node, yaml.ScalarNode) or SAFE_TAG.fullmatch(key_node.tag):
+                    self.mistakes.append(Mistake((*path, str(written)), f'{text}: quote it, "{written}".', line))
+                continue
+            here = (*path, key)
+            if key in result:
+                first = self.file.lines[here]
+                self.mistakes.append(Mistake(here, f"the key is here twice, first in line {first}: remove one.", line))
+                continue
+            self.file.lines[here] = line
+            result[key] = self.build(value_node, here)
+        return result
+
+    def _tag_text(self, node: yaml.Node) -> str:
+        tag = node.tag.replace("tag:yaml.org,2002:", "!!")
+        if "python" in tag:
+            return f"{tag} would run code: write a plain value."
+        if tag == "!!timestamp":
+            return f"YAML reads {node.value} as a date: quote it."
+        return f"{tag} is not supported: write a plain value (text, number, true, false, ~, list or mapping)."
+
+    def _add(self, node: yaml.Node, path: Path, text: str) -> None:
+        self.mistakes.append(Mistake(path, text, node.start_mark.line + 1))
+
+
+def _change(file: OptionFile, change: str) -> Mistake | None:
+    """Set a value as `KEY:KEY=VALUE` says; returns what is wrong with the argument."""
+    keys, equals, written = change.partition("=")
+    path = tuple(key.strip() for key in keys.split(":"))
+    place = ("--force_yml", change)
+    if not equals or not all(path):
+        return Mistake(place, "expected KEY:KEY=VALUE, such as train:total_iter=1000.")
+    change_file = OptionFile(file.path, {})
+    mistakes = list(_parse(f"value: {_bare(written.strip())}", change_file))
+    if mistakes:
+        return Mistake(place, mistakes[0].text)
+    section: Any = file.options
+    for depth, key in enumerate(path[:-1]):
+        if not isinstance(section.get(key), dict):
+            hint = did_you_mean(key, section)
+            return Mistake(place, f"the option file has no section {': '.join(path[: depth + 1])}.{hint}")
+        section = section[key]
+    section[path[-1]] = change_file.options["value"]
+    file.lines.pop(path, None)
+    return None
+
+
+def _bare(written: str) -> str:
+    """A value of `--force_yml` as YAML: BasicSR takes `None` for none and numbers such as 1e-4."""
+    if written.lower() == "none":
+        return "~"
+    if re.fullmatch(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+", written):
+        return f"!!float {written}"
+    return written
