@@ -30,7 +30,14 @@ def check_contradictions(options: Mapping[str, Any], is_train: bool, wrong: Set[
     checks = [_datasets, _network, _model_options, _metrics]
     if is_train:
         checks += [_schedule, _optimizers, _losses, _loader, _logger]
-    return [mistake for check in checks for mistake in check(view, is_train)]
+    mistakes: list[Mistake] = []
+    for check in checks:
+        try:
+            mistakes += check(view, is_train)
+        except Exception:
+            if not wrong:
+                raise  # else the values that it needs are wrong in a way that it did not expect
+    return mistakes
 
 
 class _View:
@@ -52,6 +59,12 @@ class _View:
         """Whether the value at a path, or a part of it, has a mistake."""
         return any(mistake[: len(path)] == path for mistake in self.wrong)
 
+    def datasets(self) -> dict[str, Mapping[str, Any]]:
+        """The data sets that have no mistake."""
+        sections = self.options.get("datasets")
+        phases = sections if isinstance(sections, Mapping) else ()
+        return {phase: data for phase in phases if (data := self.get("datasets", phase)) is not None}
+
     @property
     def model(self) -> Any:
         return registered("models").get(self.get("model_type"))
@@ -63,12 +76,8 @@ class _View:
 
 def _datasets(view: _View, is_train: bool) -> Iterator[Mistake]:
     names: dict[str, str] = {}
-    for phase in view.get("datasets") or view.options.get("datasets") or {}:
-        path = ("datasets", phase)
-        data = view.get(*path)
-        if data is None:
-            continue
-        kind = data["type"]
+    for phase, data in view.datasets().items():
+        path, kind = ("datasets", phase), data["type"]
         if kind in (*tables.OUR_DATA, "PairedImageDataset"):
             yield from _scale(view, data, path)
         if phase != "train" and names.setdefault(data["name"], phase) != phase:
@@ -85,7 +94,7 @@ def _datasets(view: _View, is_train: bool) -> Iterator[Mistake]:
             yield from _stock_pairs(view, data, path)
     if not is_train:
         return
-    validated = [phase for phase in view.options.get("datasets") or {} if phase != "train"]
+    validated = [phase for phase in view.datasets() if phase != "train"]
     if validated and view.options.get("val") is None:
         yield Mistake(("datasets", validated[0]), "is validated only with a section val; add one, or remove the data set.")
 
@@ -119,8 +128,7 @@ def _stock_pairs(view: _View, data: Mapping[str, Any], path: Path) -> Iterator[M
 def _network(view: _View, is_train: bool) -> Iterator[Mistake]:
     if view.get("network_g") is None or view.get("model_type") is None:
         return
-    datasets = {phase: data for phase in view.options.get("datasets") or {} if (data := view.get("datasets", phase))}
-    yield from check_network({**view.options, "datasets": datasets}, is_train)
+    yield from check_network({**view.options, "datasets": view.datasets()}, is_train)
     if is_train and view.get("network_d") is not None:
         try:
             arguments = dict(view.get("network_d"))
@@ -133,7 +141,7 @@ def _network(view: _View, is_train: bool) -> Iterator[Mistake]:
 def _model_options(view: _View, is_train: bool) -> Iterator[Mistake]:
     """What `AcceleratedSRModel` itself refuses."""
     sections = [name for name in ("train", "val", "logger") if view.options.get(name) is not None]
-    if not view.is_ours or any(view.get(name) is None for name in sections):
+    if not view.is_ours or any(view.get(name) is None for name in (*sections, "datasets")):
         return
     from rcan_plugin.models.settings import Settings
 

@@ -233,7 +233,11 @@ class _Checker:
     def _dataset(self, data: Mapping[str, Any], path: Path, training: bool) -> None:
         kind = data.get("type")
         known = dataset_keys(data, training)
-        if isinstance(kind, str) and kind not in registered("datasets"):
+        if not isinstance(kind, str):
+            given = f"is {as_yaml(kind)}" if "type" in data else "the key is missing"
+            self.add((*path, "type"), f"{given}; expected the name of a data set, such as DegradationPairedDataset.")
+            return
+        if kind not in registered("datasets"):
             self._unknown_type((*path, "type"), "datasets", kind)
             return
         for name, value in data.items():
