@@ -57,7 +57,7 @@ class ImageStore:
             for name in ("data.mdb", "meta_info.txt"):
                 if not (self.root / name).is_file():
                     raise FileNotFoundError(f"LMDB {self.root} has no {name}: it is incomplete, make it again.")
-            lines = _META_LINE.findall((self.root / "meta_info.txt").read_text())
+            lines = _META_LINE.findall((self.root / "meta_info.txt").read_text(encoding="utf-8-sig"))
             self._shapes = {key: (int(height), int(width), int(depth)) for key, height, width, depth in lines if depth}
             self.names = sorted(key for key, *_ in lines if key.strip())
         else:
