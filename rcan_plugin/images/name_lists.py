@@ -43,7 +43,7 @@ def listed_names(meta_info_file: str | os.PathLike[str], store: ImageStore) -> l
         matches = ((listed, name) for listed in readings if (name := _find(listed, store, known)))
         listed, name = next(matches, (readings[0], ""))
         if not name:
-            nearest = difflib.get_close_matches(os.path.basename(listed), store.names, 1, 0.5)
+            nearest = difflib.get_close_matches(PurePosixPath(listed).name, store.names, 1, 0.5)
             hint = f" (the nearest name there is {nearest[0]!r})" if nearest else ""
             raise FileNotFoundError(f"{path}, line {number}, names {listed!r}, which is not in {store.root}{hint}.")
         if (other := found.setdefault(name, listed)) != listed:
@@ -70,10 +70,17 @@ def _find(listed: str, store: ImageStore, known: Collection[str]) -> str | None:
     forms = (listed, *(unicodedata.normalize(form, listed) for form in ("NFC", "NFD")))
     if not store.is_lmdb:
         # `names` are the files directly in the folder; a list may name files in subfolders.
-        return next((form for form in forms if os.path.isfile(store.root / form)), None)
+        return next((form for form in forms if form in known or _is_file(store.root / form)), None)
     stems = [form[: -len(suffix)] if (suffix := _suffix(form)) else form for form in forms]
     made = (key_of(stems[0]), key_of(PurePosixPath(stems[0]).name))  # keys have no folders
     return next((key for key in (*stems, *made) if key in known), None)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # the name is too long for a file
+        return False
 
 
 def _suffix(name: str) -> str:
