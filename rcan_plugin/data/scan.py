@@ -15,6 +15,7 @@ from rcan_plugin.data.options import DatasetOptions
 from rcan_plugin.data.remarks import File, remarks
 from rcan_plugin.degradations import identify, matches_up_to_ties
 from rcan_plugin.degradations.record import Recipe, Record
+from rcan_plugin.degradations.resizers import resemblance
 from rcan_plugin.images.pairs import Pair, find_pairs, forms_differ
 from rcan_plugin.images.store import Header, ImageStore
 
@@ -199,9 +200,11 @@ def _check_degradation(options: DatasetOptions, result: Scan, lq: ImageStore) ->
         # As they were made: neither cut to 8 bits nor converted to luma.
         images = result.gt.read(pair.gt, keep_depth=True), lq.read(pair.lq, keep_depth=True)
         if images[0].dtype == images[1].dtype and not _made_by(options.recipe, *images, scale):
+            identification = identify(*images)
+            likeness = resemblance(*images, identification)
             text = (
                 f"Data set {options.name}: the options say x{scale} {options.recipe}, and {lq.describe(pair.lq)} "
-                f"looks like {identify(*images)}"
+                f"looks like {identification}" + (f"; {likeness}" if likeness else "")
             )
             result.messages.append((logging.WARNING, text))
 
