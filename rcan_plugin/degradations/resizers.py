@@ -61,11 +61,18 @@ def resemblance(hr: Image, lr: Image, identification: Identification) -> Resembl
 
     Returns:
         The nearest of the resizers of OpenCV, Pillow, torch and BasicSR, and of their results as JPEG; None if the pair
-        was made as a paper does, or with noise, or does not belong together.
+        is BI or BD, shifted or not, or DN, or does not belong together.
     """
     scale = identification.scale
-    if not identification.belongs or scale is None or identification.of_papers or identification.kind == "DN":
+    exact = identification.kind in ("BI", "BD") and identification.matches_up_to_ties
+    if not identification.belongs or scale is None or exact or identification.of_papers:
         return None
+    nearest = _nearest(hr, lr, scale)
+    # In an image that is itself like noise, the difference of two resizers is, too.
+    return nearest if nearest.close or identification.kind != "DN" else None
+
+
+def _nearest(hr: Image, lr: Image, scale: int) -> Resemblance:
     hr, lr = with_same_channels(hr, lr)
     results = _distinct(_results(hr, lr.shape[:2], scale))
     name, nearest = min(results.items(), key=lambda one: _squared_error(one[1], lr))
@@ -95,7 +102,7 @@ def _results(hr: Image, size: tuple[int, int], scale: int) -> Iterator[tuple[str
         yield "BD", degrade(cropped, scale, "BD")
         taps = [bicubic_taps(side, 1 / scale) for side in cropped.shape[:2]]
         yield "BasicSR's imresize", apply_taps(cropped, taps[0], taps[1], "symmetric", round_between=False)
-        yield from _by_size(cropped, size)
+    yield from _by_size(cropped, size)
     if cropped.shape != hr.shape:
         for name, result in _by_size(hr, size):
             yield f"{name} of the HR image before it was cropped to a multiple of {scale}", result

@@ -39,7 +39,9 @@ class Group:
         if first.kind == "DN":
             noises = sorted(pair.noise or 0.0 for pair in self.pairs.values())
             other = "" if first.of_papers else f" (the papers' is {OFFICIAL_NOISE:g})"
-            return f"x{first.scale} DN, noise about {noises[len(noises) // 2]:.1f}{other}{self._shift()}"
+            return (
+                f"x{first.scale} DN, noise about {noises[len(noises) // 2]:.1f}{other}{self._shift()}{self._likeness()}"
+            )
         if first.matches_up_to_ties:
             border = {None: "", "either": ", either border"}.get(first.border, f", {first.border} border")
             most = max(pair.differing for pair in self.pairs.values())
