@@ -6,6 +6,7 @@ import itertools
 import os
 import unicodedata
 from collections.abc import Callable, Collection, Iterable, Iterator
+from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from rcan_plugin.degradations.identify import SCALES
@@ -127,6 +128,14 @@ def find_pairs(
     if lq is None:
         return [Pair(name, name) for name in gt_names]
 
+    for name in gt_names:
+        # LR images are found by name directly in their folder, as in BasicSR.
+        folder = PurePosixPath(name).parent
+        if not gt.is_lmdb and folder.name and (lq.root / folder).is_dir():
+            raise ValueError(
+                f"{gt.describe(name)} is in a folder that {lq.root} has, too, and LR images are taken from {lq.root} "
+                "itself: put them there, or name the folders one by one."
+            )
     # An LMDB has the names that `key_of` made. Templates are of names, too.
     comparable = key_of if gt.is_lmdb or lq.is_lmdb else _composed
     gt_affixes, lq_affixes = (Affixes(*map(comparable, affixes)) for affixes in (gt_affixes, lq_affixes))

@@ -75,3 +75,13 @@ def test_two_lines_of_an_lmdb_with_one_key_are_refused(tmp_path):
     (tmp_path / "HR.lmdb/meta_info.txt").write_text("img.v1.png (4,4,3) 1\nimg.v2.png (4,4,3) 1\n")
     with pytest.raises(ValueError, match=r"meta_info\.txt of LMDB .*HR\.lmdb names 'img' twice \(1 such keys"):
         find_pairs(ImageStore(tmp_path / "HR.lmdb"), None)
+
+
+def test_lr_images_of_listed_subfolders_are_not_taken_from_elsewhere(tmp_path):
+    """BasicSR takes `LR/1.png` for `HR/more/1.png`."""
+    hr, lr = folder(tmp_path / "HR", ["1.png", "more/1.png"]), folder(tmp_path / "LR", ["1.png"])
+    (tmp_path / "list.txt").write_text("more/1.png\n")
+    assert find_pairs(hr, lr, meta_info_file=tmp_path / "list.txt") == [("more/1.png", "1.png")]
+    folder(tmp_path / "LR/more", ["1.png"])
+    with pytest.raises(ValueError, match=r"HR/more/1\.png is in a folder that .*LR has, too, and LR images are taken"):
+        find_pairs(hr, lr, meta_info_file=tmp_path / "list.txt")
