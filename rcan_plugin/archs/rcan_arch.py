@@ -274,8 +274,9 @@ class RCANArch(nn.Module):
         if not any(key.startswith("head.0.") for key in given):
             return given
         self._check_official_mean(given)
-        logging.getLogger("basicsr").info("RCANArch: the file has the official key names; %d renamed.", len(given))
-        return from_official_keys(given)
+        renamed = from_official_keys(given)
+        logging.getLogger("basicsr").info("RCANArch: the file has the official key names; %d renamed.", len(renamed))
+        return renamed
 
     def _check_official_mean(self, given: Mapping[str, Tensor]) -> None:
         """Compare mean and range with those of an official file: others would silently give wrong colours.

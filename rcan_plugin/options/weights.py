@@ -66,7 +66,7 @@ def _loads_any_layout(model_type: Any) -> bool | None:
 
     from rcan_plugin.models.checkpointing import CheckpointingModel
 
-    load = getattr(dict(MODEL_REGISTRY).get(model_type, BaseModel), "load_network", None)
+    load = getattr(dict(iter(MODEL_REGISTRY)).get(model_type, BaseModel), "load_network", None)
     known = {BaseModel.load_network: False, CheckpointingModel.load_network: True}
     return known.get(load)
 
@@ -75,7 +75,7 @@ def _build(options: Mapping[str, Any] | None) -> nn.Module | None:
     from basicsr.utils.registry import ARCH_REGISTRY
 
     arguments = dict(copy.deepcopy(options or {}))
-    architecture = dict(ARCH_REGISTRY).get(arguments.pop("type", None))
+    architecture = dict(iter(ARCH_REGISTRY)).get(arguments.pop("type", None))
     if architecture is None:
         return None
     try:

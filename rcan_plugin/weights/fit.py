@@ -141,7 +141,7 @@ def _difference(compared: Comparison, own: Mapping[str, Tensor], weights: Mappin
     if names := compared.other_shape:
         shapes = (f"{name} {tuple(weights[name].shape)}, in the network {tuple(own[name].shape)}" for name in names[:2])
         parts.append(f"{len(names)} tensors have another shape ({'; '.join(shapes)}{_more(names, 2)})")
-    for names, where in ((compared.missing, "are not in the file"), (compared.unexpected, "are only in the file")):
+    for names, where in ((compared.missing, "not in the file"), (compared.unexpected, "only in the file")):
         if names:
             parts.append(f"{len(names)} {where} ({', '.join(names[:3])}{_more(names, 3)})")
     return ", ".join(parts) + _official(weights)

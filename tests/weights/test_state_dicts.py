@@ -78,7 +78,7 @@ def test_any_layout_does_not_guess(key):
 
 
 def test_the_message_names_the_option_of_the_network():
-    with pytest.raises(ValueError, match="write param_key_d: ~$"):
+    with pytest.raises(ValueError, match=r"write param_key_d: ~$"):
         state_dicts.choose(WEIGHTS, "params", "d")
 
 
