@@ -13,8 +13,10 @@ from rcan_plugin.weights import files, rcan, state_dicts
 from rcan_plugin.weights.state_dicts import StateDict
 
 LEAST_FIT = 0.1
-"""Weights of which fewer of a network's tensors than this fraction fit are another network's. (EDSR's fit 1 % of
-RCAN's; those of LapSRN x2, a third of LapSRN x8's.)"""
+"""Weights of which fewer of a network's tensors fit, as a fraction, are another network's: less than 1 % of RCAN's fit
+those of EDSR, a third of LapSRN x8's those of LapSRN x2."""
+MOST_FIT = 0.5
+"""From this fraction on, starting from the tensors that fit is recommended."""
 
 
 def check_weights(
@@ -118,7 +120,7 @@ def _check_fit(network: nn.Module, weights: StateDict, strict: bool, label: str)
         if not (compared.other_shape or compared.missing or compared.unexpected):
             raise ValueError(f"{name} does not load it: {str(error).splitlines()[0]}") from None
     message = f"it does not fit {name}: {_difference(compared, own, weights)}"
-    if not few:
+    if len(compared.fitting) >= MOST_FIT * len(own):
         message += (
             f"; change network_{label}, or set strict_load_{label}: false to start from the {len(compared.fitting)} of "
             f"{len(own)} tensors that fit"
