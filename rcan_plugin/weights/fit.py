@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ def check_weights(
     label: str = "g",
     any_layout: bool = False,
 ) -> None:
-    """Check that a model can load a file of weights; the network loads them, as it will in the run.
+    """Check that a model can load a file of weights; the network is asked where names or shapes differ.
 
     Args:
         path: the file.
@@ -79,6 +80,11 @@ class Comparison:
     missing: list[str]
     unexpected: list[str]
 
+    @property
+    def equal(self) -> bool:
+        """Whether names and shapes are the same."""
+        return not (self.other_shape or self.missing or self.unexpected)
+
     @classmethod
     def of(cls, own: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> Comparison:
         """Compare a network's state dict with weights."""
@@ -110,16 +116,14 @@ def _check_fit(network: nn.Module, weights: StateDict, strict: bool, label: str)
     weights = own_weights(network, weights)
     compared = Comparison.of(own, weights)
     few = len(compared.fitting) < LEAST_FIT * len(own)
-    if not strict and not few:
+    if compared.equal or not (strict or few):
         return
-    try:
-        if strict:
-            network.load_state_dict(weights, strict=True)
+    if strict:
+        with contextlib.suppress(RuntimeError, ValueError):
+            network.load_state_dict(weights, strict=True)  # it may rename or leave out tensors in its own way
             return
-    except (RuntimeError, ValueError) as error:
-        if not (compared.other_shape or compared.missing or compared.unexpected):
-            raise ValueError(f"{name} does not load it: {str(error).splitlines()[0]}") from None
-    message = f"it does not fit {name}: {_difference(compared, own, weights)}"
+    only = f"only {len(compared.fitting)} of its {len(own)} tensors fit: " if few and compared.fitting else ""
+    message = f"it does not fit {name}: {only}{_difference(compared, own, weights)}"
     if len(compared.fitting) >= MOST_FIT * len(own):
         message += (
             f"; change network_{label}, or set strict_load_{label}: false to start from the {len(compared.fitting)} of "

@@ -13,6 +13,7 @@ from basicsr.utils.registry import ARCH_REGISTRY, MODEL_REGISTRY
 from torch import nn
 
 import rcan_plugin
+from rcan_plugin.archs.vdsr_arch import VDSRArch
 from rcan_plugin.options.check import checked
 from rcan_plugin.options.weights import check_weights
 from tests.archs.rcan import official_layout, small_rcan
@@ -84,13 +85,11 @@ def test_networks_of_basicsr_and_luma_only_are_covered(tmp_path):
         options(path, network_g={**edsr, "num_feat": 4})
     )
     assert "does not fit RCANArch" in message(options(path))
-    gray = small_rcan(num_in_ch=1, num_out_ch=1)
-    del path
-    inner = {**RCAN, "num_in_ch": 1, "num_out_ch": 1, "upscale": 4}
-    luma = {"type": "LumaOnly", "network": {"type": "VDSRArch", **SMALL["VDSRArch"], "upscale": 2}}
-    path = {"pretrain_network_g": str(save(tmp_path / "gray.pth", {"params": gray.state_dict()}))}
-    check_weights(options(path, network_g=inner))
+    vdsr = {"type": "VDSRArch", **SMALL["VDSRArch"], "upscale": 2}
+    luma = {"type": "LumaOnly", "network": vdsr}
     assert "does not fit LumaOnly: it is another network's" in message(options(path, network_g=luma))
+    save(tmp_path / "net.pth", {"params": VDSRArch(**SMALL["VDSRArch"]).state_dict()})
+    check_weights(options(path, network_g=luma))
 
 
 def test_a_network_that_cannot_be_built_is_left_to_the_check_of_its_options(tmp_path):
