@@ -14,6 +14,7 @@ from rcan_plugin.archs import NETWORKS
 from rcan_plugin.data.options import DatasetOptions
 from rcan_plugin.data.paired_dataset import DegradationPairedDataset
 from rcan_plugin.data.scan import forget_scans, keep_scan
+from rcan_plugin.options.weights import check_weights
 from rcan_plugin.training import checkpoints
 
 Parse = Callable[..., tuple[dict[str, Any], Namespace]]
@@ -67,12 +68,12 @@ def check(opt: dict[str, Any]) -> None:
         raise
     path = opt.get("path", {})
     resuming = resumed_state(opt) is not None
-    for key, value in path.items():
-        # A resumed run does not read again what it started from.
-        wanted = key == "resume_state" or (key.startswith("pretrain_network") and not resuming)
-        if wanted and value and not Path(value).is_file():
-            raise FileNotFoundError(f"path: {key}: {value} {_missing()}: correct it, or set it to ~ to start without.")
-    if resuming:
+    state = path.get("resume_state")
+    if state and not Path(state).is_file():
+        raise FileNotFoundError(f"path: resume_state: {state} {_missing()}: correct it, or set it to ~ to start anew.")
+    if not resuming:
+        check_weights(opt)
+    else:  # it does not read again what the run started from
         # Weights of another scale may fit in part at the start; a resumed run must find all of its own.
         path["strict_load_g"] = True
         # `param_key_g: ~` is for the authors' flat files; BasicSR's own have a key.
