@@ -94,7 +94,9 @@ def connect() -> None:
     1. the plugin's classes are in its registries (`rcan_plugin.registration`);
     2. if an option file uses a class of the plugin, its data and weights are checked right after `parse_options`
        (`rcan_plugin.options.check`), since BasicSR renames an earlier run of the same name before it looks for them.
-       Other option files are not checked.
+       Other option files are not checked;
+    3. before BasicSR compares a file of weights with a network of the plugin, the official key names are replaced by
+       the network's (`rcan_plugin.models.loading`).
 
     Raises:
         ImportError: BasicSR, or something it needs, is not installed.
@@ -106,6 +108,9 @@ def connect() -> None:
         module = sys.modules.get(name)
         if module is not None and hasattr(module, "parse_options"):  # basicsr.train may be half imported
             vars(module)["parse_options"] = options.checked(module.parse_options)
+    base_model = importlib.import_module("basicsr.models.base_model").BaseModel
+    loading = importlib.import_module("rcan_plugin.models.loading")
+    base_model._print_different_keys_loading = loading.with_own_keys(base_model._print_different_keys_loading)
 
 
 def _connect_quietly() -> None:

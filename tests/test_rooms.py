@@ -15,6 +15,7 @@ ROOMS = (  # lowest first: a room imports the rooms before it alone
     "kernels",
     "archs",
     "losses",
+    "weights",
     "data",
     "training",
     "inference",
@@ -82,7 +83,7 @@ def test_the_lowest_rooms_import_neither_torch_nor_basicsr(room, run):
 
 
 def test_rooms_below_models_work_without_basicsr(run):
-    rooms = ("archs", "losses", "data", "training", "inference", "kernels")
+    rooms = ("archs", "losses", "weights", "data", "training", "inference", "kernels")
     modules = [
         module_name(path)
         for room in rooms

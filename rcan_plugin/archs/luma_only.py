@@ -82,3 +82,8 @@ class LumaOnly(nn.Module):
     def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
         """Load weights into the network inside."""
         return self.network.load_state_dict(*args, **kwargs)
+
+    def own_weights(self, state_dict: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Rename weights of a layout that the network inside knows to its keys."""
+        rename = getattr(self.network, "own_weights", dict)
+        return rename(state_dict)

@@ -232,14 +232,11 @@ class RCANArch(nn.Module):
         from x2 (for x4 the first upsampling convolution fits too); the logger `basicsr` lists what was not loaded.
 
         Raises:
-            ValueError: no tensor fits, or the official file was trained with another mean or range than this network's.
+            ValueError: no tensor fits, or the official file needs another mean or range than this network's.
             RuntimeError: from torch, with `strict=True`: keys or shapes differ.
         """
         # BasicSR's `load_network` appends ".ignore" to keys of tensors with another shape when it is not strict.
-        given = {key.removeprefix("module.").removesuffix(".ignore"): value for key, value in state_dict.items()}
-        if any(key.startswith("head.0.") for key in given):
-            self._check_official_mean(given)
-            given = from_official_keys(given)
+        given = self.own_weights({key.removesuffix(".ignore"): value for key, value in state_dict.items()})
         if strict:
             return super().load_state_dict(given, strict=True, assign=assign)
 
@@ -267,22 +264,49 @@ class RCANArch(nn.Module):
                 log.warning("RCANArch: %s: %s", description, ", ".join(keys))
         return super().load_state_dict(fitting, strict=False, assign=assign)
 
+    def own_weights(self, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Rename the keys of an official file to this network's; drop the prefix `module.`.
+
+        Raises:
+            ValueError: the official file needs another mean or range than this network's.
+        """
+        given = {key.removeprefix("module."): value for key, value in state_dict.items()}
+        if not any(key.startswith("head.0.") for key in given):
+            return given
+        self._check_official_mean(given)
+        renamed = from_official_keys(given)
+        logging.getLogger("basicsr").info("RCANArch: the file has the official key names; %d renamed.", len(renamed))
+        return renamed
+
     def _check_official_mean(self, given: Mapping[str, Tensor]) -> None:
-        """Compare mean times range with those stored in an official file: others would silently give wrong colours.
+        """Compare mean and range with those of an official file: others would silently give wrong colours.
+
+        `sub_mean.bias` holds minus the mean times the range. Files of traiNNer-redux and neosr lack it: they have the
+        official key names, range 0 to 1 and no mean.
 
         Raises:
             ValueError: they differ.
         """
         bias = given.get("sub_mean.bias")
+        ours = self.rgb_mean.flatten() * self.img_range
         if bias is None:
+            if self.img_range != 1 or bool(ours.any()):
+                raise ValueError(
+                    "RCANArch: the file has the official key names without sub_mean, as those of traiNNer-redux and "
+                    f"neosr, which have range 0 to 1 and no mean. This network has {self._mean_and_range()}: set "
+                    f"img_range: 1 and rgb_mean: {[0] * ours.numel()} (if the file was trained with a mean, add minus "
+                    "the mean times the range to it as sub_mean.bias)."
+                )
             return
-        ours = -self.rgb_mean.flatten() * self.img_range
-        if bias.shape != ours.shape or not torch.allclose(bias.to(ours), ours, rtol=0, atol=1e-3 * self.img_range):
+        if bias.shape != ours.shape or not torch.allclose(-bias.to(ours), ours, rtol=0, atol=1e-3 * self.img_range):
+            img_range = 255 if bool((bias.abs() > 1).any()) else 1
             raise ValueError(
-                f"RCANArch: the file was trained with mean times range {[-round(v, 4) for v in bias.tolist()]}, this "
-                f"network has {[-round(v, 4) for v in ours.tolist()]}: set img_range and rgb_mean as in the file "
-                f"(official weights: img_range 255, rgb_mean {list(DIV2K_MEAN)})."
+                f"RCANArch: the file was trained with mean times range {_rounded(-bias)}, this network has "
+                f"{self._mean_and_range()}: set img_range: {img_range} and rgb_mean: {_rounded(-bias / img_range)}."
             )
+
+    def _mean_and_range(self) -> str:
+        return f"img_range {self.img_range:g}, rgb_mean {_rounded(self.rgb_mean.flatten())}"
 
 
 def from_official_keys(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -326,6 +350,10 @@ def _warn_once(text: str) -> None:
 
 def _mean_for(channels: int) -> tuple[float, ...]:
     return DIV2K_MEAN if channels == 3 else (sum(DIV2K_MEAN) / 3,) * channels
+
+
+def _rounded(values: Tensor) -> list[float]:
+    return [round(value, 4) for value in values.tolist()]
 
 
 def _first_keys(state_dict: Mapping[str, Any], count: int = 3) -> str:

@@ -44,10 +44,10 @@ def create(args: argparse.Namespace) -> None:
     from rcan_plugin.preparation.prepare import prepare
 
     job = _lmdb.job(args, args.out)
-    hr = find_images(args.hr)
+    hr = find_images(args.hr, print)
     lr = {}
     for place in args.lr:
-        images = find_images(place)
+        images = find_images(place, print)
         scale = measure_scale(hr, images)
         if scale in lr:
             raise ValueError(f"{place} and another folder both hold LR images of x{scale}: give one.")

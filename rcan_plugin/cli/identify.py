@@ -3,8 +3,9 @@
     rcan identify HR_FOLDER LR_FOLDER
 
 Prints one line for each group of pairs that were made in the same way, the largest group first, then the pairs outside
-of it.
-Exit code: 0 if all pairs were made in one way, 1 if some were not, 2 if the folders cannot be read.
+of it. If a group was not made by a degradation of the papers (BI, BD, DN), its line says how many values differ, and
+what five of its pairs look like: the result of a resizer of OpenCV, Pillow, torch or BasicSR, or a JPEG of it.
+Exit code: 0 if all pairs were made by one degradation of the papers; 1 if not; 2 if the folders cannot be read.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def print_groups(args: argparse.Namespace) -> int:
     for group in odd:
         for name, identification in group.pairs.items():
             print(f"  does not fit: {name}: {identification}")
-    return 1 if odd else 0
+    return 1 if odd or not groups[0].first.of_papers else 0
 
 
 if __name__ == "__main__":

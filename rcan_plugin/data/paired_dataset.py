@@ -46,7 +46,7 @@ class DegradationPairedDataset(Dataset[dict[str, Any]]):
         degradation: {type: BI|BD|DN, border, sigma, kernel_size, noise, seed}: how LR images are made, or were made:
             compared with the `degradation.json` of stored LR images, or without one with the first pairs. DN's noise
             is new for every training sample, and depends on seed and file name alone in validation.
-        meta_info_file: text file whose lines begin with the names of the HR images to take.
+        meta_info_file: text file that lists the HR images to take, one a line: `NAME` or `NAME (h,w,c)`.
         gt_filename_tmpl, filename_tmpl: how HR and LR names are made from the name that both share, `{}_HR_x4`.
         gt_size: side of the HR crop in pixels, or instead lq_size: side of the LR crop (training only). Without
             `pre_upsample` gt_size is a multiple of the scale.

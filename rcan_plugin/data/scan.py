@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import logging
 import math
+import unicodedata
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
 import torch
 
 from rcan_plugin.data.options import DatasetOptions
+from rcan_plugin.data.remarks import File, remarks
 from rcan_plugin.degradations import identify, matches_up_to_ties
 from rcan_plugin.degradations.record import Recipe, Record
-from rcan_plugin.images.pairs import Pair, find_pairs
+from rcan_plugin.degradations.resizers import resemblance
+from rcan_plugin.images.pairs import Pair, find_pairs, forms_differ
 from rcan_plugin.images.store import Header, ImageStore
 
 IDENTIFIED_PAIRS = 3
@@ -81,6 +84,7 @@ def _scan(options: DatasetOptions) -> Scan:
     )
     _check_number_of_samples(options, len(pairs))
     result = Scan(gt, lq, pairs)
+    _check_result_names(options, result)
     _check_headers(options, result)
     if lq is not None:
         _check_degradation(options, result, lq)
@@ -118,25 +122,36 @@ def _check_number_of_samples(options: DatasetOptions, images: int) -> None:
 
 
 def _check_headers(options: DatasetOptions, result: Scan) -> None:
-    """Fill in `result.sizes`; check all sizes before time is spent on training."""
-    with_alpha = []
+    """Fill in `result.sizes`; check all sizes and kinds of pixels before time is spent on training."""
+    files = []
     for pair in result.pairs:
         gt = result.gt.header(pair.gt)
         result.sizes.append((gt.height, gt.width))
         for scale in options.scales:
             _check_large_enough(options, result.gt, pair, gt, scale)
-        if gt.alpha:
-            with_alpha.append(result.gt.describe(pair.gt))
+        files.append(File(result.gt, pair.gt, gt))
         if result.lq is not None:
             lq = result.lq.header(pair.lq)
             _check_ratio(result.gt.describe(pair.gt), gt, result.lq.describe(pair.lq), lq, options.scales[0])
-            if lq.alpha:
-                with_alpha.append(result.lq.describe(pair.lq))
-    if with_alpha:
-        result.messages.append((logging.WARNING, f"{with_alpha[0]} and {len(with_alpha) - 1} more: alpha is dropped."))
+            files.append(File(result.lq, pair.lq, lq))
+    result.messages += remarks(files, options.pixels.keep_depth)
     if options.pixels.keep_depth:
         text = f"Data set {options.name} keeps 16 bits; BasicSR's metrics and the images it saves have 8 bits."
         result.messages.append((logging.INFO, text))
+
+
+def _check_result_names(options: DatasetOptions, result: Scan) -> None:
+    """In validation each image has a result of its own: it is named after the LR image without folders and suffix."""
+    store = result.lq or result.gt
+    by_name: dict[str, str] = {}
+    for pair in result.pairs if options.training is None else ():
+        name = PurePath(store.path(pair.lq)).stem
+        other = by_name.setdefault(unicodedata.normalize("NFC", name), pair.lq)
+        if other != pair.lq:
+            raise ValueError(
+                f"data set {options.name}: the results of {store.describe(other)} and {store.describe(pair.lq)} would "
+                f"both be named {name!r}{forms_differ(other, pair.lq)}: rename or remove one."
+            )
 
 
 def _check_ratio(gt_name: str, gt: Header, lq_name: str, lq: Header, scale: int) -> None:
@@ -185,9 +200,11 @@ def _check_degradation(options: DatasetOptions, result: Scan, lq: ImageStore) ->
         # As they were made: neither cut to 8 bits nor converted to luma.
         images = result.gt.read(pair.gt, keep_depth=True), lq.read(pair.lq, keep_depth=True)
         if images[0].dtype == images[1].dtype and not _made_by(options.recipe, *images, scale):
+            identification = identify(*images)
+            likeness = resemblance(*images, identification)
             text = (
                 f"Data set {options.name}: the options say x{scale} {options.recipe}, and {lq.describe(pair.lq)} "
-                f"looks like {identify(*images)}"
+                f"looks like {identification}" + (f"; {likeness}" if likeness else "")
             )
             result.messages.append((logging.WARNING, text))
 

@@ -86,7 +86,7 @@ def best_guess(hr: Image, lr: Image, scale: int) -> Guess:
         hr, lr: H x W x C, of one type.
     """
     predicted, actual = predict(hr, lr, scale, Guess("BI"))
-    window = _window_with_most_detail(predicted)
+    window = window_with_most_detail(predicted)
     top, left, height, width = window
     lr_window = lr[top : top + height, left : left + width]
 
@@ -109,7 +109,7 @@ def best_guess(hr: Image, lr: Image, scale: int) -> Guess:
     return best if errors[best] < (1 - gain) * errors[unshifted] else unshifted
 
 
-def _window_with_most_detail(image: Image) -> Region:
+def window_with_most_detail(image: Image) -> Region:
     """Return the square with the most detail in the middle half of `image`: shifted by a quarter it is still inside."""
     detail = np.square(cv2.Laplacian(as_grey255(image).mean(axis=2), cv2.CV_32F))
     height, width = (max(1, min(_WINDOW, side // 2)) for side in detail.shape)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
+from rcan_plugin.degradations.degrade import OFFICIAL_NOISE
 from rcan_plugin.degradations.guesses import Guess, Shift, best_guess, predict, squared_error
 from rcan_plugin.degradations.residuals import coarse_correlation, detail_correlation, noise_level
 from rcan_plugin.degradations.ties import only_ties_differ
@@ -63,6 +64,13 @@ class Identification:
         """Whether so few values differ from what `kind` gives that they can be ties rounded the other way."""
         return only_ties_differ(self.differing, self.total)
 
+    @property
+    def of_papers(self) -> bool:
+        """Whether papers make LR images like this: BI or BD but for ties, or DN with their noise, within 10 %."""
+        if self.kind == "DN":
+            return abs((self.noise or 0.0) - OFFICIAL_NOISE) <= 0.1 * OFFICIAL_NOISE
+        return self.kind in ("BI", "BD") and self.shift == (0, 0) and self.matches_up_to_ties
+
     def __str__(self) -> str:
         if not self.belongs:
             return f"not a pair: {self.reason}"
@@ -99,7 +107,7 @@ def identify(hr: Image, lr: Image) -> Identification:
     check_image(lr, "lr")
     if hr.dtype != lr.dtype:
         raise TypeError(f"hr is {hr.dtype} and lr {lr.dtype}; expected one type: convert one of them")
-    hr, lr = _with_same_channels(hr, lr)
+    hr, lr = with_same_channels(hr, lr)
     scales = [
         scale
         for scale in SCALES
@@ -113,7 +121,7 @@ def identify(hr: Image, lr: Image) -> Identification:
     return min(candidates, key=lambda candidate: (not candidate.belongs, candidate.differing))
 
 
-def _with_same_channels(hr: Image, lr: Image) -> tuple[Image, Image]:
+def with_same_channels(hr: Image, lr: Image) -> tuple[Image, Image]:
     """Return both as H x W x C; a gray image is repeated for each channel of the other, as in the official script."""
     hr, lr = (image[..., None] if image.ndim == 2 else image for image in (hr, lr))
     if hr.shape[2] != lr.shape[2] and 1 not in (hr.shape[2], lr.shape[2]):
@@ -171,12 +179,33 @@ def _as_dn(hr: Image, lr: Image, scale: int, guess: Guess, error: float) -> Iden
 
 def _report(hr: Image, lr: Image, scale: int, guess: Guess) -> Identification:
     predicted, actual = predict(hr, lr, scale, guess)
-    if actual.dtype == np.uint8:
-        difference = cv2.absdiff(predicted.reshape(len(actual), -1), actual.reshape(len(actual), -1))
-    else:
-        difference = np.abs(predicted.astype(np.float64) - actual)
-    # Floats usually come from 8-bit values and carry errors of single precision.
-    differing = int(np.count_nonzero(difference > (1e-5 if actual.dtype.kind == "f" else 0)))
+    difference = _difference(predicted, actual)
     return Identification(
-        True, scale, guess.kind, guess.border, None, differing, difference.size, float(difference.max()), guess.shift
+        True,
+        scale,
+        guess.kind,
+        guess.border,
+        None,
+        _count(difference),
+        difference.size,
+        float(difference.max()),
+        guess.shift,
     )
+
+
+def share_of_differing(predicted: Image, actual: Image) -> float:
+    """Return the share of the values that differ, 0 to 1, of two images of one shape and type."""
+    difference = _difference(predicted, actual)
+    return _count(difference) / difference.size
+
+
+def _difference(predicted: Image, actual: Image) -> Image:
+    if actual.dtype == np.uint8:
+        difference: Image = cv2.absdiff(predicted.reshape(len(actual), -1), actual.reshape(len(actual), -1))
+        return difference
+    return np.abs(predicted.astype(np.float64) - actual)
+
+
+def _count(difference: Image) -> int:
+    # Floats usually come from 8-bit values and carry errors of single precision.
+    return int(np.count_nonzero(difference > (0 if difference.dtype == np.uint8 else 1e-5)))

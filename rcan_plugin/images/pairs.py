@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Collection, Iterable, Iterator
-from pathlib import Path
+import unicodedata
+from collections.abc import Callable, Collection, Iterable, Iterator
+from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from rcan_plugin.degradations.identify import SCALES
+from rcan_plugin.images.name_lists import listed_names
+from rcan_plugin.images.sources import key_of
 from rcan_plugin.images.store import ImageStore
 
 
@@ -109,7 +113,7 @@ def find_pairs(
         gt_template: how an HR name is made from the name both share, without suffix: `{}_HR_x4`. If both templates are
             None, they are guessed from the names.
         lq_template: the same for LR: `{}_LRBI_x4`. With a `gt_template` of `{}` this is BasicSR's `filename_tmpl`.
-        meta_info_file: a text file whose lines begin with the HR names to take; all if not given.
+        meta_info_file: a text file that lists the HR images to take, see `listed_names`; all if not given.
 
     Raises:
         FileNotFoundError: `meta_info_file`, or an image that it names, is missing.
@@ -118,11 +122,24 @@ def find_pairs(
     """
     gt_affixes = Affixes.parse(gt_template or "{}", "gt_filename_tmpl")
     lq_affixes = Affixes.parse(lq_template or "{}", "filename_tmpl")
-    gt_names = gt.names if meta_info_file is None else _listed_names(meta_info_file, gt)
+    for store in (gt, lq) if lq else (gt,):
+        _check_keys_differ(store)
+    gt_names = gt.names if meta_info_file is None else listed_names(meta_info_file, gt)
     if lq is None:
         return [Pair(name, name) for name in gt_names]
 
-    gt_by_stem, lq_by_stem = _by_stem(gt, gt_names), _by_stem(lq, lq.names)
+    for name in gt_names:
+        # LR images are found by name directly in their folder, as in BasicSR.
+        folder = PurePosixPath(name).parent
+        if not gt.is_lmdb and folder.name and (lq.root / folder).is_dir():
+            raise ValueError(
+                f"{gt.describe(name)} is in a folder that {lq.root} has, too, and LR images are taken from {lq.root} "
+                "itself: put them there, or name the folders one by one."
+            )
+    # An LMDB has the names that `key_of` made. Templates are of names, too.
+    comparable = key_of if gt.is_lmdb or lq.is_lmdb else _composed
+    gt_affixes, lq_affixes = (Affixes(*map(comparable, affixes)) for affixes in (gt_affixes, lq_affixes))
+    gt_by_stem, lq_by_stem = _by_stem(gt, gt_names, comparable), _by_stem(lq, lq.names, comparable)
     if gt_template is None and lq_template is None:
         gt_affixes, lq_affixes = guess_affixes(gt_by_stem, lq_by_stem)
     matches = match_names(gt_by_stem, lq_by_stem.keys(), gt_affixes, lq_affixes)
@@ -148,27 +165,33 @@ def find_pairs(
     return [Pair(name, lq_by_stem[matches[stem]]) for stem, name in gt_by_stem.items()]
 
 
-def _by_stem(store: ImageStore, names: Iterable[str]) -> dict[str, str]:
+def _by_stem(store: ImageStore, names: Iterable[str], comparable: Callable[[str], str]) -> dict[str, str]:
     by_stem: dict[str, str] = {}
     for name in names:
-        other = by_stem.setdefault(store.stem(name), name)
+        other = by_stem.setdefault(comparable(store.stem(name)), name)
         if other != name:
-            raise ValueError(f"{store.root} holds two images of one name, {other} and {name}: remove or rename one.")
+            raise ValueError(
+                f"{store.root} holds two images of one name, {other} and {name}{forms_differ(other, name)}: remove or "
+                "rename one."
+            )
     return by_stem
 
 
-def _listed_names(meta_info_file: str | os.PathLike[str], gt: ImageStore) -> list[str]:
-    path = Path(meta_info_file).expanduser()
-    if not path.is_file():
-        raise FileNotFoundError(f"meta_info_file {path} does not exist (looked for from {Path.cwd()}).")
-    names = [line.split()[0] for line in path.read_text().splitlines() if line.strip()]
-    if gt.is_lmdb:
-        names = [name.split(".")[0] for name in names]
-    known = set(gt.names)
-    for name in names:
-        # `gt.names` are the files directly in the folder; BasicSR's lists may name files in subfolders.
-        if name not in known and (gt.is_lmdb or not (gt.root / name).is_file()):
-            raise FileNotFoundError(f"{path} names {name!r}, which is not in {gt.root}.")
-    if not names:
-        raise ValueError(f"meta_info_file {path} lists no image.")
-    return sorted(set(names))
+def forms_differ(name: str, other: str) -> str:
+    """Return a remark for a message that shows two names which look alike; "" for other names."""
+    same = unicodedata.normalize("NFC", name) == unicodedata.normalize("NFC", other)
+    return f" (in another Unicode form: {name!a} and {other!a})" if same and name != other else ""
+
+
+def _composed(name: str) -> str:
+    """The name with accents composed: macOS stores names decomposed, other systems as they were written."""
+    return unicodedata.normalize("NFC", name)
+
+
+def _check_keys_differ(store: ImageStore) -> None:
+    twice = [name for name, after in itertools.pairwise(store.names) if name == after]
+    if twice:
+        raise ValueError(
+            f"meta_info.txt of LMDB {store.root} names {twice[0]!r} twice ({len(twice)} such keys; a key ends at the "
+            "first dot): rename the images and make the LMDB again."
+        )

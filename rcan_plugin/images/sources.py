@@ -18,7 +18,7 @@ import lmdb
 import numpy as np
 
 from rcan_plugin.images.decode import ImageError, check_storable, decode_verified
-from rcan_plugin.images.header import SUFFIXES, Header, read_header
+from rcan_plugin.images.header import SUFFIXES, Header, count_passed_over, is_image_name, of_pixels, read_header
 from rcan_plugin.images.store import ImageStore
 
 _READ_ERRORS = (OSError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError, ValueError, lmdb.Error)
@@ -70,11 +70,10 @@ class Source:
                 header = read_header(file)
         except _READ_ERRORS as error:
             raise ImageError(f"cannot be read ({error})") from None
-        if header is None:
-            pixels = self.decode()
-            height, width = pixels.shape[:2]
-            header = Header(height, width, alpha=False, gray=pixels.ndim == 2, bits=8 * pixels.dtype.itemsize)
-        check_storable(header)
+        if header is not None:
+            check_storable(header)
+        if header is None or header.turned:
+            header = of_pixels(self.decode(), header)
         return header
 
     def decode(self) -> np.ndarray:
@@ -86,10 +85,14 @@ class Source:
         return decode_verified(self.read())
 
 
-def find_images(root: str | os.PathLike[str]) -> list[Source]:
+def find_images(root: str | os.PathLike[str], say: Callable[[str], object] | None = None) -> list[Source]:
     """Find the images in a folder and its subfolders, in a zip archive, or in an LMDB; sorted by name.
 
     Hidden files and folders, and those that macOS adds to archives, are ignored. Archives are not unpacked.
+
+    Args:
+        root: the folder, archive or LMDB.
+        say: called with a line about files that are passed over by their suffix, if there are any.
 
     Raises:
         OSError: there is no such folder or file, or a folder cannot be read.
@@ -98,14 +101,18 @@ def find_images(root: str | os.PathLike[str]) -> list[Source]:
     path = Path(root).expanduser()
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist (looked for from {Path.cwd()}).")
-    if path.is_file():
-        sources = _in_archive(path)
-    elif path.suffix == ".lmdb":
+    if path.suffix == ".lmdb" and not path.is_file():
         sources = _in_lmdb(path)
+        passed_over = ""
     else:
-        sources = _in_folder(path)
+        files = _in_archive(path) if path.is_file() else _in_folder(path)
+        sources = [source for source in files if is_image_name(source.name)]
+        passed_over = count_passed_over(source.name for source in files)
     if not sources:
-        raise ValueError(f"{path} holds no image (looked for {', '.join(sorted(SUFFIXES))}).")
+        others = f", but {passed_over}" if passed_over else ""
+        raise ValueError(f"{path} holds no image (looked for {', '.join(sorted(SUFFIXES))}){others}.")
+    if passed_over and say:
+        say(f"{path}: passed over by their suffix: {passed_over}.")
     return sorted(sources, key=lambda source: source.name)
 
 
@@ -121,7 +128,7 @@ def _in_folder(root: Path) -> list[Source]:
             continue
         visited.add(real)
         for name in files:
-            if _is_image(name):
+            if not _is_hidden(name):
                 path = Path(folder, name)
                 # Printable even if the file name is not valid UTF-8.
                 place = os.fsencode(path).decode(errors="backslashreplace")
@@ -157,7 +164,7 @@ def _in_archive(path: Path) -> list[Source]:
     return [
         Source(info.filename, f"{path}: {info.filename}", (info.file_size, info.CRC), partial(archive.open, info))
         for info in archive.infolist()
-        if not info.is_dir() and _is_image(info.filename)
+        if not info.is_dir() and not _is_hidden(info.filename)
     ]
 
 
@@ -173,10 +180,8 @@ def _open_value(store: ImageStore, name: str) -> IO[bytes]:
     return io.BytesIO(store.read_bytes(name))
 
 
-def _is_image(name: str) -> bool:
-    path = PurePosixPath(name)
-    hidden = any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
-    return not hidden and path.suffix.lower() in SUFFIXES
+def _is_hidden(name: str) -> bool:
+    return any(part.startswith(".") or part == "__MACOSX" for part in PurePosixPath(name).parts)
 
 
 def key_of(stem: str) -> str:

@@ -16,7 +16,7 @@ from rcan_plugin.images import pnm
 from rcan_plugin.images.buffers import buffer
 from rcan_plugin.images.decode import ImageError, decode_pixels
 from rcan_plugin.images.environments import environment
-from rcan_plugin.images.header import SUFFIXES, Header, read_header
+from rcan_plugin.images.header import SUFFIXES, Header, count_passed_over, is_image_name, of_pixels, read_header
 from rcan_plugin.images.luma import bgr_to_y
 
 # A line of meta_info.txt as BasicSR writes it, `name.png (height,width,channels) compression`. BasicSR cuts the key at
@@ -40,6 +40,7 @@ class ImageStore:
 
     Attributes:
         names: all names, sorted.
+        passed_over: what else is in the folder, in words: `3 .gif, 1 folder`; "" if nothing.
 
     Raises:
         FileNotFoundError: the folder, or a file of the LMDB, is missing.
@@ -52,22 +53,23 @@ class ImageStore:
             problem = "is a file" if self.root.exists() else "does not exist"
             raise FileNotFoundError(f"folder {self.root} {problem} (looked for from {Path.cwd()}).")
         self.is_lmdb = self.root.suffix == ".lmdb"
+        self.passed_over = ""
         self._real_path = str(self.root.resolve())  # one environment, by whatever path it is named
         if self.is_lmdb:
             for name in ("data.mdb", "meta_info.txt"):
                 if not (self.root / name).is_file():
                     raise FileNotFoundError(f"LMDB {self.root} has no {name}: it is incomplete, make it again.")
-            lines = _META_LINE.findall((self.root / "meta_info.txt").read_text())
+            lines = _META_LINE.findall((self.root / "meta_info.txt").read_text(encoding="utf-8-sig"))
             self._shapes = {key: (int(height), int(width), int(depth)) for key, height, width, depth in lines if depth}
             self.names = sorted(key for key, *_ in lines if key.strip())
         else:
-            self.names = sorted(
-                entry.name
-                for entry in os.scandir(self.root)
-                if entry.is_file() and not entry.name.startswith(".") and Path(entry.name).suffix.lower() in SUFFIXES
-            )
+            entries = [entry for entry in os.scandir(self.root) if not entry.name.startswith(".")]
+            files = [entry.name for entry in entries if entry.is_file()]
+            self.names = sorted(name for name in files if is_image_name(name))
+            self.passed_over = count_passed_over(files, folders=sum(entry.is_dir() for entry in entries))
         if not self.names:
-            raise ValueError(f"{self.root} holds no image (looked for {', '.join(sorted(SUFFIXES))}).")
+            others = f", but {self.passed_over}" if self.passed_over else ""
+            raise ValueError(f"{self.root} holds no image (looked for {', '.join(sorted(SUFFIXES))}){others}.")
 
     def __len__(self) -> int:
         return len(self.names)
@@ -121,12 +123,19 @@ class ImageStore:
         """
         if self.is_lmdb and (shape := self._shapes.get(name)):
             return Header(shape[0], shape[1], shape[2] in (2, 4), shape[2] <= 2)
+        return self.file_header(name)
+
+    def file_header(self, name: str) -> Header:
+        """Return the header of the encoded image, which in an LMDB may tell more than meta_info.txt.
+
+        Raises:
+            FileNotFoundError, ValueError: as of `header`.
+        """
         with self._open(name) as file:
             header = read_header(file)
-        if header is not None:
-            return header
-        height, width = self._decode(name, cv2.IMREAD_COLOR).shape[:2]
-        return Header(height, width, alpha=False, gray=False)
+        if header is None or header.turned:
+            header = of_pixels(self._decode(name, cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH), header)
+        return header
 
     def read(self, name: str, *, keep_depth: bool = False, channels: int = 3) -> np.ndarray:
         """Decode an image; alpha is dropped.

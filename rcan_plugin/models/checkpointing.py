@@ -16,6 +16,7 @@ from rcan_plugin.models.settings import Settings
 from rcan_plugin.training import checkpoints, optimizers
 from rcan_plugin.training.guard import Guard
 from rcan_plugin.training.random_states import read_random_states, set_random_states
+from rcan_plugin.weights import files, state_dicts
 
 
 class CheckpointingModel(SRModel):
@@ -35,12 +36,14 @@ class CheckpointingModel(SRModel):
     def load_network(
         self, net: torch.nn.Module, load_path: str, strict: bool = True, param_key: str | None = "params"
     ) -> None:
-        """Load weights in any layout: under BasicSR's keys, with or without EMA, or flat as the authors' are."""
+        """Load weights in any layout: under BasicSR's keys, with or without EMA, flat, or under another single key.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: it cannot be read, or does not hold weights that can be told.
+        """
         net = self.get_bare_model(net)
-        content = checkpoints.load(load_path)
-        key = next((key for key in (param_key, "params_ema", "params") if key is not None and key in content), None)
-        weights = dict(content if key is None else content[key])
-        weights = {name.removeprefix("module."): value for name, value in weights.items()}
+        key, weights = state_dicts.choose(files.read(load_path), param_key, any_layout=True)
         layout = "no key (a flat file)" if key is None else f"key {key}"
         get_root_logger().info(f"Loading {type(net).__name__} from {load_path}, {layout}.")
         self._print_different_keys_loading(net, weights, strict)

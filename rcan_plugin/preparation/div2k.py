@@ -64,7 +64,7 @@ def find_split(source: Path, split: str, job: Job) -> tuple[Job, list[Source], d
 
 
 def _find_and_print(place: Path) -> list[Source]:
-    images = find_images(place)
+    images = find_images(place, print)
     print(f"{place}: {len(images)} images")
     return images
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -78,6 +79,8 @@ def prepare(job: Job, hr: Sequence[Source], lr: Mapping[int, Sequence[Source]] |
         sources = [*hr, *(source for sources in lr.values() for source in sources)]
         raise UnusableImagesError([*unusable, *find_all_unusable(items, sources, [Target(), *given], unusable)])
     targets = [Target(), *given, *_targets_to_make(job, given)]
+    if twice := [name for name, count in Counter(target.name for target in targets).items() if count > 1]:
+        raise ValueError(f"{job.out}: two LMDBs would be named {twice[0]}: make them in two folders.")
     made_of = {target: fingerprint(target, items, job.codec, sub_images) for target in targets}
 
     with locked_folder(job.out) as work:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 
+import numpy as np
 from tqdm import tqdm
 
 from rcan_plugin.degradations import Identification, identify
-from rcan_plugin.images.pairs import find_pairs
+from rcan_plugin.degradations.degrade import OFFICIAL_NOISE
+from rcan_plugin.degradations.resizers import Resemblance, resemblance
+from rcan_plugin.images.pairs import Pair, find_pairs
 from rcan_plugin.images.store import ImageStore
+from rcan_plugin.preparation.targets import sample_evenly
 
 _NOISE_TOLERANCE = 0.1  # relative; the estimate from a small image errs by a few percent
 
@@ -21,36 +25,66 @@ class Group:
     Attributes:
         first: identification of the first pair, or of the first whose border is known.
         pairs: identification of each pair, by the LR image's name.
+        resemblances: of some pairs, what they look like if no paper's degradation made them.
     """
 
     first: Identification
     pairs: dict[str, Identification] = field(default_factory=dict)
+    resemblances: list[Resemblance] = field(default_factory=list)
 
     def __str__(self) -> str:
         first = self.first
         if not first.belongs:
             return "not a pair"
-        text = f"x{first.scale} {first.kind}"
-        if first.border is not None:
-            text += ", either border" if first.border == "either" else f", {first.border} border"
-        if first.noise is not None:
-            noises = sorted(pair.noise or 0.0 for pair in self.pairs.values())
-            text += f", noise about {noises[len(noises) // 2]:.1f}"
-        if first.shift != (0, 0):
-            text += ", shifted by ({:g}, {:g}) HR pixels (down, right)".format(*first.shift)
         if first.kind == "DN":
-            return text
-        most = max(pair.differing for pair in self.pairs.values())
-        return text + (f", not exactly: {most} values differ at most" if most else ", exactly")
+            noises = sorted(pair.noise or 0.0 for pair in self.pairs.values())
+            other = "" if first.of_papers else f" (the papers' is {OFFICIAL_NOISE:g})"
+            return (
+                f"x{first.scale} DN, noise about {noises[len(noises) // 2]:.1f}{other}{self._shift()}{self._likeness()}"
+            )
+        if first.matches_up_to_ties:
+            border = {None: "", "either": ", either border"}.get(first.border, f", {first.border} border")
+            most = max(pair.differing for pair in self.pairs.values())
+            ties = f" but for ties ({most} values at most)" if most else ""
+            return f"x{first.scale} {first.kind}{border}{self._shift()}, exactly{ties}{self._likeness()}"
+        kinds = " or ".join(sorted({str(pair.kind) for pair in self.pairs.values()}))
+        shares = [100 * pair.differing / pair.total for pair in self.pairs.values()]
+        extent = " to ".join(dict.fromkeys(f"{share:.3g}" for share in (min(shares), max(shares))))
+        return (
+            f"x{first.scale}, none of the papers' degradations: {extent} % of the values differ from {kinds}"
+            f"{self._shift()}{self._likeness()}"
+        )
+
+    def _shift(self) -> str:
+        """The shift, if all pairs have the same; that of another resizer's results may be found by chance."""
+        shift = self.first.shift
+        return (
+            ""
+            if {pair.shift for pair in self.pairs.values()} != {shift} or shift == (0, 0)
+            else ", shifted by ({:g}, {:g}) HR pixels (down, right)".format(*shift)
+        )
+
+    def _likeness(self) -> str:
+        """What the samples look like: by name, with the largest share, and how many if they differ."""
+        by_name: dict[str, list[Resemblance]] = {}
+        for one in self.resemblances:
+            by_name.setdefault(one.name, []).append(one)
+        texts = []
+        for samples in sorted(by_name.values(), key=len, reverse=True):
+            count = f", {len(samples)} of {len(self.resemblances)} samples" if len(by_name) > 1 else ""
+            texts.append(f"; {max(samples, key=lambda one: one.share)}{count}")
+        return "".join(texts)
 
     def fits(self, pair: Identification) -> bool:
         """Whether a pair was made in the same way as those of this group."""
         first = self.first
         if not (first.belongs and pair.belongs):
             return first.belongs == pair.belongs
-        if (first.scale, first.kind, first.shift) != (pair.scale, pair.kind, pair.shift):
+        if (first.scale, _is_inexact(first)) != (pair.scale, _is_inexact(pair)):
             return False
-        if _is_inexact(first) != _is_inexact(pair):
+        if _is_inexact(first):
+            return True  # of another resizer: which kind, border and shift are nearest depends on the image
+        if (first.kind, first.shift) != (pair.kind, pair.shift):
             return False
         if first.noise is not None and pair.noise is not None:
             return abs(first.noise - pair.noise) <= _NOISE_TOLERANCE * first.noise
@@ -89,16 +123,23 @@ def survey(
         ValueError: an image without partner, or one that cannot be read.
     """
     hr, lr = ImageStore(hr_root), ImageStore(lr_root)
+
+    def read(pair: Pair) -> tuple[np.ndarray, np.ndarray]:
+        return hr.read(pair.gt, keep_depth=True), lr.read(pair.lq, keep_depth=True)
+
     groups: list[Group] = []
-    pairs = find_pairs(hr, lr, gt_template=hr_template, lq_template=lr_template)
-    for pair in tqdm(pairs, desc="identifying", unit="pair", leave=False):
-        images = hr.read(pair.gt, keep_depth=True), lr.read(pair.lq, keep_depth=True)
+    pairs = {pair.lq: pair for pair in find_pairs(hr, lr, gt_template=hr_template, lq_template=lr_template)}
+    for pair in tqdm(pairs.values(), desc="identifying", unit="pair", leave=False):
         try:
-            identification = identify(*images)
+            identification = identify(*read(pair))
         except TypeError as error:
             raise ValueError(f"{hr.describe(pair.gt)} and {lr.describe(pair.lq)}: {error}.") from None
         group = next((group for group in groups if group.fits(identification)), None)
         if group is None:
             groups.append(group := Group(identification))
         group.add(pair.lq, identification)
+    for group in groups:
+        for name in sample_evenly(list(group.pairs)):
+            likeness = resemblance(*read(pairs[name]), group.pairs[name])
+            group.resemblances += [likeness] if likeness else []
     return sorted(groups, key=lambda group: (not group.first.belongs, -len(group.pairs)))

@@ -7,12 +7,16 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
-from rcan_plugin.degradations import BORDERS, Degradation, identify
+from rcan_plugin.degradations import BORDERS, Degradation, Identification, identify
 from rcan_plugin.degradations.record import Recipe
+from rcan_plugin.degradations.resizers import resemblance
 from rcan_plugin.images.decode import ImageError
 from rcan_plugin.preparation.encode import encode
 from rcan_plugin.preparation.items import Item, SubImages
+
+T = TypeVar("T")
 
 _SAMPLES = 5  # pairs by which given LR images are identified; images by which the size as PNG is estimated
 _SAMPLE_SIDE = 480  # pixels used of each image for that estimate
@@ -48,12 +52,15 @@ def identify_given(items: Sequence[Item], scales: Iterable[int]) -> list[Target]
     targets = []
     for scale in sorted(scales):
         matching: Counter[Recipe] = Counter()
-        identifications = []
+        identifications: list[Identification] = []
+        likeness = None
         for item in sample_evenly(items):
             try:
-                result = identify(item.read(1), item.read(scale))
+                hr, lr = item.read(1), item.read(scale)
             except ImageError:
                 continue  # reported when all images are read
+            result = identify(hr, lr)
+            likeness = likeness or resemblance(hr, lr, result)
             identifications.append(result)
             if result.kind in ("BI", "BD") and result.shift == (0, 0) and result.matches_up_to_ties:
                 borders = BORDERS if result.border == "either" else [result.border or "replicate"]
@@ -65,7 +72,8 @@ def identify_given(items: Sequence[Item], scales: Iterable[int]) -> list[Target]
         if recipe:
             summary = f"x{scale} {recipe}, exactly"
         else:
-            summary = f"no known degradation ({identifications[-1] if identifications else 'none can be read'})"
+            last = identifications[-1] if identifications else "none can be read"
+            summary = f"no known degradation ({last})" + (f"; {likeness}" if likeness else "")
         print(f"LR images given at x{scale}: {summary}")
     return targets
 
@@ -105,7 +113,7 @@ def png_share(items: Sequence[Item]) -> float:
     return png / raw if raw else 1.0
 
 
-def sample_evenly(items: Sequence[Item]) -> list[Item]:
+def sample_evenly(items: Sequence[T]) -> list[T]:
     """Return five items, evenly spaced over the set; all if there are fewer."""
     step = max(1, len(items) // _SAMPLES)
     return list(items[step // 2 :: step][:_SAMPLES])

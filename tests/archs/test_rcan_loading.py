@@ -28,8 +28,42 @@ def test_official_files_lacking_a_tensor_are_refused():
 
 @pytest.mark.parametrize("strict", [True, False])
 def test_official_files_of_another_range_are_refused(strict):
-    with pytest.raises(ValueError, match=r"img_range 255, rgb_mean \[0.4488, 0.4371, 0.404\]"):
+    with pytest.raises(ValueError, match=r"set img_range: 255 and rgb_mean: \[0.4488, 0.4371, 0.404\]"):
         small_rcan(img_range=1.0).load_state_dict(official_layout(small_rcan()), strict=strict)
+
+
+NO_MEAN = {"img_range": 1.0, "rgb_mean": [0, 0, 0]}
+
+
+def without_mean(net: RCANArch) -> dict[str, torch.Tensor]:
+    """The layout of traiNNer-redux and neosr: official key names, range 0 to 1, no mean."""
+    return {key: value for key, value in official_layout(net).items() if "_mean." not in key}
+
+
+@pytest.mark.parametrize("strict", [True, False])
+@pytest.mark.parametrize(
+    "arguments", [{}, {"img_range": 1.0}, {"rgb_mean": [0, 0, 0]}, {"img_range": 1.0, "rgb_mean": [0, 0, 0.1]}]
+)
+def test_official_names_without_mean_are_refused_by_a_network_with_range_or_mean(arguments, strict):
+    file = without_mean(small_rcan(**NO_MEAN))
+    with pytest.raises(ValueError, match=r"without sub_mean.* set img_range: 1 and rgb_mean: \[0, 0, 0\]"):
+        small_rcan(**arguments).load_state_dict(file, strict=strict)
+
+
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_official_names_without_mean_give_the_output_of_a_network_without_mean(prefix, caplog):
+    source, x = small_rcan(**NO_MEAN), torch.rand(1, 3, 8, 8)
+    net = RCANArch(**SMALL["RCANArch"], **NO_MEAN)
+    net.load_state_dict({prefix + key: value for key, value in without_mean(source).items()})
+    assert torch.equal(net(x), source(x))
+    assert not caplog.messages
+
+
+def test_a_mean_of_another_range_is_named_as_arguments():
+    file = official_layout(small_rcan())
+    file["sub_mean.bias"] = -torch.tensor([0.5, 0.4, 0.3])
+    with pytest.raises(ValueError, match=r"set img_range: 1 and rgb_mean: \[0.5, 0.4, 0.3\]"):
+        small_rcan().load_state_dict(file)
 
 
 @pytest.mark.parametrize("official", [False, True])

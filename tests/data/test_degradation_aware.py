@@ -3,6 +3,7 @@
 import json
 import logging
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -224,6 +225,10 @@ def test_without_a_record_the_first_pairs_are_identified(folders, caplog):
     write(folders / "LR" / "b.png", degrade(picture(41, 51, seed=ord("b")), 2, "BI", border="symmetric"))
     (said,) = warnings(degradation={"type": "BI"})
     assert "b.png looks like x2 BI, symmetric border" in said
+    hr = picture(41, 51, seed=ord("b"))
+    write(folders / "LR" / "b.png", cv2.resize(hr[:40, :50], (25, 20), interpolation=cv2.INTER_AREA))
+    (said,) = warnings(degradation={"type": "BI"})
+    assert said.endswith("; looks like OpenCV bilinear or OpenCV area (0 % differ)")
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)

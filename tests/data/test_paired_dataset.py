@@ -272,6 +272,6 @@ def test_meta_info_file_that_names_what_is_not_there(folders):
     assert len(DegradationPairedDataset(options(folders, meta_info_file=str(folders / "meta.txt")))) == 1
     (folders / "meta.txt").write_text("a.png (40,48,3)\nd.png (40,48,3)\n")
     said = refused(options(folders, meta_info_file=str(folders / "meta.txt")), FileNotFoundError)
-    assert "meta.txt names 'd.png'" in said
+    assert "meta.txt, line 2, names 'd.png', which is not in" in said
     said = refused(options(folders, meta_info_file=str(folders / "none.txt")), FileNotFoundError)
     assert "none.txt does not exist" in said

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from rcan_plugin.images.decode import ImageError
 from rcan_plugin.images.sources import Source
@@ -31,6 +32,13 @@ def exif(orientation: int) -> Image.Exif:
     tags = Image.Exif()
     tags[0x0112] = orientation
     return tags
+
+
+def text_chunk(length: int) -> PngInfo:
+    """A compressed text of that length, which may come from a program that edits photographs."""
+    info = PngInfo()
+    info.add_text("history", "x" * length, zip=True)
+    return info
 
 
 def png(width: int, height: int, data: bytes) -> bytes:
@@ -88,7 +96,7 @@ REFUSED = {
     "gray alpha.png": (encoded(COLOUR, "PNG", "LA"), "has alpha: flatten it, or remove the alpha channel"),
     "one colour through.png": (encoded(COLOUR, transparency=(1, 2, 3)), "has alpha: flatten it, or remove the alpha"),
     "float.tif": (by_opencv(".tif", COLOUR.astype(np.float32)), "has float32 values; expected 8 or 16 bits: convert"),
-    "whole.tif": (encoded(COLOUR, "TIFF", "I"), "has int32 values; expected 8 or 16 bits: convert it"),
+    "whole.tif": (encoded(COLOUR, "TIFF", "I"), "has 32 bits a value; expected 8 or 16 bits: convert it"),
     "luma.tif": (encoded(COLOUR, "TIFF", "YCbCr"), "has pixels of the mode YCbCr: convert it to 8-bit RGB"),
     "empty.png": (b"", "is empty (0 bytes): fetch or make it again"),
     "zeros.png": (
@@ -101,8 +109,23 @@ REFUSED = {
     ),
     "wall.png": (
         png(60000, 60000, zlib.compress(b"")),
-        "is damaged or cut short (Image size (3600000000 pixels) exceeds limit",
+        "(60000x60000) is beyond OpenCV's limit of pixels: set the environment variable OPENCV_IO_MAX_IMAGE_PIXELS to",
     ),
+    "wide.pgm": (
+        encoded(np.zeros((1, (1 << 20) + 1), np.uint8), "PPM", "L"),
+        "(1x1048577) is beyond OpenCV's limit of width: set the environment variable OPENCV_IO_MAX_IMAGE_WIDTH to a",
+    ),
+    "wide.png": (
+        encoded(np.zeros((1, 1_000_001), np.uint8), "PNG", "L"),
+        "(1x1000001) is beyond libpng's limit of 1,000,000 pixels a side: cut the image into parts",
+    ),
+    "much text.png": (
+        encoded(COLOUR, pnginfo=text_chunk(2 << 20)),
+        "has more text than Pillow reads (Decompressed data too large for PngImagePlugin.MAX_TEXT_CHUNK): remove its",
+    ),
+    "turned CMYK.jpg": (encoded(COLOUR, "JPEG", "CMYK", exif=exif(6)), "has CMYK colours: convert it to RGB"),
+    "turned alpha.png": (encoded(COLOUR, "PNG", "RGBA", exif=exif(6)), "has alpha: flatten it, or remove the alpha"),
+    "gray float.tif": (encoded(GRAY, "TIFF", "F"), "has 32 bits a value; expected 8 or 16 bits: convert it"),
     "less data than size.png": (
         png(50, 40, zlib.compress(bytes(3000))),
         "it is damaged or cut short, or no image: fetch or make it again",
@@ -121,6 +144,69 @@ def test_what_cannot_be_stored_is_refused_with_the_reason(name):
         source(content).header()
         source(content).decode()
     assert reason in str(raised.value)
+
+
+@pytest.mark.parametrize("form", ["PNG", "PPM", "TIFF", "JPEG"])
+def test_pillows_limit_of_pixels_is_none_of_ours(form, monkeypatch):
+    """A sound image of 14,000 x 14,000 pixels is beyond it."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    content = encoded(COLOUR, form)
+    with pytest.raises(Image.DecompressionBombError):
+        Image.open(source(content).open())
+    assert source(content).header()[:2] == source(content).decode().shape[:2] == (40, 50)
+    assert Image.MAX_IMAGE_PIXELS == 100
+    with pytest.raises(ImageError, match=r"damaged|cut short|cannot be read"):
+        source(content[: len(content) // 2]).decode()
+
+
+@pytest.mark.parametrize("name", ["wide.pgm", "wide.png"])
+def test_limits_are_named_by_a_folder_too(name, tmp_path):
+    content, reason = REFUSED[name]
+    put(tmp_path / name, content)
+    with pytest.raises(ValueError) as raised:
+        ImageStore(tmp_path).read(name)
+    assert str(raised.value).startswith(f"image {tmp_path / name} {reason}")
+
+
+@pytest.mark.parametrize("image", [GRAY.astype(np.float32), COLOUR.astype(np.float64), GRAY.astype(np.int32)])
+def test_32_bits_are_named_though_opencv_cannot_make_8_of_them(image, tmp_path):
+    put(tmp_path / "a.tif", by_opencv(".tif", image))
+    with pytest.raises(
+        ValueError, match=rf"image .*a\.tif has {image.dtype} values; expected 8 or 16 bits: convert it"
+    ):
+        ImageStore(tmp_path).read("a.tif")
+
+
+GRAYS = {
+    **{f"{mode}.{form}": (mode, form) for mode in ("L", "1", "P", "LA") for form in ("PNG", "TIFF")},
+    **{f"{mode}.{form}": (mode, form) for mode in ("L", "1") for form in ("PPM", "BMP")},
+    "P.BMP": ("P", "BMP"),
+    "I;16.PNG": ("I;16", "PNG"),
+    "I;16.TIFF": ("I;16", "TIFF"),
+}
+
+
+@pytest.mark.parametrize("orientation", [0, *range(1, 9)])
+@pytest.mark.parametrize("name", GRAYS)
+def test_gray_read_as_gray_has_its_own_values(name, orientation, tmp_path):
+    """In every format and orientation, and never those of luma, which begin at 16."""
+    mode, form = GRAYS[name]
+    if orientation and form in ("PPM", "BMP"):
+        return  # no EXIF
+    ramp = np.linspace(0, 255, 24 * 40).round().astype(np.uint8).reshape(24, 40)
+    image = Image.fromarray(ramp * np.uint16(257)) if mode == "I;16" else Image.fromarray(ramp).convert(mode)
+    tags = {"exif": exif(orientation)} if orientation else {}
+    image.save(tmp_path / "a", form, **tags)
+    (tmp_path / "a").rename(tmp_path / f"a.{form.lower()}")
+    store = ImageStore(tmp_path)
+    (name,) = store.names
+    pixels = store.read(name, channels=1)
+    expected = np.array(image.convert("L")) if mode != "I;16" else ramp
+    turns = [np.rot90(expected, -1), np.rot90(expected, 1), expected.T, expected[::-1, ::-1].T]
+    others = [expected, expected[:, ::-1], expected[::-1, ::-1], expected[::-1]]
+    possible = turns if orientation >= 5 and pixels.shape[0] == 40 else others  # OpenCV may leave it as it is
+    assert any(np.array_equal(pixels[..., 0], one) for one in possible)
+    assert store.header(name).gray and store.header(name)[:2] == pixels.shape[:2]
 
 
 @pytest.mark.filterwarnings("ignore")  # Pillow's, of TIFF directories

@@ -1,10 +1,12 @@
 """Names of HR and LR images: matched, and their affixes guessed. The data set tests the rest of `find_pairs`."""
 
+import unicodedata
+
 import pytest
 
 from rcan_plugin.images.pairs import Affixes, common_affixes, find_pairs, guess_affixes, match_names
 from rcan_plugin.images.store import ImageStore
-from tests.data.tiny import picture, write
+from tests.data.tiny import picture, write, write_lmdb
 
 GUESSES = [
     (["0001", "0002"], ["0001", "0002"], Affixes(), Affixes()),
@@ -58,3 +60,28 @@ def test_two_images_of_one_name_are_refused(tmp_path, side):
     stores = {name: folder(tmp_path / name, ["a.png", *(["a.bmp"] if name == side else [])]) for name in ("HR", "LR")}
     with pytest.raises(ValueError, match=rf"{side} holds two images of one name, a\.bmp and a\.png"):
         find_pairs(stores["HR"], stores["LR"])
+
+
+def test_two_forms_of_one_name_are_refused_with_both_spelt_out(tmp_path):
+    names = [unicodedata.normalize(form, "é.png") for form in ("NFC", "NFD")]
+    hr, lr = folder(tmp_path / "HR", names), folder(tmp_path / "LR", names[:1])
+    with pytest.raises(ValueError) as raised:
+        find_pairs(hr, lr)
+    assert "(in another Unicode form: 'e\\u0301.png' and '\\xe9.png')" in str(raised.value)
+
+
+def test_two_lines_of_an_lmdb_with_one_key_are_refused(tmp_path):
+    write_lmdb(tmp_path / "HR.lmdb", {"img": picture(4, 4, seed=0)})
+    (tmp_path / "HR.lmdb/meta_info.txt").write_text("img.v1.png (4,4,3) 1\nimg.v2.png (4,4,3) 1\n")
+    with pytest.raises(ValueError, match=r"meta_info\.txt of LMDB .*HR\.lmdb names 'img' twice \(1 such keys"):
+        find_pairs(ImageStore(tmp_path / "HR.lmdb"), None)
+
+
+def test_lr_images_of_listed_subfolders_are_not_taken_from_elsewhere(tmp_path):
+    """BasicSR takes `LR/1.png` for `HR/more/1.png`."""
+    hr, lr = folder(tmp_path / "HR", ["1.png", "more/1.png"]), folder(tmp_path / "LR", ["1.png"])
+    (tmp_path / "list.txt").write_text("more/1.png\n")
+    assert find_pairs(hr, lr, meta_info_file=tmp_path / "list.txt") == [("more/1.png", "1.png")]
+    folder(tmp_path / "LR/more", ["1.png"])
+    with pytest.raises(ValueError, match=r"HR/more/1\.png is in a folder that .*LR has, too, and LR images are taken"):
+        find_pairs(hr, lr, meta_info_file=tmp_path / "list.txt")

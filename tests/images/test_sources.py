@@ -11,6 +11,7 @@ import pytest
 
 from rcan_plugin.images.decode import ImageError
 from rcan_plugin.images.sources import Source, find_images, key_of
+from rcan_plugin.images.store import ImageStore
 from tests.data.tiny import picture, write, write_lmdb
 from tests.preparation.scenes import encoded, put
 
@@ -41,6 +42,25 @@ def test_a_folder_with_those_below_it(tmp_path):
     assert [source.stem for source in found] == ["0002", "a 4", "0001", "0003"]
     assert [source.place for source in found] == [str(tmp_path / "in" / name) for name in sorted(SOME)]
     assert [source.read() for source in found] == [name.encode() for name in sorted(SOME)]
+
+
+def test_files_that_are_passed_over_are_said_once(tmp_path):
+    for name in ["a.png", *PASSED_OVER, "b/c.GIF", "b/d.gif", "e"]:
+        put(tmp_path / "in" / name, IMAGE)
+    archive = make_zip(tmp_path / "in.zip", dict.fromkeys(["a.png", "b/c.gif", "__MACOSX/d.gif"], IMAGE))
+    said = []
+    assert len(find_images(tmp_path / "in", said.append)) == len(find_images(archive, said.append)) == 1
+    assert said == [
+        f"{tmp_path / 'in'}: passed over by their suffix: 2 .gif, 2 .txt, 1 without suffix.",
+        f"{archive}: passed over by their suffix: 1 .gif.",
+    ]
+    (tmp_path / "in/a.png").unlink()
+    with pytest.raises(ValueError, match=r"in holds no image \(looked for .*\), but 2 \.gif, 2 \.txt, 1 without suff"):
+        find_images(tmp_path / "in")
+    with pytest.raises(
+        ValueError, match=r"in holds no image \(looked for .*\), but 2 \.txt, 1 without suffix, 1 folder"
+    ):
+        ImageStore(tmp_path / "in")
 
 
 def test_links_are_followed_and_once_only(tmp_path):
@@ -176,6 +196,7 @@ KEYS = {
     "東京": "u6771u4eac",
     "tab\tand\nline": "tabu0009andu000aline",
     "😀": "u1f600",
+    "Zu00fcrich": "Zu00fcrich",
 }
 
 

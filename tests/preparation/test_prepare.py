@@ -11,7 +11,8 @@ from basicsr.data.paired_image_dataset import PairedImageDataset
 from basicsr.utils.lmdb_util import make_lmdb_from_imgs
 
 from rcan_plugin.data.paired_dataset import DegradationPairedDataset
-from rcan_plugin.degradations import degrade
+from rcan_plugin.degradations import Degradation, degrade
+from rcan_plugin.degradations.record import Recipe
 from rcan_plugin.images.environments import close_environments
 from rcan_plugin.images.sources import find_images
 from rcan_plugin.images.store import ImageStore
@@ -275,3 +276,11 @@ def test_neither_torch_nor_basicsr_is_imported():
     program = "import sys, rcan_plugin.preparation.prepare; print('here', {*sys.modules} & {'torch', 'basicsr'})"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "here set()\n"
+
+
+def test_two_lmdbs_of_one_name_are_refused(tmp_path):
+    """The name tells kind and scale alone."""
+    recipes = [BI, Recipe(Degradation("BI", border="symmetric"))]
+    with pytest.raises(ValueError, match=r"out: two LMDBs would be named LRBI_x2: make them in two folders"):
+        make(tmp_path / "out", write_all(tmp_path / "HR", COLOUR), recipes=recipes, scales=[2])
+    assert files(tmp_path) == ["HR"]

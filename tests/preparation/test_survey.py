@@ -7,9 +7,11 @@ import cv2
 import numpy as np
 import pytest
 
-from rcan_plugin.degradations import degrade, noise_rng
+from rcan_plugin.cli.identify import main
+from rcan_plugin.degradations import Identification, degrade, noise_rng
+from rcan_plugin.degradations.resizers import Resemblance
 from rcan_plugin.images.pairs import Affixes, guess_affixes
-from rcan_plugin.preparation.survey import survey
+from rcan_plugin.preparation.survey import Group, survey
 from tests.conftest import ROOT
 from tests.data.tiny import picture, write, write_lmdb
 from tests.reference import REFERENCE, needs_reference
@@ -46,6 +48,58 @@ def test_noise_is_one_group_though_each_estimate_differs(tmp_path):
     (group,) = survey(*make(tmp_path, ["DN"] * 4))
     assert len(group.pairs) == 4 and str(group).startswith("x2 DN, noise about ")
     assert abs(float(str(group).split()[-1]) - 30) < 2
+
+
+def test_one_resizer_is_one_group_though_borders_and_kinds_look_different(tmp_path):
+    hr, lr = make(tmp_path, ["BI"] * 7)
+    for path in lr.iterdir():
+        image = cv2.imread(str(hr / path.name))
+        write(path, cv2.resize(image, (60, len(image) // 2), interpolation=cv2.INTER_AREA))
+    (group,) = survey(hr, lr)
+    assert len(group.pairs) == 7 and len(group.resemblances) == 5, "samples"
+    shares = [100 * pair.differing / pair.total for pair in group.pairs.values()]
+    assert str(group) == (
+        f"x2, none of the papers' degradations: {min(shares):.3g} to {max(shares):.3g} % of the values differ from BI; "
+        "looks like OpenCV bilinear or OpenCV area (0 % differ)"
+    )
+
+
+def test_borders_of_another_resizer_are_not_compared():
+    """`identify` names the nearer one, which depends on the image."""
+    group = Group(Identification(True, 2, "BI", "replicate", differing=500, total=1000))
+    for kind, border, shift in (("BI", "symmetric", (0, 0)), ("BI", "either", (0, 0)), ("BD", "replicate", (1, 0))):
+        assert group.fits(Identification(True, 2, kind, border, differing=700, total=1000, shift=shift))
+    assert not group.fits(Identification(True, 3, "BI", "replicate", differing=500, total=1000))
+    assert not group.fits(Identification(True, 2, "BI", "replicate", total=1000)), "exact"
+    exact = Group(Identification(True, 2, "BI", "replicate", total=1000))
+    assert not exact.fits(Identification(True, 2, "BI", "symmetric", total=1000))
+    assert exact.fits(Identification(True, 2, "BI", "either", total=1000))
+
+
+def test_samples_that_look_different_are_counted():
+    group = Group(Identification(True, 2, "BI", "replicate", differing=500, total=1000))
+    group.add("a", group.first)
+    group.resemblances = [Resemblance("A", 0.0), Resemblance("B", 0.02), Resemblance("B", 0.01)]
+    assert str(group).endswith(
+        "50 % of the values differ from BI; looks like B (2 % differ), 2 of 3 samples; looks like A (0 % differ), "
+        "1 of 3 samples"
+    )
+
+
+def test_the_exit_code_is_1_if_no_paper_makes_pairs_like_these(tmp_path, capsys):
+    hr, lr = make(tmp_path, ["BI", "BI"])
+    assert main([str(hr), str(lr)]) == 0
+    for path in lr.iterdir():
+        write(path, np.ascontiguousarray(cv2.imread(str(hr / path.name))[::2, ::2]))
+    assert main([str(hr), str(lr)]) == 1
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        "2 of 2 pairs: x2 decimation, shifted by (-0.5, -0.5) HR pixels (down, right), exactly; looks like OpenCV "
+        "nearest (0 % differ)"
+    ]
+    for path in lr.iterdir():
+        write(path, degrade(cv2.imread(str(hr / path.name)), 2, "DN", noise=15, rng=noise_rng(0, path.name)))
+    assert main([str(hr), str(lr)]) == 1
+    assert capsys.readouterr().out.endswith(" (the papers' is 30)\n")
 
 
 def test_templates_are_found_out(tmp_path):
@@ -117,6 +171,21 @@ FOLDERS = [
     *[("set5", f"LRBD_octave/x{scale}", f"x{scale} BD, replicate border, exactly") for scale in (2, 3, 4)],
     *[("set14", f"LRBI_replicate/x{scale}", f"x{scale} BI, replicate border, exactly") for scale in (2, 3, 4)],
 ]
+
+
+@needs_reference
+def test_set5_by_opencvs_area_is_one_group(tmp_path):
+    hr = REFERENCE / "set5/HR/x2"
+    for path in hr.iterdir():
+        image = cv2.imread(str(path))
+        size = image.shape[1] // 2, image.shape[0] // 2
+        write(tmp_path / path.name.replace("_HR", ""), cv2.resize(image, size, interpolation=cv2.INTER_AREA))
+    (group,) = survey(hr, tmp_path)
+    assert len(group.pairs) == 5
+    assert str(group) == (
+        "x2, none of the papers' degradations: 47.5 to 68.8 % of the values differ from BI; looks like OpenCV bilinear "
+        "or OpenCV area (0 % differ)"
+    )
 
 
 @needs_reference

@@ -1,0 +1,104 @@
+"""Checks the weights that an option file starts from: the files, their keys, whether the networks load them."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from rcan_plugin.weights import files, fit
+
+PREFIX = "pretrain_network"
+
+
+def check_weights(opt: Mapping[str, Any]) -> None:
+    """Check each file in `path: pretrain_network_*`, of a run that does not resume, as its model will load it.
+
+    Networks are built by BasicSR's registry to see whether they load the weights; one that cannot be built is left to
+    the check of its options. Nothing is logged, and torch's random numbers stay those of the run. A model that is not
+    BasicSR's or ours and loads weights in its own way is asked nothing: then the file must be readable.
+
+    Raises:
+        FileNotFoundError: a file does not exist.
+        ValueError: a file cannot be read, or is not weights of the network.
+    """
+    paths = opt.get("path") or {}
+    for option, path in paths.items():
+        if not (option.startswith(PREFIX) and path):
+            continue
+        label = option.removeprefix(PREFIX).removeprefix("_")
+        averaged = label == "g" and opt.get("is_train") and (opt.get("train") or {}).get("ema_decay")
+        try:
+            with _unnoticed():
+                any_layout = _loads_any_layout(opt.get("model_type"))
+                if any_layout is None:
+                    files.read(path)
+                    continue
+                fit.check_weights(
+                    path,
+                    partial(_build, opt.get(f"network_{label}")),
+                    paths.get(f"param_key_{label}", "params"),
+                    strict=paths.get(f"strict_load_{label}", True),
+                    ema=bool(averaged),
+                    label=label,
+                    any_layout=any_layout,
+                )
+        except FileNotFoundError:
+            raise FileNotFoundError(
+                f"path: {option}: {path} does not exist (looked for from {Path.cwd()}): correct it, or set it to ~ to "
+                "start without."
+            ) from None
+        except ValueError as error:
+            raise ValueError(f"path: {option}: {error}") from None
+
+
+def _loads_any_layout(model_type: Any) -> bool | None:
+    """Whether a model loads weights as `AcceleratedSRModel` does or as BasicSR's models; None for another way."""
+    from basicsr.models.base_model import BaseModel
+    from basicsr.utils.registry import MODEL_REGISTRY
+
+    from rcan_plugin.models.checkpointing import CheckpointingModel
+
+    load = getattr(dict(iter(MODEL_REGISTRY)).get(model_type, BaseModel), "load_network", None)
+    known = {BaseModel.load_network: False, CheckpointingModel.load_network: True}
+    return known.get(load)
+
+
+def _build(options: Mapping[str, Any] | None) -> nn.Module | None:
+    from basicsr.utils.registry import ARCH_REGISTRY
+
+    arguments = dict(copy.deepcopy(options or {}))
+    architecture = dict(iter(ARCH_REGISTRY)).get(arguments.pop("type", None))
+    if architecture is None:
+        return None
+    try:
+        return architecture(**arguments)
+    except Exception:  # a network of anybody: its arguments are checked elsewhere
+        return None
+
+
+@contextmanager
+def _unnoticed() -> Iterator[None]:
+    """Keep a network's construction out of the log and of the run's random numbers.
+
+    BasicSR's logger writes to a file only if the pipeline is the first to ask for it.
+    """
+    from basicsr.utils.logger import initialized_logger
+
+    log, initialized = logging.getLogger("basicsr"), dict(initialized_logger)
+    disabled, log.disabled = log.disabled, True
+    initialized_logger["basicsr"] = True
+    try:
+        with torch.random.fork_rng(devices=[]):
+            yield
+    finally:
+        log.disabled = disabled
+        initialized_logger.clear()
+        initialized_logger.update(initialized)

@@ -1,0 +1,95 @@
+"""Reads files that `torch.save` wrote, without running code from them."""
+
+from __future__ import annotations
+
+import os
+import re
+import warnings
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+OTHER_FILES = (
+    (b"version https://git-lfs", "it is a pointer of Git LFS: fetch the file itself with `git lfs pull`"),
+    (b"<", "it is a web page: download the file again"),
+)
+"""How files begin that are taken for weights, and what they are."""
+ZIP, PICKLE = b"PK\x03\x04", b"\x80"  # torch's format since 1.6, and its format before
+
+
+def read(path: str | os.PathLike[str]) -> Any:
+    """Read a file that `torch.save` wrote, to the CPU. It may hold tensors, plain numbers, texts and containers only.
+
+    Tensors are mapped from the file where its format allows that, so that only what is used takes memory.
+
+    Raises:
+        FileNotFoundError: the file does not exist.
+        ValueError: it is a folder or cannot be opened; it is empty, cut, damaged, or not written by `torch.save`; or it
+            holds objects that only code could rebuild. The message is one line.
+    """
+    path = Path(path)
+    head = _head(path)
+    if not head:
+        raise ValueError(f"{path} is empty.")
+    if not head.startswith((ZIP, PICKLE)):
+        raise ValueError(f"{path} is not a file of weights: {_kind(head)}.")
+    in_zip = head.startswith(ZIP)
+    try:
+        if in_zip:
+            _check_zip(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about the format; what cannot be read raises
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=in_zip)
+    except MemoryError:
+        raise
+    except Exception as error:  # torch raises almost anything for a damaged file
+        raise ValueError(f"{path} {_reason(error)}.") from None
+
+
+def _head(path: Path) -> bytes:
+    try:
+        if path.is_dir():
+            raise ValueError(f"{path} is a folder; expected a file of weights.")
+        if path.exists() and not path.is_file():
+            raise ValueError(f"{path} is a device or a pipe; expected a file of weights.")
+        with path.open("rb") as file:
+            return file.read(64)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path} does not exist.") from None
+    except OSError as error:
+        raise ValueError(f"{path} cannot be opened: {error.strerror}.") from None
+
+
+def _kind(head: bytes) -> str:
+    if head[8:9] == b"{":  # eight bytes of length, then JSON
+        return "it is a safetensors file, which BasicSR does not read: store its tensors with `torch.save`"
+    kinds = (kind for start, kind in OTHER_FILES if head.startswith(start))
+    return next(kinds, f"it begins with {head[:8]!r}; expected one that `torch.save` wrote")
+
+
+def _check_zip(path: Path) -> None:
+    """Raise what is wrong with the archive; torch verifies no checksums."""
+    if not zipfile.is_zipfile(path):
+        raise EOFError
+    with zipfile.ZipFile(path) as archive:
+        if not any(name.endswith("data.pkl") for name in archive.namelist()):
+            raise LookupError
+        if damaged := archive.testzip():
+            raise ValueError(f"the checksum of its part {damaged} is wrong")
+
+
+def _reason(error: Exception) -> str:
+    text = str(error)
+    if found := re.search(r"GLOBAL (\S+)|(TorchScript)", text):
+        name = found[1] or "a TorchScript program"
+        return (
+            f"holds {name}, which only code can rebuild, and code from files is not run: store the tensors alone, "
+            "`torch.save(net.state_dict(), FILE)`, where the file comes from"
+        )
+    if isinstance(error, LookupError) and not text:
+        return "is not a file of weights: it is another zip archive; unpack it"
+    if isinstance(error, EOFError | IndexError) or "unexpected EOF" in text:
+        return "is cut: its end is missing; copy or download it again"
+    return f"cannot be read ({(text or repr(error)).splitlines()[0]}): copy or download it again"
