@@ -14,7 +14,6 @@ from rcan_plugin.archs import NETWORKS
 from rcan_plugin.data.options import DatasetOptions
 from rcan_plugin.data.paired_dataset import DegradationPairedDataset
 from rcan_plugin.data.scan import forget_scans, keep_scan
-from rcan_plugin.training import checkpoints
 
 Parse = Callable[..., tuple[dict[str, Any], Namespace]]
 
@@ -34,7 +33,7 @@ def checked(parse_options: Parse, only_ours: bool = True) -> Parse:
         if only_ours and not _has_ours(opt):
             return opt, namespace
         try:
-            check(opt)
+            check(opt, goes_on=not only_ours)
         except (FileNotFoundError, ValueError) as error:
             sys.exit(f"\n{namespace.opt}: {error}\nNothing was built, moved or written.")
         return opt, namespace
@@ -42,14 +41,14 @@ def checked(parse_options: Parse, only_ours: bool = True) -> Parse:
     return parse
 
 
-def check(opt: dict[str, Any]) -> None:
+def check(opt: dict[str, Any], goes_on: bool = False) -> None:
     """Check that the data and the weights in the options exist, and make a resumed run load its weights strictly.
 
     The files of our data sets are scanned here once; the data sets built next in this process use the result.
 
     Args:
-        opt: what BasicSR's `parse_options` returns. Only `strict_load_g` and `param_key_g` are changed, and only when
-            resuming.
+        opt: what BasicSR's `parse_options` returns. Only when resuming it is changed: see `choose_state`.
+        goes_on: the trainer goes on until `total_iter`, as `rcan train` does.
 
     Raises:
         FileNotFoundError: a folder, an image or a file of weights is missing.
@@ -65,18 +64,17 @@ def check(opt: dict[str, Any]) -> None:
     except Exception:
         forget_scans()
         raise
-    path = opt.get("path", {})
-    resuming = resumed_state(opt) is not None
-    for key, value in path.items():
+    from rcan_plugin.models.resuming import choose_state  # they need BasicSR too
+    from rcan_plugin.models.run_length import check_run_length
+
+    training = opt.get("is_train", False) and "train" in opt["datasets"]
+    state = choose_state(opt) if training else None
+    for key, value in opt.get("path", {}).items():
         # A resumed run does not read again what it started from.
-        wanted = key == "resume_state" or (key.startswith("pretrain_network") and not resuming)
-        if wanted and value and not Path(value).is_file():
+        if key.startswith("pretrain_network") and value and state is None and not Path(value).is_file():
             raise FileNotFoundError(f"path: {key}: {value} {_missing()}: correct it, or set it to ~ to start without.")
-    if resuming:
-        # Weights of another scale may fit in part at the start; a resumed run must find all of its own.
-        path["strict_load_g"] = True
-        # `param_key_g: ~` is for the authors' flat files; BasicSR's own have a key.
-        path["param_key_g"] = path.get("param_key_g") or "params"
+    if training:
+        check_run_length(opt, state, goes_on)
 
 
 def _check_data(opt: Mapping[str, Any]) -> None:
@@ -87,14 +85,6 @@ def _check_data(opt: Mapping[str, Any]) -> None:
         for key, value in data.items():
             if key.startswith("dataroot") and value and not Path(value).exists():
                 raise FileNotFoundError(f"data set {data.get('name', '?')}: {key}: {value} {_missing()}.")
-
-
-def resumed_state(opt: Mapping[str, Any]) -> Path | None:
-    """The training state that a run with these options resumes from, by the rules of BasicSR's `load_resume_state`."""
-    if not opt.get("auto_resume"):
-        state = opt.get("path", {}).get("resume_state")
-        return Path(state) if state else None
-    return checkpoints.newest_state(Path("experiments", opt["name"], "training_states"))
 
 
 def _has_ours(opt: Mapping[str, Any]) -> bool:
