@@ -47,6 +47,8 @@ def choose_state(opt: dict[str, Any]) -> dict[str, Any] | None:
             _check_weights(opt, networks, state["iter"])
             _check_optimizer(opt, networks, state)
         except (ValueError, FileNotFoundError) as error:
+            if not opt.get("auto_resume"):
+                raise ValueError(f"path: resume_state: {path} cannot be resumed from: {error}. Name another.") from None
             print(f"{path} cannot be resumed from: {error}", file=sys.stderr)
             continue
         if path != candidates[0]:
@@ -58,8 +60,8 @@ def choose_state(opt: dict[str, Any]) -> dict[str, Any] | None:
         opt["path"]["param_key_g"] = opt["path"].get("param_key_g") or "params"
         return state
     raise ValueError(
-        f"none of the states in {(misnamed or candidates)[0].parent} can be resumed from: name another in path: "
-        "resume_state, or start a new run without --auto_resume (BasicSR then renames the earlier run)."
+        f"no state in {(candidates or misnamed)[0].parent} can be resumed from: name another in path: resume_state, "
+        "or start a new run without --auto_resume (BasicSR then renames the earlier run)."
     )
 
 
