@@ -20,6 +20,7 @@ from rcan_plugin.training import checkpoints
 from rcan_plugin.training.random_states import read_random_states
 from tests.comparison import names_all, same
 from tests.conftest import link_basicsr, write_options
+from tests.data.tiny import picture, write
 from tests.disks import names
 from tests.forks import Forks
 from tests.hooks import dropping_network
@@ -408,7 +409,8 @@ MISSED = {
         -signal.SIGKILL,
     ),
     "killed when the best weights are written": (
-        "report = M._report\nM._report = lambda self, name, of, at, log: (report(self, name, of, at, log), at == 10 and kill())",
+        "report = M._report\n"
+        "M._report = lambda self, name, of, at, log: (report(self, name, of, at, log), at == 10 and kill())",
         -signal.SIGKILL,
     ),
     "stopped in the step": (
@@ -430,9 +432,10 @@ def test_a_validation_that_was_missed_is_made_up_for(moment, forks, unbroken, tm
     said = forks.start(folder, *opt, hook=NETWORK).ends()
     assert start_at(10) in said and "The validation at iteration 10 is not in the training state" in said
     one, other = (checkpoints.load(states(run) / "10.state") for run in (folder, unbroken))
-    assert same(one, other) and one["validated"] == ["valid"] and one["best"]["valid"]["psnr"]["iter"] == 10
+    best = one["best"]["DIV2K_valid"]["psnr"]
+    assert same(one, other) and one["validated"] == ["DIV2K_valid"] and best["iter"] == 10
     bests = re.findall(r"# psnr: .*Best: (.*) iter", said)
-    assert bests[0] == f"{one['best']['valid']['psnr']['val']:.4f} @ 10" and len(bests) == 2  # the other: at the end
+    assert bests[0] == f"{best['val']:.4f} @ 10" and len(bests) == 2  # the other: at the end
 
 
 def test_rates_that_are_edited_before_a_resume_take_effect(forks, tmp_path):
@@ -447,6 +450,27 @@ def test_rates_that_are_edited_before_a_resume_take_effect(forks, tmp_path):
     second = forks.start(folder, *opt, "train:total_iter=18", hook=NETWORK).ends()
     assert rates(second) == {at: 2e-4 if at <= 15 else 1e-4 for at in range(13, 19)}
     assert "The learning rates in the option file differ" in second
+
+
+def test_a_run_reaches_its_last_iteration(forks, tmp_path):
+    """Three images in batches of two: an epoch is one step, which BasicSR counts as two. Then images are added."""
+    folder = training(tmp_path, network="RCANArch", times=1, save=4)
+    link_basicsr(folder)
+    opt = ("-opt", "tiny.yml", "--auto_resume", "--force_yml")
+    said = forks.start(folder, *opt, "train:total_iter=12", program="basicsr/train.py").ends(1)
+    assert "would end at iteration 7 of 12" in said and "Traceback" not in said
+    assert "set dataset_enlarge_ratio to 2, or use `rcan train`" in said
+    assert not (folder / "experiments").exists()
+    said = forks.start(folder, *opt, "train:total_iter=12").ends()
+    assert "training for 12 epochs, not 6" in said and list(rates(said)) == list(range(1, 13))
+    for i in range(3, 9):
+        write(folder / "HR" / f"{i}.png", picture(40, 48, seed=i))
+    said = forks.start(folder, *opt, "train:total_iter=24", program="basicsr/train.py").ends(1)
+    assert "9 images" in said and "resumed at iteration 12 in epoch 11, would end at iteration 12 of 24" in said
+
+    said = forks.start(folder, *opt, "train:total_iter=24").ends()
+    assert start_at(12, per_epoch=4) in said and list(rates(said)) == list(range(13, 25))
+    assert (states(folder) / "24.state").is_file()
 
 
 # BasicSR asks for a GPU when it resumes.

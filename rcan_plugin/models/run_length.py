@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any
@@ -31,20 +32,23 @@ def check_run_length(opt: Mapping[str, Any], state: Mapping[str, Any] | None, al
     epochs = Epochs(_number_of_images(data), ratio, batch, ranks, gpus)
     total = int(opt["train"]["total_iter"])
     start = {"epoch": state["epoch"], "iteration": state["iter"]} if state else {}
-    where = f"data set {data.get('name', '?')}: {epochs.images} images with dataset_enlarge_ratio {ratio}"
-    each = f"batches of {batch * gpus}" + (f" on {ranks} processes" if ranks > 1 else "")
+    name = f"data set {data.get('name', '?')}"
     if epochs.images == 0:
-        raise ValueError(f"data set {data.get('name', '?')} has no images.")
-    enough = epochs.sufficient_ratio(total, **start)
-    remedy = f"set dataset_enlarge_ratio to {enough}" if enough else "set another dataset_enlarge_ratio"
+        raise ValueError(f"{name} has no images.")
+    where = f"{name}: {epochs.images} images with dataset_enlarge_ratio {ratio}"
+    size = f"{batch * gpus}" + (f" on {ranks} processes" if ranks > 1 else "")
+    enough = math.ceil(batch * gpus * ranks / epochs.images) if all_epochs else epochs.sufficient_ratio(total, **start)
+    remedy = f"set dataset_enlarge_ratio to {enough}, or " if enough else ""
     if epochs.iterations == 0:
-        raise ValueError(f"{where} do not fill {each}, so nothing would be trained: {remedy}.")
+        raise ValueError(
+            f"{where} fill no batch of {size}, so nothing would be trained: {remedy}lower batch_size_per_gpu."
+        )
     last = total if all_epochs else epochs.last_iteration(total, **start)
     if last < total:
         resumed = f", resumed at iteration {state['iter']} in epoch {state['epoch']}," if state else ""
         raise ValueError(
-            f"{where} in {each}{resumed} would end at iteration {last} of {total}, because BasicSR rounds epochs up "
-            f"and drops batches that are not full: {remedy}, or use `rcan train`, which goes on until total_iter."
+            f"{where} in batches of {size}{resumed} would end at iteration {last} of {total}, because BasicSR rounds "
+            f"epochs up and drops batches that are not full: {remedy}use `rcan train`, which goes on until total_iter."
         )
 
 
