@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass, replace
 
@@ -47,15 +48,18 @@ class Epochs:
         epochs = math.ceil(total / counted) + 1 - epoch
         return min(total, iteration + max(0, epochs) * self.iterations)
 
-    def sufficient_ratio(self, total: int, epoch: int = 0, iteration: int = 0) -> int | None:
-        """The smallest whole `dataset_enlarge_ratio` with which BasicSR's loop ends at `total`; None if none does.
+    def sufficient_ratio(self, total: int, epoch: int = 0, iteration: int = 0) -> float | None:
+        """The smallest whole `dataset_enlarge_ratio` with which BasicSR's loop ends at `total`.
 
-        Arguments are those of `last_iteration`.
+        For a resumed run, none may suffice, when the epochs have become longer: then the largest below 1, in
+        hundredths; None if there is none either. Arguments are those of `last_iteration`.
 
         >>> Epochs(images=31, ratio=1, batch=16).sufficient_ratio(100)
         6
         """
-        for ratio in range(1, self.batch * self.gpus * self.ranks + 1):  # with the last one every batch is full
+        whole = range(1, self.batch * self.gpus * self.ranks + 1)  # with the last one every batch is full
+        below = (hundredths / 100 for hundredths in range(99, 0, -1))
+        for ratio in itertools.chain(whole, below):
             if replace(self, ratio=ratio).last_iteration(total, epoch, iteration) >= total:
                 return ratio
         return None

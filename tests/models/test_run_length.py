@@ -45,7 +45,7 @@ def test_a_run_that_would_end_early_is_refused(kind, options, tmp_path):
     with pytest.raises(ValueError) as caught:
         check_run_length(options, {"epoch": 9, "iter": 20}, all_epochs=False)
     assert names_all(
-        caught.value, "resumed at iteration 20 in epoch 9", "end at iteration 31 of 100: use `rcan train`, which"
+        caught.value, "resumed at iteration 20 in epoch 9", "would end at iteration 31 of 100", "to 0.51, or"
     )
 
 

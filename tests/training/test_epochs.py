@@ -61,5 +61,6 @@ def test_after_images_were_added():
     """Of 20 images in batches of 2, ten epochs were trained; with 80, BasicSR counts three epochs in all."""
     epochs = Epochs(images=80, ratio=1, batch=2)
     assert epochs.last_iteration(120, epoch=10, iteration=100) == 100
-    assert epochs.sufficient_ratio(120, epoch=10, iteration=100) is None
-    assert Epochs(images=80, ratio=0.25, batch=2).last_iteration(120, epoch=10, iteration=100) == 120
+    assert epochs.sufficient_ratio(120, epoch=10, iteration=100) == 0.27
+    start = {"total": 120, "epoch": 10, "iteration": 100}
+    assert [run_loop(Epochs(80, ratio, 2), **start) for ratio in (0.27, 0.28, 0.4)] == [120, 111, 100]
