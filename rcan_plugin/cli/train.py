@@ -28,6 +28,7 @@ import torch
 from torch.nn.parallel import DistributedDataParallel
 
 import rcan_plugin
+from rcan_plugin.cli import stopping_at_once
 from rcan_plugin.data.stream import StreamSampler
 from rcan_plugin.options import check as options
 from rcan_plugin.training import checkpoints
@@ -49,9 +50,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     Raises:
         SystemExit: wrong arguments or options, or a signal asked the run to stop.
     """
-    # Before the import of BasicSR, which fails with recent versions of torchvision where the plugin is not autoloaded.
-    rcan_plugin.register()
-    import basicsr.train
+    with stopping_at_once():
+        # Before the import of BasicSR, which fails with recent versions of torchvision if the plugin is not autoloaded.
+        rcan_plugin.register()
+        import basicsr.train
 
     set_arguments("rcan train", argv)
 
@@ -205,7 +207,9 @@ class Run:
 
     def ask_to_stop(self, number: int, frame: object) -> None:
         """Handle a signal: stop after the current step. Before training, or at a second signal, stop at once."""
-        if self.sampler is None or (self.signal and time.monotonic() > self.signal_time + DUPLICATE_SIGNAL_S):
+        if self.sampler is None:
+            os._exit(128 + number)  # nothing is running yet; an exception could be lost in others' imports
+        if self.signal and time.monotonic() > self.signal_time + DUPLICATE_SIGNAL_S:
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
         elif not self.signal:
