@@ -6,8 +6,10 @@ The arguments are those of `python basicsr/train.py`. The differences:
 - The random choices of a sample depend on `manual_seed` and its position in the run's stream of samples, and a resumed
   run continues at that position: with `DegradationPairedDataset` and `AcceleratedSRModel` it ends with the weights of
   an uninterrupted run.
-- `--auto_resume` skips damaged states and resumes from the newest undamaged one.
-- SIGTERM and Ctrl-C save and stop after the current step, with exit code 143 or 130; a second signal stops at once.
+- It trains until `total_iter`. BasicSR ends earlier if epochs have incomplete batches.
+- A validation that an earlier run did not get to after its last checkpoint is made up for.
+- SIGTERM and Ctrl-C save and stop after the current step, with exit code 143 or 130; before training and at a second
+  signal they stop at once.
 """
 
 from __future__ import annotations
