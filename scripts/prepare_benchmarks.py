@@ -2,7 +2,7 @@
 
 import sys
 
-from rcan_plugin.cli.prepare_benchmarks import main
+from rcan_plugin.cli import run
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run("prepare-benchmarks"))

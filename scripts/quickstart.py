@@ -2,10 +2,7 @@
 
 import sys
 
-from rcan_plugin.cli.quickstart import main
+from rcan_plugin.cli import run
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        sys.exit("\nStopped. Run the command again to continue.")
+    sys.exit(run("quickstart"))

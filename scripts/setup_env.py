@@ -53,6 +53,8 @@ if __name__ == "__main__":
     if problem:
         sys.exit(problem)
     if not arguments:
-        import setup_steps
-
+        try:
+            import setup_steps
+        except KeyboardInterrupt:
+            sys.exit(130)
         sys.exit(setup_steps.main())

@@ -1,7 +1,10 @@
 """Runs that are killed, stopped or damaged resume, and end with the weights of the run that nothing happened to."""
 
+import copy
+import math
 import random
 import re
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -9,12 +12,18 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from basicsr.utils.registry import ARCH_REGISTRY
 
 from rcan_plugin.cli.train import Run
+from rcan_plugin.models.resuming import choose_state
 from rcan_plugin.training import checkpoints
-from tests.comparison import same
+from rcan_plugin.training.random_states import read_random_states
+from tests.comparison import names_all, same
 from tests.conftest import link_basicsr, write_options
+from tests.data.tiny import picture, write
+from tests.disks import names
 from tests.forks import Forks
+from tests.hooks import dropping_network
 from tests.runs import (
     KILL,
     NETWORK,
@@ -97,7 +106,8 @@ def test_killed_at_random_points(chain, forks, unbroken, tmp_path):
     # Not the weights alone: all that the next step depends on.
     one, other = (checkpoints.load(states(run) / f"{TOTAL}.state") for run in (folder, unbroken))
     assert one.keys() == other.keys()
-    assert {key for key in one if not same(one[key], other[key])} <= {"best"}  # a validation may have been killed
+    assert [key for key in one if not same(one[key], other[key])] == []
+    assert same(*(checkpoints.load(models(run) / "net_g_best.pth") for run in (folder, unbroken)))
 
 
 @pytest.mark.parametrize(
@@ -130,7 +140,7 @@ def test_killed_at_random_points(chain, forks, unbroken, tmp_path):
         (  # of an older checkpoint the state is deleted, the weights are not
             "import pathlib; unlink = pathlib.Path.unlink\n"
             "pathlib.Path.unlink = lambda self, **how: kill() if self.name == 'net_g_3.pth' else unlink(self, **how)",
-            6,
+            9,  # with a guard two are kept
         ),
     ],
 )
@@ -177,15 +187,16 @@ def test_scales_are_drawn_as_if_nothing_had_happened(network, forks, tmp_path):
 def broken(tmp_path, monkeypatch, unbroken):
     """A run's states and weights of iterations 2, 4 and 6, and options that go on from them."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(ARCH_REGISTRY._obj_map, "Dropping", dropping_network.Dropping)
     for iteration in (2, 4, 6):
         for name in (f"models/net_g_{iteration}.pth", f"training_states/{iteration}.state"):
             file = Path("experiments/tiny", name)
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes((unbroken / file).read_bytes())
-    return {
-        "name": "tiny", "auto_resume": True, "dist": False, "network_g": {},
-        "path": {"models": str(models(tmp_path)), "pretrain_network_g": None, "resume_state": None},
-    }  # fmt: skip
+    opt = yaml.safe_load((unbroken / "tiny.yml").read_text())
+    opt["network_g"]["upscale"] = opt["scale"]
+    opt["path"] = {"models": str(models(tmp_path)), "pretrain_network_g": None, "resume_state": None}
+    return opt | {"auto_resume": True, "dist": False}
 
 
 DAMAGES = {
@@ -209,22 +220,130 @@ def test_what_is_damaged_is_passed_over(name, damage, broken, capsys):
             file.write_bytes(DAMAGES[damage](file.read_bytes()))
         else:
             file.unlink()
-        assert Run().load_resume_state(broken)["iter"] == following
-        assert broken["path"]["pretrain_network_g"].endswith(f"net_g_{following}.pth")
-        assert broken["path"]["resume_state"] == f"experiments/tiny/training_states/{following}.state"
+        opt = copy.deepcopy(broken)
+        assert choose_state(opt)["iter"] == following == Run().load_resume_state(opt)["iter"]
+        assert opt["path"]["pretrain_network_g"].endswith(f"net_g_{following}.pth")
+        assert opt["path"]["resume_state"] == f"experiments/tiny/training_states/{following}.state"
         said = capsys.readouterr().err
         if damage != "missing" or "state" not in name:
             assert f"training_states/{newest}.state cannot be resumed from: " in said and file.name in said
             assert f"Resuming from experiments/tiny/training_states/{following}.state, the newest" in said
 
 
+def change(**entries):
+    """Change entries of a file's content."""
+    return lambda content: {**content, **entries}
+
+
+def spoil(part, value=math.nan):
+    """Set the first number of a part of the weights."""
+
+    def change(content):
+        next(iter(content[part].values())).view(-1)[0] = value
+        return content
+
+    return change
+
+
+def other_moments(state):
+    moments = state["optimizers"][0]["state"][0]
+    moments["exp_avg"] = moments["exp_avg"][:, :1].clone()
+    return state
+
+
+def fewer_parameters(state):
+    state["optimizers"][0]["param_groups"][0]["params"].pop()
+    return state
+
+
+UNUSABLE = {
+    "another network": ("models/net_g_6.pth", lambda _: {"params": {"conv.weight": torch.ones(3)}}, "does not fit"),
+    "another width": (
+        "models/net_g_6.pth",
+        lambda content: {**content, "params_ema": {name: x[:1] for name, x in content["params_ema"].items()}},
+        "does not fit network_g, Dropping: size mismatch for conv_first.weight",
+    ),
+    "a flat file": ("models/net_g_6.pth", lambda content: content["params"], "no weights under the key params"),
+    "NaN": ("models/net_g_6.pth", spoil("params"), "NaN or infinite, under the key params"),
+    "NaN in EMA": ("models/net_g_6.pth", spoil("params_ema", math.inf), "NaN or infinite, under the key params_ema"),
+    "no optimizers": ("training_states/6.state", lambda content: {"iter": 6, "epoch": 1}, "it has no optimizers"),
+    "another number": ("training_states/6.state", change(iter=4), "holds iteration 4"),
+    "two optimizers": ("training_states/6.state", lambda x: {**x, "optimizers": x["optimizers"] * 2}, "2 optimizers"),
+    "other moments": ("training_states/6.state", other_moments, "its optimizer does not fit network_g"),
+    "fewer parameters": ("training_states/6.state", fewer_parameters, "its optimizer does not fit network_g"),
+    "weights only": ("training_states/6.state", lambda _: {"params": {}}, "it has no iter"),
+}
+
+
+@pytest.mark.parametrize("why", UNUSABLE)
+def test_what_does_not_fit_is_passed_over(why, broken, capsys):
+    name, change, reason = UNUSABLE[why]
+    file = Path("experiments/tiny", name)
+    checkpoints.save(change(checkpoints.load(file)), file)
+    before = read_random_states()
+    assert choose_state(broken)["iter"] == 4
+    assert same(before, read_random_states()), "networks are built, and nothing is drawn"
+    said = capsys.readouterr().err
+    assert names_all(said, "training_states/6.state cannot be resumed from: ", reason)
+    assert "Resuming from experiments/tiny/training_states/4.state, the newest usable state." in said
+
+
+def test_names_that_are_no_iterations_are_passed_over(broken, capsys):
+    folder = Path("experiments/tiny/training_states")
+    odd = ["._40.state", "30 (copy).state", "abc.state"]
+    for name in odd:
+        shutil.copy(folder / "4.state", folder / name)
+    (folder / "40.state").mkdir()
+    assert choose_state(broken)["iter"] == 6
+    assert broken["path"]["strict_load_g"] is True and broken["path"]["param_key_g"] == "params"
+    assert broken["auto_resume"] is False, "BasicSR looks for no other"
+    said = capsys.readouterr().err
+    assert [line.split(" is passed over")[0] for line in said.splitlines()] == [
+        str(folder / name) for name in sorted([*odd, "40.state"])
+    ]
+
+
+def test_no_state_that_can_be_used(broken, tmp_path):
+    """Copies alone are not taken for a new run, which would rename the folder; an empty folder is one."""
+    folder = Path("experiments/tiny/training_states")
+    for file in folder.iterdir():
+        file.rename(file.with_name(f"{file.stem} (copy).state"))
+    with pytest.raises(ValueError, match=rf"no state in {folder} can be resumed from: name another"):
+        choose_state(copy.deepcopy(broken))
+    for file in folder.iterdir():
+        file.unlink()
+    assert choose_state(broken) is None and Run().load_resume_state(broken) is None
+
+
+def test_a_change_of_options_that_no_state_fits(broken, capsys):
+    for section, changed, reason in (
+        ("network_g", {"num_feat": 4}, "does not fit network_g, Dropping: size mismatch"),
+        ("network_g", {"nonsense": 4}, "network_g: Dropping cannot be built with "),
+        ("train", {"optim_g": {"type": "RMSprop", "lr": 1e-4}}, "type RMSprop ('square_avg')"),
+        ("train", {"optim_g": {"type": "Adam", "lr": 1e-4, "amsgrad": True}}, "type Adam ('max_exp_avg_sq')"),
+        ("train", {"optim_g": {"type": "Adam", "lr": 1e-4, "layer_rates": {"bias": 2}}}, "layer_rates is {'bias': 2}"),
+    ):
+        opt = copy.deepcopy(broken)
+        opt[section] |= changed
+        with pytest.raises(ValueError) as caught:
+            choose_state(opt)
+        assert reason in f"{caught.value}{capsys.readouterr().err}"
+    for allowed in ({"type": "AdamW", "lr": 1e-4}, {"type": "Adam", "lr": 1.0, "betas": [0.5, 0.9], "fused": True}):
+        opt = copy.deepcopy(broken)
+        opt["train"]["optim_g"] = allowed
+        assert choose_state(opt)["iter"] == 6
+
+
 def test_a_state_that_is_named_is_the_only_one(broken):
     broken |= {"auto_resume": False}
-    broken["path"]["resume_state"] = "experiments/tiny/training_states/4.state"
-    assert Run().load_resume_state(broken)["iter"] == 4
-    Path("experiments/tiny/training_states/4.state").write_bytes(b"")
-    with pytest.raises(SystemExit, match="There is no undamaged state to resume from"):
-        Run().load_resume_state(broken)
+    broken["path"]["resume_state"] = "backup of 4.state"
+    with pytest.raises(FileNotFoundError, match=r"path: resume_state: backup of 4\.state is no file"):
+        choose_state(broken)
+    Path("experiments/tiny/training_states/4.state").rename("backup of 4.state")
+    assert choose_state(broken)["iter"] == 4
+    Path("backup of 4.state").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"path: resume_state: backup of 4\.state cannot be resumed from: .*read"):
+        choose_state(broken)
 
 
 def test_processes_that_see_different_folders_do_not_begin(broken, monkeypatch):
@@ -234,6 +353,7 @@ def test_processes_that_see_different_folders_do_not_begin(broken, monkeypatch):
         found[:] = [own, None]
 
     monkeypatch.setattr(torch.distributed, "all_gather_object", gather)
+    choose_state(broken)
     with pytest.raises(SystemExit, match=r"different iterations, \[6, None\]"):
         Run().load_resume_state(broken | {"dist": True, "world_size": 2})
 
@@ -255,10 +375,67 @@ def test_damaged_states_and_the_launcher(forks, unbroken, tmp_path):
         file.write_bytes(file.read_bytes()[:1000])
     before = tree(folder / "experiments")
     said = forks.start(folder, *opt, f"train:total_iter={TOTAL}", hook=NETWORK).ends(1)
-    assert (
-        "There is no undamaged state to resume from" in said and "Nothing was moved" in said and "Traceback" not in said
-    )
+    assert "can be resumed from: name another" in said and ", moved or written" in said and "Traceback" not in said
     assert tree(folder / "experiments") == before
+
+
+def test_what_the_guard_says_at_its_end_works(forks, tmp_path):
+    """A destroying rate after 20 good steps: the state that the message names trains on at the old rate."""
+    guard = {"guard": {"factor": 10, "stop_after": 6}, "ema_decay": 0}
+    start = training(tmp_path / "start", network="RCANArch", save=1, keep=2, **guard)
+    opt = ("-opt", "tiny.yml", "--auto_resume", "--force_yml")
+    forks.start(start, *opt, "train:total_iter=20").ends()
+    for rate in (1, 10):
+        folder = shutil.copytree(start, tmp_path / str(rate))
+        (folder / "tiny.yml").write_text((start / "tiny.yml").read_text().replace(str(start), str(folder)))
+        said = forks.start(folder, *opt, f"train:optim_g:lr={rate}").ends(1)
+        assert "6 steps in a row were skipped" in said and "Traceback" not in said
+        assert "is not saved: the last 5 steps were skipped" in said
+        good = re.search(r"The last good state is (\S*/(\d+)\.state): resume from it with --auto_resume\.", said)
+        assert good and 20 <= int(good[2]) < 30 and Path(good[1]) == checkpoints.newest_state(states(folder))
+        said = forks.start(folder, *opt, "train:optim_g:lr=0.0001").ends()
+        assert start_at(int(good[2])) in said and "steps in a row" not in said
+        assert checkpoints.load(states(folder) / f"{TOTAL}.state")["guard"]["skipped"] <= 1
+        assert set(names(states(folder))) == {"39.state", "40.state", f"{int(good[2]) + 1}.state.rejected"}
+
+
+MISSED = {
+    "killed when the state appears": (
+        "save = M.save_training_state\n"
+        "def then_kill(self, epoch, at):\n"
+        "    save(self, epoch, at)\n"
+        "    if at == 10: kill()\n"
+        "M.save_training_state = then_kill",
+        -signal.SIGKILL,
+    ),
+    "killed when the best weights are written": (
+        "report = M._report\n"
+        "M._report = lambda self, name, of, at, log: (report(self, name, of, at, log), at == 10 and kill())",
+        -signal.SIGKILL,
+    ),
+    "stopped in the step": (
+        "step = M.optimize_parameters\n"
+        "M.optimize_parameters = lambda self, at: (step(self, at), at == 10 and os.kill(os.getpid(), signal.SIGTERM))",
+        128 + signal.SIGTERM,
+    ),
+}
+
+
+@pytest.mark.parametrize("moment", MISSED)
+def test_a_validation_that_was_missed_is_made_up_for(moment, forks, unbroken, tmp_path):
+    hook, code = MISSED[moment]
+    hook = NETWORK + KILL + "from rcan_plugin.models.accelerated_model import AcceleratedSRModel as M\n" + hook
+    folder = training(tmp_path, save=5)
+    opt = ("-opt", "tiny.yml", "--auto_resume", "--force_yml", "train:total_iter=12")
+    forks.start(folder, *opt, hook=hook).ends(code)
+    assert checkpoints.load(states(folder) / "10.state")["validated"] == []
+    said = forks.start(folder, *opt, hook=NETWORK).ends()
+    assert start_at(10) in said and "The validation at iteration 10 is not in the training state" in said
+    one, other = (checkpoints.load(states(run) / "10.state") for run in (folder, unbroken))
+    best = one["best"]["DIV2K_valid"]["psnr"]
+    assert same(one, other) and one["validated"] == ["DIV2K_valid"] and best["iter"] == 10
+    bests = re.findall(r"# psnr: .*Best: (.*) iter", said)
+    assert bests[0] == f"{best['val']:.4f} @ 10" and len(bests) == 2  # the other: at the end
 
 
 def test_rates_that_are_edited_before_a_resume_take_effect(forks, tmp_path):
@@ -273,6 +450,27 @@ def test_rates_that_are_edited_before_a_resume_take_effect(forks, tmp_path):
     second = forks.start(folder, *opt, "train:total_iter=18", hook=NETWORK).ends()
     assert rates(second) == {at: 2e-4 if at <= 15 else 1e-4 for at in range(13, 19)}
     assert "The learning rates in the option file differ" in second
+
+
+def test_a_run_reaches_its_last_iteration(forks, tmp_path):
+    """Three images in batches of two: an epoch is one step, which BasicSR counts as two. Then images are added."""
+    folder = training(tmp_path, network="RCANArch", times=1, save=4)
+    link_basicsr(folder)
+    opt = ("-opt", "tiny.yml", "--auto_resume", "--force_yml")
+    said = forks.start(folder, *opt, "train:total_iter=12", program="basicsr/train.py").ends(1)
+    assert "would end at iteration 7 of 12" in said and "Traceback" not in said
+    assert "set dataset_enlarge_ratio to 2, or use `rcan train`" in said
+    assert not (folder / "experiments").exists()
+    said = forks.start(folder, *opt, "train:total_iter=12").ends()
+    assert "training for 12 epochs, not 6" in said and list(rates(said)) == list(range(1, 13))
+    for i in range(3, 9):
+        write(folder / "HR" / f"{i}.png", picture(40, 48, seed=i))
+    said = forks.start(folder, *opt, "train:total_iter=24", program="basicsr/train.py").ends(1)
+    assert "9 images" in said and "resumed at iteration 12 in epoch 11, would end at iteration 12 of 24" in said
+
+    said = forks.start(folder, *opt, "train:total_iter=24").ends()
+    assert start_at(12, per_epoch=4) in said and list(rates(said)) == list(range(13, 25))
+    assert (states(folder) / "24.state").is_file()
 
 
 # BasicSR asks for a GPU when it resumes.

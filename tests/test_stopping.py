@@ -125,7 +125,7 @@ def test_a_signal_before_training_stops_at_once(forks, tmp_path):
     run = forks.start(training(tmp_path), "-opt", "tiny.yml", hook=NETWORK + hook)
     run.until("early")
     os.kill(run.pid, signal.SIGTERM)
-    assert "Traceback" not in run.ends(-signal.SIGTERM)
+    assert "Traceback" not in run.ends(128 + signal.SIGTERM)
 
 
 def test_an_error_ends_a_run_with_workers(forks, tmp_path):

@@ -1,15 +1,17 @@
 """Command line programs, one module a command; `rcan COMMAND` starts them.
 
-This module imports no other of the package, so that `rcan --help` is quick.
+This module imports no other of the package, and little else, so that `rcan --help` is quick, and so that Ctrl-C soon
+finds `stopping_at_once`.
 """
 
 from __future__ import annotations
 
-import argparse
-import difflib
+import contextlib
 import importlib
+import os
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from rcan_plugin._version import __version__
 
@@ -42,6 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         name, *rest = arguments
         if name in COMMANDS:
             return run(name, rest)
+        import difflib
+
         nearest = difflib.get_close_matches(name, COMMANDS, 1, 0.5)
         hint = f" Did you mean {nearest[0]}?" if nearest else ""
         print(
@@ -49,6 +53,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 2
+    import argparse
+
     width = max(map(len, COMMANDS))
     parser = argparse.ArgumentParser(
         prog=PROGRAM,
@@ -64,16 +70,40 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(name: str, argv: Sequence[str] | None = None) -> int:
-    """Run one of `COMMANDS`; Ctrl-C while its modules are imported ends it without a traceback.
+    """Run a command; Ctrl-C ends it without a traceback, also while its modules are imported.
 
     Args:
-        name: a key of `COMMANDS`.
+        name: a key of `COMMANDS`, or another module of this package that has a `main`.
         argv: its arguments; by default those of the process.
     """
     try:
-        module = importlib.import_module(f"rcan_plugin.cli.{name.replace('-', '_')}")
+        with stopping_at_once():
+            module = importlib.import_module(f"rcan_plugin.cli.{name.replace('-', '_')}")
         code: int = module.main(argv) or 0
     except KeyboardInterrupt:
         print("\nStopped.", file=sys.stderr)
         return 130
     return code
+
+
+@contextlib.contextmanager
+def stopping_at_once() -> Iterator[None]:
+    """In this context, Ctrl-C ends the process at once, with exit code 130.
+
+    For imports, when nothing is open yet that would have to be closed: other packages may turn an exception into
+    another one or pass over it.
+    """
+
+    def stop(number: int, frame: object) -> None:
+        os.write(2, b"\nStopped.\n")
+        os._exit(130)
+
+    # What a parent or a host program chose stays: a program in the background ignores Ctrl-C.
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Callable
 
+from rcan_plugin.cli import stopping_at_once
 
-def run(command: Callable[[], int], hint: str = "") -> int:
+
+def run(command: Callable[[], int], hint: str = "", module: str = "") -> int:
     """Run a command; print errors in place of tracebacks.
 
     Args:
         command: returns the exit code.
         hint: appended to the message after Ctrl-C and when memory runs out.
+        module: imported first, because `command` needs it; Ctrl-C during this import ends the process.
 
     Returns:
         The exit code of `command`; 2 if it cannot be done, 130 after Ctrl-C.
     """
     try:
+        if module:
+            with stopping_at_once():
+                importlib.import_module(module)
         return command()
     except (OSError, RuntimeError, ValueError) as error:
         print(error, file=sys.stderr)

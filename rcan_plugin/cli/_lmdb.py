@@ -91,4 +91,5 @@ def run(command: Callable[[], None]) -> int:
             return 1
         return 0
 
-    return _exit_codes.run(listing_unusable_images, " Run the same command again to resume.")
+    module = "rcan_plugin.preparation.prepare"
+    return _exit_codes.run(listing_unusable_images, " Run the same command again to resume.", module)

@@ -17,6 +17,7 @@ from types import ModuleType
 
 from rcan_plugin import autoload
 from rcan_plugin._version import __version__
+from rcan_plugin.cli import stopping_at_once
 
 PACKAGES = ("torch", "torchvision", "numpy", "lmdb", "scikit-image", "tensorboard")
 OPENCV = ("opencv-python", "opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless")
@@ -130,7 +131,8 @@ def _device(report: Report, torch: ModuleType) -> None:
 
 def _imported(report: Report, name: str, remedy: str) -> ModuleType | None:
     try:
-        module = importlib.import_module(name)
+        with stopping_at_once():
+            module = importlib.import_module(name)
     except Exception as error:  # of any kind: the report shows it
         report.complain(f"import {name}", f"{type(error).__name__}: {error}", remedy)
         return None

@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--lr-template", metavar="T", help="how LR names are made, such as {}_LRBI_x4")
     args = parser.parse_args(argv)
-    return _exit_codes.run(lambda: print_groups(args))
+    return _exit_codes.run(lambda: print_groups(args), module="rcan_plugin.preparation.survey")
 
 
 def print_groups(args: argparse.Namespace) -> int:

@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         return 1 if prepare_benchmarks(args.paths, args.root) else 0
 
-    return _exit_codes.run(prepare)
+    return _exit_codes.run(prepare, module="rcan_plugin.preparation.benchmarks")
 
 
 if __name__ == "__main__":

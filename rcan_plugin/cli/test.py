@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 import rcan_plugin
+from rcan_plugin.cli import stopping_at_once
 from rcan_plugin.cli.train import run_without_gpu, set_arguments
 from rcan_plugin.options import check as options
 
@@ -25,8 +26,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     Raises:
         SystemExit: wrong arguments or options.
     """
-    rcan_plugin.register()  # before the import of BasicSR: see `train.main`
-    import basicsr.test
+    with stopping_at_once():
+        rcan_plugin.register()  # before the import of BasicSR: see `train.main`
+        import basicsr.test
 
     set_arguments("rcan test", argv)
     basicsr.test.parse_options = options.checked(basicsr.test.parse_options, only_ours=False)

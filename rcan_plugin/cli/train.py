@@ -6,19 +6,22 @@ The arguments are those of `python basicsr/train.py`. The differences:
 - The random choices of a sample depend on `manual_seed` and its position in the run's stream of samples, and a resumed
   run continues at that position: with `DegradationPairedDataset` and `AcceleratedSRModel` it ends with the weights of
   an uninterrupted run.
-- `--auto_resume` skips damaged states and resumes from the newest undamaged one.
-- SIGTERM and Ctrl-C save and stop after the current step, with exit code 143 or 130; a second signal stops at once.
+- It trains until `total_iter`. BasicSR ends earlier if epochs have incomplete batches.
+- A validation that an earlier run did not get to after its last checkpoint is made up for.
+- SIGTERM and Ctrl-C save and stop after the current step, with exit code 143 or 130; before training and at a second
+  signal they stop at once.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import multiprocessing
 import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -27,8 +30,11 @@ import torch
 from torch.nn.parallel import DistributedDataParallel
 
 import rcan_plugin
+from rcan_plugin.cli import stopping_at_once
 from rcan_plugin.data.stream import StreamSampler
 from rcan_plugin.options import check as options
+from rcan_plugin.training import checkpoints
+from rcan_plugin.training.guard import StuckError
 
 log = logging.getLogger("basicsr")
 
@@ -46,15 +52,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     Raises:
         SystemExit: wrong arguments or options, or a signal asked the run to stop.
     """
-    # Before the import of BasicSR, which fails with recent versions of torchvision where the plugin is not autoloaded.
-    rcan_plugin.register()
-    import basicsr.train
+    with stopping_at_once():
+        # Before the import of BasicSR, which fails with recent versions of torchvision if the plugin is not autoloaded.
+        rcan_plugin.register()
+        import basicsr.train
 
     set_arguments("rcan train", argv)
 
     run = Run()
     basicsr.train.parse_options = options.checked(basicsr.train.parse_options, only_ours=False)
     basicsr.train.load_resume_state = run.load_resume_state
+    basicsr.train.init_tb_loggers = run.keeping_writer(basicsr.train.init_tb_loggers)
+    basicsr.train.create_train_val_dataloader = run.with_enough_epochs(basicsr.train.create_train_val_dataloader)
     basicsr.train.EnlargedSampler = run.make_sampler
     basicsr.train.build_dataloader = run.build_dataloader
     basicsr.train.build_model = run.build_model
@@ -66,6 +75,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         BaseProcess.start = start_masked  # type: ignore[method-assign]
     try:
         basicsr.train.train_pipeline(str(Path.cwd()))
+    except StuckError as error:
+        sys.exit(f"\nTraining stopped at {error}")
     finally:
         end_workers()
     return 0
@@ -84,18 +95,22 @@ class Run:
         self.opt: dict[str, Any] = {}
         self.state: dict[str, Any] | None = None
         self.sampler: StreamSampler | None = None
+        self.val_loaders: list[Any] = []
+        self.tb_logger: Any = None
         self.signal = 0
         self.signal_time = 0.0
 
     def load_resume_state(self, opt: dict[str, Any]) -> dict[str, Any] | None:
-        """Load the training state to resume from to the CPU (BasicSR's needs a CUDA device); None for a new run.
+        """Load the training state that the check chose to the CPU (BasicSR's needs a CUDA device); None for a new run.
 
         As in BasicSR, paths of weights in `opt` are set to the resumed run's.
         """
+        from basicsr.utils import check_resume
+
         self.opt = opt
-        path = options.resumed_state(opt)
-        if path is not None:
-            self.state = self._newest_undamaged(path)
+        if path := opt["path"].get("resume_state"):
+            self.state = checkpoints.load(path)
+            check_resume(opt, self.state["iter"])
         if opt["dist"]:
             iterations: list[Any] = [None] * opt["world_size"]
             torch.distributed.all_gather_object(iterations, self.state and self.state["iter"])
@@ -106,31 +121,29 @@ class Run:
                 )
         return self.state
 
-    def _newest_undamaged(self, path: Path) -> dict[str, Any]:
-        from basicsr.utils import check_resume
+    def keeping_writer(self, init_tb_loggers: Callable[..., Any]) -> Callable[..., Any]:
+        """Wrap BasicSR's `init_tb_loggers`: keep the TensorBoard writer that it makes."""
 
-        from rcan_plugin.training import checkpoints
+        def init(opt: dict[str, Any]) -> Any:
+            self.tb_logger = init_tb_loggers(opt)
+            return self.tb_logger
 
-        candidates = checkpoints.states(path.parent) if self.opt.get("auto_resume") else [path]
-        paths = self.opt["path"]
-        for candidate in candidates:
-            try:
-                state = checkpoints.load(candidate)
-                paths["resume_state"] = str(candidate)
-                check_resume(self.opt, state["iter"])
-                for key, value in paths.items():
-                    if key.startswith("pretrain_network") and value:
-                        checkpoints.load(value)
-            except (ValueError, FileNotFoundError, KeyError, TypeError) as error:
-                print(f"{candidate} cannot be resumed from: {error}", file=sys.stderr)
-                continue
-            if candidate != candidates[0]:
-                print(f"Resuming from {candidate}, the newest undamaged state.", file=sys.stderr)
-            return state
-        sys.exit(
-            "\nThere is no undamaged state to resume from: name another in path: resume_state, or start a new run "
-            "without --auto_resume (BasicSR then renames the earlier run). Nothing was moved."
-        )
+        return init
+
+    def with_enough_epochs(self, create_train_val_dataloader: Callable[..., Any]) -> Callable[..., Any]:
+        """Wrap BasicSR's `create_train_val_dataloader`: count as many epochs as `total_iter` needs; keep the loaders.
+
+        BasicSR counts an epoch's iterations rounded up, but its loader drops what does not fill a batch.
+        """
+
+        def create(opt: dict[str, Any], logger: logging.Logger) -> tuple[Any, ...]:
+            loader, sampler, self.val_loaders, epochs, total = create_train_val_dataloader(opt, logger)
+            needed = math.ceil(total / len(loader))
+            if needed != epochs:
+                logger.info(f"An epoch has {len(loader)} full batches: training for {needed} epochs, not {epochs}.")
+            return loader, sampler, self.val_loaders, needed, total
+
+        return create
 
     def make_sampler(self, dataset: Any, num_replicas: int, rank: int, ratio: float = 1) -> StreamSampler:
         """Make the sampler that replaces BasicSR's `EnlargedSampler`."""
@@ -140,8 +153,8 @@ class Run:
         self.sampler = StreamSampler(dataset, num_replicas, rank, ratio, self.opt["manual_seed"], batch)
         per_epoch = len(self.sampler) // batch  # BasicSR's loader drops what does not fill a batch
         if self.state is not None and per_epoch:
-            self.state["epoch"], done = divmod(self.state["iter"], per_epoch)
-            self.sampler.resume_at = self.state["epoch"], done * batch
+            epoch, done = divmod(self.state["iter"], per_epoch)
+            self.sampler.resume_at = epoch, done * batch
         return self.sampler
 
     def build_dataloader(self, *args: Any, **kwargs: Any) -> Any:
@@ -156,11 +169,24 @@ class Run:
         return loader
 
     def build_model(self, opt: dict[str, Any]) -> Any:
-        """Build BasicSR's model; after each step it saves and stops if a signal asked for it."""
+        """Build BasicSR's model.
+
+        After each step it saves and stops if a signal asked for it. A resumed one starts at the sampler's epoch and
+        makes up for a validation that the earlier run did not get to.
+        """
         from basicsr.models import build_model
 
+        from rcan_plugin.models.accelerated_model import AcceleratedSRModel
+
         model = build_model(opt)
-        step = model.optimize_parameters
+        step, resume = model.optimize_parameters, model.resume_training
+
+        def resume_and_validate(state: dict[str, Any]) -> None:
+            resume(state)
+            assert self.sampler is not None
+            state["epoch"] = self.sampler.resume_at[0]  # BasicSR reads it next
+            if isinstance(model, AcceleratedSRModel):
+                model.validate_missed(self.val_loaders, self.tb_logger)
 
         def step_and_check(current_iter: int) -> None:
             step(current_iter)
@@ -169,17 +195,23 @@ class Run:
                 model.save(self.sampler.epoch, current_iter)
                 if opt["dist"]:
                     torch.distributed.barrier()  # torchrun ends all processes when the first has left
+                saved = "saved"
+                if isinstance(model, AcceleratedSRModel) and model.last_saved[1] != current_iter:
+                    saved = "not saved"  # the log has the reason
                 log.info(
-                    "Stopped by signal %d: saved at iteration %d. Resume with --auto_resume.", number, current_iter
+                    "Stopped by signal %d: %s at iteration %d. Resume with --auto_resume.", number, saved, current_iter
                 )
                 sys.exit(128 + number)
 
+        model.resume_training = resume_and_validate
         model.optimize_parameters = step_and_check
         return model
 
     def ask_to_stop(self, number: int, frame: object) -> None:
         """Handle a signal: stop after the current step. Before training, or at a second signal, stop at once."""
-        if self.sampler is None or (self.signal and time.monotonic() > self.signal_time + DUPLICATE_SIGNAL_S):
+        if self.sampler is None:
+            os._exit(128 + number)  # nothing is running yet; an exception could be lost in others' imports
+        if self.signal and time.monotonic() > self.signal_time + DUPLICATE_SIGNAL_S:
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
         elif not self.signal:

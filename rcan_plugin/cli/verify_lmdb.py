@@ -25,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("lmdb", nargs="+", metavar="LMDB")
     args = parser.parse_args(argv)
-    return _exit_codes.run(lambda: verify_all(args.lmdb))
+    return _exit_codes.run(lambda: verify_all(args.lmdb), module="rcan_plugin.preparation.verify")
 
 
 def verify_all(paths: Sequence[str]) -> int:

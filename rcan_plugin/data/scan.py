@@ -67,6 +67,11 @@ def keep_scan(options: DatasetOptions) -> None:
     _kept[options] = _scan(options)
 
 
+def kept_scan(options: DatasetOptions) -> Scan | None:
+    """What `keep_scan` kept for equal options, without taking it."""
+    return _kept.get(options)
+
+
 def forget_scans() -> None:
     """Drop the results of `keep_scan` that were not used."""
     _kept.clear()

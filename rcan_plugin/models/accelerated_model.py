@@ -42,8 +42,8 @@ class AcceleratedSRModel(ValidatingModel):
             of the memory. (BatchNorm, in DRRN and MemNet, sees parts instead of batches.)
         grad_clip: {norm: N}, {value: N}, {adjustable: theta} or {adjustable_norm: theta}, see `training.clipping.clip`.
         guard: {factor: F, stop_after: N}: skips a step whose loss or gradients are not finite, or whose loss is above F
-            times its running mean; training ends after N skipped steps in a row. On a GPU it causes no waiting with
-            Adam or AdamW and `fused: true`.
+            times its running mean; training ends after N skipped steps in a row. While steps are skipped no checkpoint
+            is written. On a GPU it causes no waiting with Adam or AdamW and `fused: true`.
         optim_g: any optimizer of `torch.optim` by its name, with its own arguments, such as `fused: true`; with
             `layer_rates: {PART: FACTOR}`, parameters with PART in their name learn at FACTOR times the rate.
         scheduler: BasicSR's, or {type: WarmupCosineLR, total, warmup, eta_min}.
@@ -56,7 +56,8 @@ class AcceleratedSRModel(ValidatingModel):
         pictures: N images of each data set are written to TensorBoard: bicubic, SR, HR.
         A metric's crop_border may be `scale`, the scale of the validated data set.
     Under `logger`:
-        keep_last: N keeps the newest N checkpoints. The weights of the best validation are kept as `net_g_best.pth`.
+        keep_last: N keeps the newest N checkpoints, with a guard at least two. The weights of the best validation are
+            kept as `net_g_best.pth`.
 
     A network that returns several outputs in training, the final one last, is supervised in all of them by this
     plugin's losses, in the last one only by other losses. A network with an attribute `scales` is called with the scale
@@ -171,7 +172,8 @@ class AcceleratedSRModel(ValidatingModel):
         """Run one training step on the batch of `feed_data`.
 
         Raises:
-            RuntimeError: out of memory, with remedies; too many skipped steps in a row.
+            RuntimeError: out of memory, with remedies.
+            StuckError: too many skipped steps in a row.
         """
         self.restore_random_states()
         if hasattr(self.cri_pix, "current_iter"):
@@ -188,8 +190,7 @@ class AcceleratedSRModel(ValidatingModel):
         self.first_step = False
         if self.runner is not None:
             self.runner.weights_changed()
-        if self.guard:
-            self.guard.stop_if_stuck(current_iter, self.names)
+        self.stop_if_stuck(current_iter, self.names)
 
     def losses_of(self, output: Any, gt: torch.Tensor) -> dict[str, torch.Tensor]:
         """SRModel's losses by their names in the log; their sum is minimized."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,9 @@ from basicsr.utils import get_root_logger
 
 from rcan_plugin.models.settings import Settings
 from rcan_plugin.training import checkpoints, optimizers
-from rcan_plugin.training.guard import Guard
+from rcan_plugin.training.guard import Guard, StuckError
 from rcan_plugin.training.random_states import read_random_states, set_random_states
+from rcan_plugin.training.ranks import several_ranks
 from rcan_plugin.weights import files, state_dicts
 
 
@@ -30,7 +31,8 @@ class CheckpointingModel(SRModel):
 
     def __init__(self, opt: dict[str, Any]) -> None:
         self.random_states: list[Any] | None = None  # of a resumed run, restored before its first step
-        self.last_saved = (0, 0)  # epoch and iteration of the last training state
+        self.last_saved = (0, 0)  # epoch and iteration of the last training state, written or resumed from
+        self.validated: set[str] = set()  # names of the data sets whose validation at that iteration is in it
         super().__init__(opt)
 
     def load_network(
@@ -74,6 +76,24 @@ class CheckpointingModel(SRModel):
         else:
             self.save_network(self.net_g, "net_g", number)
 
+    def save(self, epoch: int, current_iter: int) -> None:
+        """Write the weights and the training state (BasicSR's interface), but not while steps are being rejected.
+
+        The steps that the guard rejects may have started from destroyed weights. Only the final weights (iteration -1)
+        are written all the same, with a warning.
+        """
+        if streak := self.streak():
+            skipped = f"the last {streak} steps were skipped, so the weights may be destroyed"
+            if current_iter != -1:
+                get_root_logger().warning(f"Iteration {current_iter} is not saved: {skipped}.")
+                return
+            get_root_logger().warning(f"net_g_latest.pth: {skipped}. {self._last_good_state(self.last_saved[1])}")
+        super().save(epoch, current_iter)
+
+    def streak(self) -> int:
+        """How many steps in a row the guard rejected up to now; 0 without a guard."""
+        return self.guard.streak() if self.guard else 0
+
     def save_training_state(self, epoch: int, current_iter: int) -> None:
         """Write BasicSR's training state, with all else that a resumed run needs to continue identically, atomically.
 
@@ -84,6 +104,8 @@ class CheckpointingModel(SRModel):
         """
         if current_iter == -1:
             return
+        if current_iter != self.last_saved[1]:
+            self.validated = set()
         self.last_saved = epoch, current_iter
         random_states = read_random_states()
         if self.opt["dist"]:
@@ -102,12 +124,58 @@ class CheckpointingModel(SRModel):
             "scaler": self.scaler.state_dict(),
             "guard": self.guard.state_dict() if self.guard else None,
             "best": getattr(self, "best_metric_results", None),
+            "validated": sorted(self.validated),
             "random_states": gathered,
         }
         models, training_states = (Path(self.opt["path"][name]) for name in ("models", "training_states"))
         checkpoints.save(state, training_states / f"{current_iter}.state")
         if self.settings.keep_last is not None:
-            checkpoints.prune(models, training_states, self.settings.keep_last)
+            # With a guard at least two: the weights of the newest are known to be good only after one more step.
+            checkpoints.prune(models, training_states, max(self.settings.keep_last, 2 if self.guard else 1))
+
+    def stop_if_stuck(self, current_iter: int, names: Iterable[str]) -> None:
+        """End the training when the guard rejected too many steps in a row.
+
+        If no step since the newest state was accepted, its weights may be what the steps fail from: the state is
+        renamed, and the message names the one before. That one is good: a later step was accepted.
+
+        Args:
+            current_iter: the iteration that was just run.
+            names: the images of its batch.
+
+        Raises:
+            StuckError: says which state to resume from, and what to change.
+        """
+        if not (self.guard and self.guard.is_stuck(current_iter)):
+            return
+        streak, saved_at = self.streak(), self.last_saved[1]
+        state = Path(self.opt["path"]["training_states"], f"{saved_at}.state")
+        renamed = ""
+        if saved_at and streak >= current_iter - saved_at:
+            if self.opt["rank"] == 0 and state.is_file():
+                checkpoints.set_aside(state)
+            renamed = f" {state} was renamed to {state.name}.rejected: no step from its weights was accepted."
+            saved_at -= 1
+        if several_ranks():
+            torch.distributed.barrier()  # torchrun ends all processes when the first has left
+        raise StuckError(
+            f"iteration {current_iter}: {streak} steps in a row were skipped, because the loss or its gradients were "
+            f"not finite or far out of range. The last batch: {', '.join(names)}.{renamed} Lower the learning rate "
+            f"(train: optim_g: lr) or clip the gradients (train: grad_clip). {self._last_good_state(saved_at)}"
+        )
+
+    def _last_good_state(self, newest: int) -> str:
+        """Which state to resume from, and how, as a sentence.
+
+        Args:
+            newest: the highest iteration that is known to be good.
+        """
+        found = checkpoints.states(self.opt["path"]["training_states"])
+        good = next((state for state in found if int(state.stem) <= newest), None)
+        if good is None:
+            return "No good state was saved: start a new run."
+        how = "--auto_resume" if good == found[0] else f"path: resume_state: {good}"
+        return f"The last good state is {good}: resume from it with {how}."
 
     def resume_training(self, resume_state: Mapping[str, Any]) -> None:
         """Resume from a training state, also from one that BasicSR's SRModel wrote.
@@ -118,7 +186,10 @@ class CheckpointingModel(SRModel):
         Raises:
             ValueError: `layer_rates` groups the parameters in another way than in the state.
         """
-        self._check_layer_rates(resume_state)
+        self.last_saved = resume_state["epoch"], resume_state["iter"]
+        self.validated = set(resume_state.get("validated", ()))
+        names = [name for name, _ in self.get_bare_model(self.net_g).named_parameters()]
+        optimizers.check_layer_rates(names, self.rates["optim_g"], resume_state)
         states = list(map(optimizers.with_kernel_flags_of, resume_state["optimizers"], self.optimizers))
         super().resume_training({**resume_state, "optimizers": states})
         if resume_state.get("rates", self.rates) != self.rates:
@@ -134,19 +205,6 @@ class CheckpointingModel(SRModel):
         random_states = resume_state.get("random_states", [])
         if len(random_states) == (self.opt["world_size"] if self.opt["dist"] else 1):
             self.random_states = random_states[self.opt["rank"]]
-
-    def _check_layer_rates(self, state: Mapping[str, Any]) -> None:
-        # The optimizer's state identifies parameters by their position in the groups only.
-        names = [name for name, _ in self.get_bare_model(self.net_g).named_parameters()]
-        saved, current = (
-            (rates or {"optim_g": {}})["optim_g"].get("layer_rates") for rates in (state.get("rates"), self.rates)
-        )
-        if [*optimizers.by_factor(names, saved).values()] != [*optimizers.by_factor(names, current).values()]:
-            raise ValueError(
-                f"train: optim_g: layer_rates is {current}, but {saved} in the state to resume from: factors may "
-                "change, but not which parameters share one. Restore it, or start a new run from the weights (path: "
-                "pretrain_network_g)."
-            )
 
     def _reschedule(self, state: Mapping[str, Any]) -> None:
         """Replace the schedulers by those of the current options, advanced to the state's iteration."""

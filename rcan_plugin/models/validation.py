@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from basicsr.metrics import calculate_metric
-from basicsr.utils import imwrite, tensor2img
+from basicsr.utils import get_root_logger, imwrite, tensor2img
 from basicsr.utils.registry import METRIC_REGISTRY
 from torch.utils.data import DataLoader, default_collate
 from tqdm import tqdm
@@ -23,6 +23,7 @@ from rcan_plugin.inference.runner import Runner
 from rcan_plugin.inference.tiles import tiled
 from rcan_plugin.models.checkpointing import CheckpointingModel
 from rcan_plugin.models.settings import PRECISIONS
+from rcan_plugin.training.random_states import read_random_states
 
 Metrics = dict[str, float]
 
@@ -69,6 +70,33 @@ class ValidatingModel(CheckpointingModel):
             metrics = {index: values for share in gathered for index, values in share.items()}
         if any(metrics.values()):
             self._report(dataset.opt["name"], [metrics[index] for index in sorted(metrics)], current_iter, tb_logger)
+        if self.is_train and current_iter == self.last_saved[1]:
+            # Again, with this validation: BasicSR saves before it validates.
+            self.validated.add(dataset.opt["name"])
+            self.save_training_state(*self.last_saved)
+
+    def validate_missed(self, dataloaders: Iterable[DataLoader[dict[str, Any]]], tb_logger: Any) -> None:
+        """Make up for the validation that was due at the iteration of the resumed state and is not in it.
+
+        The earlier run was stopped after it had saved this state. Call it after `resume_training`.
+
+        Args:
+            dataloaders: BasicSR's, of all data sets to validate.
+            tb_logger: TensorBoard's writer, or None.
+        """
+        val, iteration = self.opt.get("val"), self.last_saved[1]
+        if val is None or iteration % val["val_freq"]:
+            return
+        missed = [loader for loader in dataloaders if loader.dataset.opt["name"] not in self.validated]  # type: ignore[attr-defined]
+        if not missed:
+            return
+        get_root_logger().info(f"The validation at iteration {iteration} is not in the training state: validating now.")
+        restored = self.random_states is not None
+        self.restore_random_states()
+        for loader in missed:
+            self.validation(loader, iteration, tb_logger, val["save_img"])
+        if restored:
+            self.random_states = read_random_states()
 
     def _validated_network(self) -> torch.nn.Module:
         """The network of the averaged weights if there is one, else the trained one."""
@@ -176,19 +204,19 @@ class ValidatingModel(CheckpointingModel):
         """Log the means over a data set, and save the weights if its first metric is the best so far."""
         self._initialize_best_metric_results(dataset)
         self.metric_results = {}
+        counts = not self.streak()  # weights from which steps are being rejected are never the best
         for metric in metrics[0]:
             # Summed in the order of the images, so that the mean does not depend on the number of ranks.
             mean = sum(values[metric] for values in metrics) / len(metrics)
             self.metric_results[metric] = mean
-            self._update_best_metric_result(dataset, metric, mean, current_iter)
+            if counts:
+                self._update_best_metric_result(dataset, metric, mean, current_iter)
         self._log_validation_metric_values(current_iter, dataset, tb_logger)
         best = self.best_metric_results
         first_set, first_metric = next(iter(best)), next(iter(metrics[0]))
         is_best = best[dataset][first_metric]["iter"] == current_iter
         if self.is_train and dataset == first_set and is_best:
             self.save_networks("best")
-        if self.is_train and current_iter == self.last_saved[1]:
-            self.save_training_state(*self.last_saved)  # again, with these metrics: BasicSR saves before it validates
 
 
 @contextmanager

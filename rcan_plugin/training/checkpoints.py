@@ -67,9 +67,49 @@ def load(path: str | os.PathLike[str]) -> Any:
         raise ValueError(f"{path} cannot be read ({(str(error) or repr(error)).splitlines()[0]})") from None
 
 
+def load_state(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read a training state, BasicSR's or ours.
+
+    Raises:
+        ValueError: it is damaged or no training state, or its optimizers hold NaN or infinity.
+        FileNotFoundError: the file does not exist.
+    """
+    state = load(path)
+    kinds = {"iter": int, "epoch": int, "optimizers": list, "schedulers": list}
+    if not isinstance(state, dict):
+        raise ValueError(f"{path} is no training state: it holds a {type(state).__name__}")
+    for key, kind in kinds.items():
+        if not isinstance(state.get(key), kind):
+            found = f"{key} is a {type(state[key]).__name__}" if key in state else f"it has no {key}"
+            raise ValueError(f"{path} is no training state: {found}")
+    if not is_finite(state["optimizers"]):
+        raise ValueError(f"{path} holds values that are NaN or infinite in its optimizers")
+    return state
+
+
+def is_finite(content: Any) -> bool:
+    """Whether all tensors in nested dictionaries and lists are finite."""
+    if isinstance(content, torch.Tensor):
+        return bool(content.isfinite().all())
+    if isinstance(content, dict):
+        content = list(content.values())
+    return all(map(is_finite, content)) if isinstance(content, (list, tuple)) else True
+
+
 def states(folder: str | os.PathLike[str]) -> list[Path]:
-    """The training states in a folder, highest iteration first (BasicSR's `auto_resume` takes the first)."""
-    return sorted(Path(folder).glob("*.state"), key=lambda path: float(path.stem), reverse=True)
+    """The training states in a folder, highest iteration first: the files `ITERATION.state`."""
+    found = (path for path in Path(folder).glob("*.state") if path.stem.isdecimal() and path.is_file())
+    return sorted(found, key=lambda path: int(path.stem), reverse=True)
+
+
+def misnamed_states(folder: str | os.PathLike[str]) -> list[Path]:
+    """What else in a folder ends in `.state`: copies such as `30 (copy).state`, folders, hidden files."""
+    return sorted(set(Path(folder).glob("*.state")) - set(states(folder)))
+
+
+def set_aside(state: Path) -> Path:
+    """Rename a training state so that no run resumes from it. Returns its new path."""
+    return state.replace(state.with_name(f"{state.name}.rejected"))
 
 
 def newest_state(folder: str | os.PathLike[str]) -> Path | None:

@@ -55,33 +55,30 @@ class Guard:
         self.in_a_row.add_(1).mul_(rejected.to(self.in_a_row.dtype))
         return rejected
 
-    def stop_if_stuck(self, current_iter: int, names: Iterable[str]) -> None:
-        """End the training when too many steps in a row were skipped.
+    def streak(self) -> int:
+        """How many steps in a row were rejected up to now; on a GPU this waits for the device."""
+        return int(self.in_a_row)
+
+    def is_stuck(self, current_iter: int) -> bool:
+        """Whether `stop_after` or more steps in a row were rejected.
 
         Args:
             current_iter: the iteration that was just decided on. On a GPU the count is read at every `stop_after`th
                 iteration only, since reading it waits for the device.
-            names: the images of its batch, for the message.
-
-        Raises:
-            RuntimeError: `stop_after` or more steps in a row were skipped.
         """
         if self.in_a_row.device.type != "cpu" and current_iter % self.stop_after:
-            return
-        in_a_row = int(self.in_a_row)
-        if in_a_row >= self.stop_after:
-            raise RuntimeError(
-                f"iteration {current_iter}: {in_a_row} steps in a row were skipped, because the loss or its gradients "
-                f"were not finite or far out of range. The last batch: {', '.join(names)}. Lower the learning rate "
-                "(train: optim_g: lr) or clip the gradients (train: grad_clip), and resume from the last checkpoint "
-                "with --auto_resume."
-            )
+            return False
+        return self.streak() >= self.stop_after
 
     def state_dict(self) -> dict[str, float]:
-        """The counts and the mean as plain numbers, for a training state."""
-        return {"mean": self.mean.item(), "skipped": self.skipped.item(), "in_a_row": self.in_a_row.item()}
+        """The mean and the count of all rejected steps as plain numbers, for a training state."""
+        return {"mean": self.mean.item(), "skipped": self.skipped.item()}
 
     def load_state_dict(self, state: Mapping[str, float]) -> None:
-        """Restore what `state_dict` returned."""
-        for name, value in state.items():
-            getattr(self, name).fill_(value)
+        """Restore what `state_dict` returned. The count of rejected steps in a row begins at 0."""
+        for name in ("mean", "skipped"):
+            getattr(self, name).fill_(state[name])
+
+
+class StuckError(RuntimeError):
+    """The guard rejected too many steps in a row; the message says how to go on."""

@@ -78,6 +78,58 @@ def optimizer_class(name: Any) -> Any:
     return cls
 
 
+def rehearse(net: torch.nn.Module, option: Mapping[str, Any], state: Mapping[str, Any]) -> None:
+    """Check that a saved optimizer fits: load it and run a step with gradients of zero, on the CPU.
+
+    Args:
+        net: a network on the CPU; its weights and the tensors in `state` change.
+        option: `optim_g`.
+        state: a training state with one optimizer.
+
+    Raises:
+        ValueError: it is an optimizer of other parameters, or of another kind.
+    """
+    parameters = {name: parameter for name, parameter in net.named_parameters() if parameter.requires_grad}
+    check_layer_rates(list(parameters), option, state)
+    flags = ("foreach", "fused", "capturable")  # not every optimizer has them on the CPU
+    try:
+        optimizer = build(parameters, {key: value for key, value in option.items() if key not in flags})
+        current = [{key: value for key, value in group.items() if key != "params"} for group in optimizer.param_groups]
+        optimizer.load_state_dict(with_kernel_flags_of(state["optimizers"][0], optimizer))
+        for group, settings in zip(optimizer.param_groups, current, strict=True):
+            group.update(settings)
+        for parameter in parameters.values():
+            parameter.grad = torch.zeros_like(parameter)
+        optimizer.step()
+    except Exception as error:  # torch checks nothing: whatever the values lead to
+        reason = (str(error) or repr(error)).splitlines()[0]
+        raise ValueError(
+            f"its optimizer does not fit network_g and train: optim_g: type {option['type']} ({reason})"
+        ) from None
+
+
+def check_layer_rates(names: Iterable[str], option: Mapping[str, Any], state: Mapping[str, Any]) -> None:
+    """Check that `layer_rates` groups the parameters as in a training state, where only their order identifies them.
+
+    Args:
+        names: of the trained parameters.
+        option: `optim_g`.
+        state: the training state.
+
+    Raises:
+        ValueError: they are in other groups.
+    """
+    names = list(names)
+    saved = (state.get("rates") or {"optim_g": {}})["optim_g"].get("layer_rates")
+    current = option.get("layer_rates")
+    if [*by_factor(names, saved).values()] != [*by_factor(names, current).values()]:
+        raise ValueError(
+            f"train: optim_g: layer_rates is {current}, but {saved} in the state to resume from: factors may "
+            "change, but not which parameters share one. Restore it, or start a new run from the weights (path: "
+            "pretrain_network_g)."
+        )
+
+
 def kernel_flags(group: Mapping[str, Any]) -> dict[str, Any]:
     """Those settings of a parameter group that choose the implementation: `foreach`, `fused`, `capturable`."""
     return {flag: group[flag] for flag in ("foreach", "fused", "capturable") if flag in group}

@@ -54,7 +54,7 @@ def test_modules_and_help_need_no_heavy_packages():
 @pytest.mark.parametrize("command", COMMANDS)
 def test_scripts_call_the_same_function(command):
     text = (ROOT / f"scripts/{COMMANDS[command][1]}.py").read_text()
-    assert f"from rcan_plugin.cli.{command.replace('-', '_')} import main\n" in text
+    assert f'sys.exit(run("{command}"))\n' in text
 
 
 def test_choices_are_those_of_the_package(capsys):

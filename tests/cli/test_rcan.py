@@ -2,12 +2,15 @@
 
 import importlib
 import json
+import os
 import pkgutil
+import signal
 
 import pytest
 
 from rcan_plugin import cli
 from rcan_plugin._version import __version__
+from tests.conftest import ROOT
 
 
 def test_help_lists_every_command(capsys):
@@ -72,3 +75,62 @@ def test_ctrl_c_while_a_command_is_imported(monkeypatch, capsys):
     monkeypatch.setattr(importlib, "import_module", interrupted)
     assert cli.main(["train"]) == 130
     assert capsys.readouterr().err == "\nStopped.\n"
+
+
+INTERRUPTED = """
+import os, runpy, signal, sys
+class Interrupting:
+    def find_spec(self, name, path=None, target=None):
+        if name == MODULE: os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Interrupting())
+signal.signal(signal.SIGINT, signal.default_int_handler)  # pytest in the background ignores it
+sys.argv = ["program", *ARGUMENTS]
+RUN
+"""
+
+
+@pytest.mark.parametrize(
+    ("program", "module"),
+    [
+        ("rcan_plugin.train", "torch"),
+        ("rcan_plugin.test", "torch"),
+        ("scripts/quickstart.py", "numpy"),
+        ("scripts/create_lmdb.py", "rcan_plugin.cli._lmdb"),
+        ("scripts/create_lmdb.py", "numpy"),
+        ("scripts/verify_lmdb.py", "rcan_plugin.cli._exit_codes"),
+        ("scripts/verify_lmdb.py", "numpy"),
+        ("scripts/identify_degradation.py", "numpy"),
+        ("scripts/prepare_div2k.py", "argparse"),
+        ("scripts/prepare_benchmarks.py", "argparse"),
+    ],
+)
+def test_ctrl_c_in_the_first_seconds(program, module, run):
+    """Also where the import of another package would turn it into another error."""
+    arguments = ["a", "b"] if "identify" in program else ["a", "--out", "b"] if "create" in program else ["a"]
+    path = program if program.startswith("rcan") else str(ROOT / program)
+    runner = "run_module" if program.startswith("rcan") else "run_path"
+    code = f"MODULE, ARGUMENTS = {module!r}, {arguments!r}" + INTERRUPTED.replace(
+        "RUN", f"runpy.{runner}({path!r}, run_name='__main__')"
+    )
+    done = run("-c", code, code=130)
+    assert done.stderr.startswith("\nStopped.") and "Traceback" not in done.stderr
+
+
+def test_ctrl_c_during_imports_is_no_exception(monkeypatch):
+    class EndedError(BaseException):
+        pass
+
+    def end(code):
+        raise EndedError(code)
+
+    monkeypatch.setattr(os, "_exit", end)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(EndedError, match="130"), cli.stopping_at_once():
+            signal.raise_signal(signal.SIGINT)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        with cli.stopping_at_once():
+            signal.raise_signal(signal.SIGINT)  # ignored, as in the background
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -74,7 +74,8 @@ def test_a_state_holds_plain_numbers_and_tensors(options, tmp_path):
     assert same(state["optimizers"], [model.optimizer_g.state_dict()])
     assert state["schedulers"][0]["last_epoch"] == 4
     assert state["scaler"]["scale"] == 2.0**16 and state["scaler"]["_growth_tracker"] == 5
-    assert state["guard"] == {"mean": model.guard.mean.item(), "skipped": 0, "in_a_row": 0}
+    assert state["guard"] == {"mean": model.guard.mean.item(), "skipped": 0}
+    assert state["validated"] == ["Set"]
     assert state["best"] == {"Set": model.best_metric_results["Set"]}
     assert {type(one["val"]) for one in state["best"]["Set"].values()} == {float}
     assert [one["iter"] for one in state["best"]["Set"].values()] == [5, 5]

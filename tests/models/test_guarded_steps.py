@@ -3,9 +3,11 @@
 import pytest
 import torch
 
-from rcan_plugin.training.guard import Guard
+from rcan_plugin.training import checkpoints
+from rcan_plugin.training.guard import Guard, StuckError
 from tests.comparison import names_all, same
-from tests.models.conftest import ADAM, build, spoilt, step, train, weights
+from tests.disks import names
+from tests.models.conftest import ADAM, Images, build, resumed, spoilt, step, train, weights
 
 OPTIMISERS = {
     "Adam": ADAM,
@@ -104,7 +106,7 @@ def test_with_fused_adam_nobody_waits_for_the_device(amp, options, monkeypatch):
 
     for name in ("item", "tolist", "numpy", "cpu", "__bool__", "__int__", "__float__", "__index__", "__array__"):
         monkeypatch.setattr(torch.Tensor, name, refuse)
-    monkeypatch.setattr(Guard, "stop_if_stuck", lambda *_: None)  # every so often it does ask
+    monkeypatch.setattr(Guard, "is_stuck", lambda *_: False)  # every so often it does ask
     step(model, 3)
     monkeypatch.undo()
     assert not same(weights(model), before)
@@ -119,10 +121,69 @@ def test_too_many_in_a_row_end_the_training(options):
     assert model.get_current_log()["skipped"] == 2
     for number in (5, 6):
         step(model, number, spoilt(model, "NaN in the batch"))
-    with pytest.raises(RuntimeError) as caught:
+    with pytest.raises(StuckError) as caught:
         step(model, 7, spoilt(model, "a loss far above the mean"))
     images = "99_0.png, 99_1.png, 99_2.png, 99_3.png"
-    assert names_all(caught.value, "iteration 7", "3 steps in a row", images, "optim_g: lr", "grad_clip", "auto_resume")
+    assert names_all(caught.value, "iteration 7", "3 steps in a row", images, "optim_g: lr", "grad_clip")
+    assert str(caught.value).endswith("No good state was saved: start a new run.")
+
+
+GUARDED = {"train": {"guard": {"factor": 10, "stop_after": 3}}, "logger": {"keep_last": 1}}
+BAD = "a loss far above the mean"
+
+
+def test_nothing_is_saved_or_deleted_while_steps_are_skipped(options, tmp_path, log):
+    model = train(build(options(**GUARDED)), 2)
+    for number in (1, 2):
+        model.save(0, number)
+    step(model, 3, spoilt(model, BAD))
+    model.save(0, 3)
+    model.validation(Images().loader, 3, None)
+    assert log.messages[-2].startswith("Iteration 3 is not saved: the last 1 steps were skipped")
+    assert "-inf @ -1 iter" in log.messages[-1], "destroyed weights are never the best"
+    states = ["1.state", "2.state"]  # one more than keep_last: the newest may turn out to be destroyed
+    assert names(tmp_path / "training_states") == states
+    assert names(tmp_path / "models") == ["net_g_1.pth", "net_g_2.pth"]
+    model.save(-1, -1)
+    assert "net_g_latest.pth: the last 1 steps were skipped" in log.messages[-1]
+    assert log.messages[-1].endswith("training_states/2.state: resume from it with --auto_resume.")
+    step(model, 4)
+    model.save(0, 4)
+    assert names(tmp_path / "training_states") == ["2.state", "4.state"]
+
+
+@pytest.mark.parametrize(("accepted_after", "good"), [(0, 2), (1, 4)])
+def test_a_state_from_which_no_step_was_accepted_is_renamed(accepted_after, good, options, tmp_path):
+    model = build(options(**GUARDED))
+    for number in (2, 4):
+        train(model, number, first=number - 1)
+        model.save(0, number)
+    train(model, 4 + accepted_after, first=5)
+    for number in (5, 6):
+        step(model, number + accepted_after, spoilt(model, BAD))
+    with pytest.raises(StuckError) as caught:
+        step(model, 7 + accepted_after, spoilt(model, BAD))
+    state = tmp_path / f"training_states/{good}.state"
+    assert str(caught.value).endswith(f"The last good state is {state}: resume from it with --auto_resume.")
+    assert ("4.state was renamed to 4.state.rejected" in str(caught.value)) == (good == 2)
+    assert checkpoints.newest_state(tmp_path / "training_states") == state
+
+
+def test_a_resumed_state_from_which_no_step_is_accepted_is_renamed_too(options, tmp_path):
+    """It was saved before the first rejected step, and the run was killed; a state of a longer run is left alone."""
+    model = build(options(**GUARDED))
+    for number in (2, 4):
+        train(model, number, first=number - 1)
+        model.save(0, number)
+    (tmp_path / "training_states/9.state").touch()
+    state = checkpoints.load(tmp_path / "training_states/4.state")
+    again = resumed(options(**GUARDED), state, "models/net_g_4.pth", tmp_path)
+    for number in (5, 6):
+        step(again, number, spoilt(again, BAD))
+    with pytest.raises(StuckError) as caught:
+        step(again, 7, spoilt(again, BAD))
+    assert names(tmp_path / "training_states") == ["2.state", "4.state.rejected", "9.state"]
+    assert str(caught.value).endswith(f"resume from it with path: resume_state: {tmp_path}/training_states/2.state.")
 
 
 def test_without_a_guard_such_a_step_is_taken(options):

@@ -33,11 +33,12 @@ GOING_ON = {
 def test_a_run_goes_on_as_if_it_had_not_stopped(features, network, options, tmp_path, monkeypatch, log):
     monkeypatch.setitem(ARCH_REGISTRY._obj_map, "Dropping", Dropping)
     opt = options(train=GOING_ON[features], **({"network_g": {"type": "Dropping"}} if network else {}))
-    model = train(build(opt), 5)
+    model = train(build(opt), 4)
     if model.guard:
         bad = batch(4)
         bad["lq"][0] = torch.nan
-        step(model, 5, bad)
+        step(model, 4, bad)
+    step(model, 5)
     model.validation(Images().loader, 5, None)
     model.save(0, 5)
     other = resumed(opt, checkpoints.load(tmp_path / "training_states/5.state"), folder=tmp_path)

@@ -4,8 +4,8 @@ from argparse import Namespace
 
 import pytest
 
-from rcan_plugin.options.check import check, checked, resumed_state
-from tests.conftest import read_options, shrink
+from rcan_plugin.options.check import check, checked
+from tests.conftest import read_options
 
 
 def test_a_test_set_that_is_missing_is_named_with_what_makes_it(tmp_path, monkeypatch):
@@ -17,37 +17,6 @@ def test_a_test_set_that_is_missing_is_named_with_what_makes_it(tmp_path, monkey
         FileNotFoundError, match=r"Set5: dataroot_gt: .*scripts/prepare_benchmarks.py FOLDER_OR_ARCHIVE`"
     ):
         check(opt)
-
-
-def options_for(tiny, **path):
-    opt = shrink(read_options("train_RCAN_x2"), tiny)
-    opt["path"] |= {"strict_load_g": False, **path}
-    for phase, data in opt["datasets"].items():
-        data |= {"phase": phase, "scale": opt["scale"]}
-    return opt
-
-
-def test_leniency_ends_when_a_run_is_resumed(tiny, monkeypatch):
-    monkeypatch.chdir(tiny)
-    opt = options_for(tiny, pretrain_network_g=None)
-    check(opt)
-    assert opt["path"]["strict_load_g"] is False
-    opt["auto_resume"] = True
-    check(opt)
-    assert opt["path"]["strict_load_g"] is False, "nothing to resume from: a fresh start"
-
-    states = tiny / "experiments/RCAN_BI_x2/training_states"
-    states.mkdir(parents=True)
-    for iteration in (9, 10):
-        (states / f"{iteration}.state").touch()
-    assert resumed_state(opt).name == "10.state"
-    check(opt)
-    assert opt["path"]["strict_load_g"] is True
-
-    opt = options_for(tiny, resume_state=str(states / "9.state"), pretrain_network_g="gone.pth", param_key_g=None)
-    check(opt)
-    assert opt["path"]["strict_load_g"] is True
-    assert opt["path"]["param_key_g"] == "params", "BasicSR's own files have a key, whatever the first one had"
 
 
 def test_option_files_of_others_pass_untouched(tmp_path):
@@ -73,8 +42,6 @@ def test_what_is_missing_is_named_with_its_key(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(FileNotFoundError, match=r"path: pretrain_network_g: gone\.pth does not exist .*set it to ~"):
         small_check(path={"pretrain_network_g": "gone.pth"})
-    with pytest.raises(FileNotFoundError, match=r"path: resume_state: 5\.state does not exist"):
-        small_check(path={"resume_state": "5.state"})
     theirs = {"name": "Set5", "type": "PairedImageDataset", "dataroot_gt": str(tmp_path), "dataroot_lq": "nowhere"}
     with pytest.raises(FileNotFoundError, match=r"data set Set5: dataroot_lq: nowhere does not exist"):
         small_check(datasets={"val": theirs})

@@ -1,6 +1,6 @@
 """The script as it is called: what it prints, and its exit codes."""
 
-import runpy
+import importlib
 import shutil
 import sys
 from collections.abc import Callable
@@ -26,7 +26,7 @@ def small(scale: int, kind: str = "BI") -> dict[str, np.ndarray]:
 @pytest.fixture
 def call(tmp_path, monkeypatch, capsys) -> Callable[..., tuple[int, str, str]]:
     """Call the script in the test's folder, in this process: exit code, output, and errors without progress bars."""
-    main = runpy.run_path(str(SCRIPT))["main"]
+    main = importlib.import_module("rcan_plugin.cli.create_lmdb").main
     monkeypatch.chdir(tmp_path)
 
     def called(*arguments: str) -> tuple[int, str, str]:

@@ -77,5 +77,46 @@ def test_the_newest_states_first(tmp_path):
     assert checkpoints.newest_state(tmp_path) == tmp_path / "100.state"
 
 
+def test_what_is_no_state_is_told_apart(tmp_path):
+    """Copies, hidden files of macOS, folders."""
+    odd = ["._20.state", "30 (copy).state", "abc.state", "1e3.state", "-1.state"]
+    for name in ["20.state", *odd]:
+        (tmp_path / name).touch()
+    (tmp_path / "40.state").mkdir()
+    assert checkpoints.states(tmp_path) == [tmp_path / "20.state"]
+    assert names_of(checkpoints.misnamed_states(tmp_path)) == {*odd, "40.state"}
+    assert checkpoints.set_aside(tmp_path / "20.state") == tmp_path / "20.state.rejected"
+    assert checkpoints.states(tmp_path) == [] and (tmp_path / "20.state.rejected").is_file()
+
+
+def names_of(paths) -> set[str]:
+    return {path.name for path in paths}
+
+
+STATE = {"iter": 3, "epoch": 0, "optimizers": [{"state": {0: {"exp_avg": torch.ones(2)}}}], "schedulers": []}
+BAD_STATES = {
+    "a list": ([1], "it holds a list"),
+    "no optimizers": ({key: value for key, value in STATE.items() if key != "optimizers"}, "it has no optimizers"),
+    "no number": ({**STATE, "iter": "3"}, "iter is a str"),
+    "NaN": (
+        {**STATE, "optimizers": [{"state": {0: {"exp_avg": torch.tensor([1, torch.nan])}}}]},
+        "values that are NaN or infinite in its optimizers",
+    ),
+    "inf": ({**STATE, "optimizers": [{"state": {0: [torch.tensor(torch.inf)]}}]}, "values that are NaN or infinite"),
+}
+
+
+@pytest.mark.parametrize("bad", BAD_STATES)
+def test_a_file_that_is_no_training_state(bad, tmp_path):
+    path = tmp_path / "3.state"
+    checkpoints.save(STATE, path)
+    assert same(checkpoints.load_state(path), STATE)
+    content, reason = BAD_STATES[bad]
+    checkpoints.save(content, path)
+    with pytest.raises(ValueError) as caught:
+        checkpoints.load_state(path)
+    assert names_all(caught.value, path, reason)
+
+
 def test_a_folder_without_states(tmp_path):
     assert checkpoints.newest_state(tmp_path) is checkpoints.newest_state(tmp_path / "missing") is None

@@ -48,17 +48,27 @@ def test_ranks_agree(monkeypatch):
 
 
 def test_its_state():
+    """Without the count of steps in a row: a resumed run begins it anew, also from a state of version 0.1.0."""
     guard, other = Guard(CPU, 10.0, 5), Guard(CPU, 10.0, 5)
     decisions(guard, [2.0, math.nan])
-    assert guard.state_dict() == {"mean": 2.0, "skipped": 1, "in_a_row": 1}
-    other.load_state_dict(guard.state_dict())
+    assert guard.state_dict() == {"mean": 2.0, "skipped": 1} and guard.streak() == 1
+    other.load_state_dict({**guard.state_dict(), "in_a_row": 100})
+    assert other.streak() == 0
     assert decisions(guard, [19.0, 30.0]) == decisions(other, [19.0, 30.0]) == [0, 1]
-    assert guard.state_dict() == other.state_dict()
+    assert guard.state_dict() == other.state_dict() and guard.streak() == other.streak() == 1
+
+
+def test_it_is_stuck_after_enough_steps_in_a_row():
+    guard = Guard(CPU, 10.0, 3)
+    stuck = []
+    for number, loss in enumerate([1.0, math.nan, math.nan, 1.0, math.nan, 90.0, math.inf, 1.0], start=1):
+        decisions(guard, [loss])
+        stuck.append(guard.is_stuck(number))
+    assert stuck == [False] * 6 + [True, False]
 
 
 def test_a_gpu_is_asked_only_every_so_often():
     guard = Guard(torch.device("meta"), 10.0, 5)  # of which no value can be had
-    for number in (1, 4, 6, 9):
-        guard.stop_if_stuck(number, [])
+    assert not any(guard.is_stuck(number) for number in (1, 4, 6, 9))
     with pytest.raises((RuntimeError, NotImplementedError), match="meta"):
-        guard.stop_if_stuck(5, [])
+        guard.is_stuck(5)

@@ -1,0 +1,128 @@
+"""Chooses the training state that a run resumes from: the newest that is whole and fits the run's networks."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from basicsr.models.sr_model import SRModel
+from basicsr.utils.registry import ARCH_REGISTRY, MODEL_REGISTRY
+
+from rcan_plugin.training import checkpoints, optimizers
+from rcan_plugin.training.random_states import read_random_states, set_random_states
+
+
+def choose_state(opt: dict[str, Any]) -> dict[str, Any] | None:
+    """Choose the training state, check it and its weights, and name it in `opt`, for rcan's and BasicSR's trainer.
+
+    With `auto_resume` that is the newest usable state of the run. Unusable ones are named on standard error.
+
+    Args:
+        opt: what BasicSR's `parse_options` returns. `path: resume_state` is set to the state and `auto_resume` to
+            false, so that BasicSR loads this state and looks for no other. The weights are loaded strictly.
+
+    Returns:
+        The state; None for a new run.
+
+    Raises:
+        FileNotFoundError: `path: resume_state` does not exist.
+        ValueError: there are states, and none can be resumed from.
+    """
+    candidates, misnamed = _candidates(opt)
+    for path in misnamed:
+        print(f"{path} is passed over: a training state is a file named after its iteration.", file=sys.stderr)
+    if not candidates and not misnamed:
+        if opt.get("auto_resume"):
+            opt["auto_resume"], opt["path"]["resume_state"] = False, None
+        return None
+    networks = {key: _build(key, opt[key]) for key in _networks(opt)} if candidates else {}
+    for path in candidates:
+        try:
+            state = checkpoints.load_state(path)
+            if opt.get("auto_resume") and state["iter"] != int(path.stem):
+                raise ValueError(f"{path} holds iteration {state['iter']}")
+            _check_weights(opt, networks, state["iter"])
+            _check_optimizer(opt, networks, state)
+        except (ValueError, FileNotFoundError) as error:
+            if not opt.get("auto_resume"):
+                raise ValueError(f"path: resume_state: {path} cannot be resumed from: {error}. Name another.") from None
+            print(f"{path} cannot be resumed from: {error}", file=sys.stderr)
+            continue
+        if path != candidates[0]:
+            print(f"Resuming from {path}, the newest usable state.", file=sys.stderr)
+        opt["auto_resume"], opt["path"]["resume_state"] = False, str(path)
+        # Weights of another scale may fit in part at the start; a resumed run must find all of its own.
+        opt["path"]["strict_load_g"] = True
+        # `param_key_g: ~` is for the authors' flat files; BasicSR's own have a key.
+        opt["path"]["param_key_g"] = opt["path"].get("param_key_g") or "params"
+        return state
+    raise ValueError(
+        f"no state in {(candidates or misnamed)[0].parent} can be resumed from: name another in path: resume_state, "
+        "or start a new run without --auto_resume (BasicSR then renames the earlier run)."
+    )
+
+
+def _candidates(opt: Mapping[str, Any]) -> tuple[list[Path], list[Path]]:
+    """The states to try, newest first, and what else is named like a state."""
+    if opt.get("auto_resume"):
+        folder = Path("experiments", opt["name"], "training_states")
+        return checkpoints.states(folder), checkpoints.misnamed_states(folder)
+    named = opt.get("path", {}).get("resume_state")
+    if not named:
+        return [], []
+    if not Path(named).is_file():
+        raise FileNotFoundError(
+            f"path: resume_state: {named} is no file (looked for from {Path.cwd()}): correct it, or set it to ~ to "
+            "start without."
+        )
+    return [Path(named)], []
+
+
+def _networks(opt: Mapping[str, Any]) -> list[str]:
+    """The options of the networks whose weights a resumed run loads: `network_g`, and others such as `network_d`."""
+    ignored = opt["path"].get("ignore_resume_networks") or ()
+    return [key for key in opt if key.startswith("network_") and key not in ignored]
+
+
+def _build(key: str, option: Mapping[str, Any]) -> torch.nn.Module:
+    """Build a network on the CPU, which changes no random state."""
+    arguments = {name: value for name, value in option.items() if name != "type"}
+    before = read_random_states()
+    try:
+        # Not by `build_network`: its logger must not be used before BasicSR has given it a file.
+        net: torch.nn.Module = ARCH_REGISTRY.get(option["type"])(**arguments)
+    except Exception as error:  # of a network that may be anyone's
+        raise ValueError(f"{key}: {option.get('type')} cannot be built with {arguments}: {error}") from None
+    finally:
+        set_random_states(before)
+    return net
+
+
+def _check_weights(opt: Mapping[str, Any], networks: Mapping[str, torch.nn.Module], iteration: int) -> None:
+    for key, net in networks.items():
+        path = Path(opt["path"]["models"], f"net_{key.removeprefix('network_')}_{iteration}.pth")
+        content = checkpoints.load(path)
+        if not isinstance(content, dict) or "params" not in content:
+            raise ValueError(f"{path} holds no weights under the key params")
+        for part in content.keys() & {"params", "params_ema"}:
+            weights = content[part]
+            if not checkpoints.is_finite(weights):
+                raise ValueError(f"{path} holds values that are NaN or infinite, under the key {part}")
+            try:
+                net.load_state_dict({name.removeprefix("module."): value for name, value in weights.items()})
+            except (RuntimeError, AttributeError) as error:
+                reason = [line.strip() for line in str(error).splitlines()][:2]
+                raise ValueError(f"{path} does not fit {key}, {type(net).__name__}: {reason[-1]}") from None
+
+
+def _check_optimizer(opt: Mapping[str, Any], networks: Mapping[str, torch.nn.Module], state: Mapping[str, Any]) -> None:
+    """Rehearse the optimizer of a model that has a single one, of `network_g`."""
+    model = MODEL_REGISTRY.get(opt["model_type"])
+    if not issubclass(model, SRModel) or model.setup_optimizers is not SRModel.setup_optimizers:
+        return
+    if len(state["optimizers"]) != 1:
+        raise ValueError(f"it holds {len(state['optimizers'])} optimizers; {opt['model_type']} has 1")
+    optimizers.rehearse(networks["network_g"], opt["train"]["optim_g"], state)

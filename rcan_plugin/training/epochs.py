@@ -1,0 +1,65 @@
+"""How far BasicSR's training loop gets: its loader drops what does not fill a batch, its count of epochs does not."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True)
+class Epochs:
+    """The length of BasicSR's epochs.
+
+    Attributes:
+        images: in the training set.
+        ratio: `dataset_enlarge_ratio`.
+        batch: `batch_size_per_gpu`.
+        ranks: processes that train together.
+        gpus: of one process; BasicSR multiplies the batch by it, but not in its count of iterations.
+    """
+
+    images: int
+    ratio: float
+    batch: int
+    ranks: int = 1
+    gpus: int = 1
+
+    @property
+    def iterations(self) -> int:
+        """Of an epoch: full batches of a rank's share of the samples.
+
+        >>> Epochs(images=31, ratio=1, batch=16).iterations
+        1
+        """
+        return math.ceil(self.images * self.ratio / self.ranks) // (self.batch * self.gpus)
+
+    def last_iteration(self, total: int, epoch: int = 0, iteration: int = 0) -> int:
+        """The iteration at which BasicSR's loop ends: at most `total`.
+
+        Args:
+            total: `total_iter`.
+            epoch, iteration: of the training state that it resumes from.
+
+        >>> Epochs(images=31, ratio=1, batch=16).last_iteration(100)
+        51
+        """
+        counted = math.ceil(self.images * self.ratio / (self.batch * self.ranks))
+        epochs = math.ceil(total / counted) + 1 - epoch
+        return min(total, iteration + max(0, epochs) * self.iterations)
+
+    def sufficient_ratio(self, total: int, epoch: int = 0, iteration: int = 0) -> float | None:
+        """The smallest whole `dataset_enlarge_ratio` with which BasicSR's loop ends at `total`.
+
+        For a resumed run, none may suffice, when the epochs have become longer: then the largest below 1, in
+        hundredths; None if there is none either. Arguments are those of `last_iteration`.
+
+        >>> Epochs(images=31, ratio=1, batch=16).sufficient_ratio(100)
+        6
+        """
+        whole = range(1, self.batch * self.gpus * self.ranks + 1)  # with the last one every batch is full
+        below = (hundredths / 100 for hundredths in range(99, 0, -1))
+        for ratio in itertools.chain(whole, below):
+            if replace(self, ratio=ratio).last_iteration(total, epoch, iteration) >= total:
+                return ratio
+        return None
