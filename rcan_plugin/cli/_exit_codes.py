@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
+from rcan_plugin._files import in_words
+
 
 def run(command: Callable[[], int], hint: str = "") -> int:
     """Run a command; print errors in place of tracebacks.
@@ -19,7 +21,7 @@ def run(command: Callable[[], int], hint: str = "") -> int:
     try:
         return command()
     except (OSError, RuntimeError, ValueError) as error:
-        print(error, file=sys.stderr)
+        print(in_words(error), file=sys.stderr)
         return 2
     except MemoryError:
         print(f"There is not enough memory: close other programs.{hint}", file=sys.stderr)
