@@ -55,7 +55,7 @@ def kind_of(path: str | os.PathLike[str]) -> str:
     try:
         return _KINDS.get(stat.S_IFMT(os.stat(path).st_mode), "a special file")  # noqa: PTH116
     except (FileNotFoundError, NotADirectoryError):
-        return "a broken link" if os.path.islink(path) else "nothing"
+        return "a broken link" if Path(path).is_symlink() else "nothing"
 
 
 def require_file(what: str, path: str | os.PathLike[str], remedy: str = "correct it") -> None:

@@ -17,6 +17,7 @@ from typing import IO
 import lmdb
 import numpy as np
 
+from rcan_plugin._files import in_words, kind_of
 from rcan_plugin.images.decode import ImageError, check_storable, decode_verified
 from rcan_plugin.images.header import SUFFIXES, Header, read_header
 from rcan_plugin.images.store import ImageStore
@@ -56,8 +57,10 @@ class Source:
         try:
             with self.open() as file:
                 return file.read()
+        except ImageError:
+            raise
         except _READ_ERRORS as error:
-            raise ImageError(f"cannot be read ({error})") from None
+            raise ImageError(f"cannot be read ({in_words(error)})") from None
 
     def header(self) -> Header:
         """Return the image's header. Pixels are decoded only if the size cannot be told otherwise.
@@ -68,8 +71,10 @@ class Source:
         try:
             with self.open() as file:
                 header = read_header(file)
+        except ImageError:
+            raise
         except _READ_ERRORS as error:
-            raise ImageError(f"cannot be read ({error})") from None
+            raise ImageError(f"cannot be read ({in_words(error)})") from None
         if header is None:
             pixels = self.decode()
             height, width = pixels.shape[:2]
@@ -92,13 +97,16 @@ def find_images(root: str | os.PathLike[str]) -> list[Source]:
     Hidden files and folders, and those that macOS adds to archives, are ignored. Archives are not unpacked.
 
     Raises:
-        OSError: there is no such folder or file, or a folder cannot be read.
-        ValueError: the file is no zip archive or a damaged one, or there is no image.
+        OSError: there is no such folder or file, or it may not be read.
+        ValueError: it is a FIFO or a device, no zip archive or a damaged one, an LMDB that is cut, or holds no image.
     """
     path = Path(root).expanduser()
-    if not path.exists():
+    kind = kind_of(path)
+    if kind in ("nothing", "a broken link"):
         raise FileNotFoundError(f"{path} does not exist (looked for from {Path.cwd()}).")
-    if path.is_file():
+    if kind not in ("a file", "a folder"):
+        raise ValueError(f"{path} is {kind}; expected a folder, a zip archive or an LMDB.")
+    if kind == "a file":
         sources = _in_archive(path)
     elif path.suffix == ".lmdb":
         sources = _in_lmdb(path)
@@ -143,10 +151,14 @@ def _stamp(path: Path) -> tuple[int, int]:
 
 
 def _open_file(path: Path) -> IO[bytes]:
+    if (kind := kind_of(path)) != "a file":  # a FIFO or a device would block its reader
+        raise ImageError(f"is {kind}; expected a file: remove it")
     return path.open("rb")
 
 
 def _in_archive(path: Path) -> list[Source]:
+    with path.open("rb"):
+        pass  # may it be read?
     try:
         archive = zipfile.ZipFile(path)  # stays open while its sources exist; threads may share it
     except (zipfile.BadZipFile, OSError) as error:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import multiprocessing.connection
 import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import ParamSpec, TypeVar
+
+from tqdm import tqdm
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -57,12 +59,15 @@ def _serve(
     sender: multiprocessing.connection.Connection, function: Callable[..., object], args: tuple, kwargs: dict
 ) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    sender.send("started")
-    try:
-        answer = function(*args, **kwargs), None
-    except Exception as error:
-        answer = None, error  # type: ignore[assignment]
-    sender.send(answer)
+    # tqdm's own lock is one of several processes; if this process is killed, Python warns that it is leaked.
+    tqdm.set_lock(threading.RLock())
+    with contextlib.suppress(BrokenPipeError):  # the parent has ended
+        sender.send("started")
+        try:
+            answer = function(*args, **kwargs), None
+        except Exception as error:
+            answer = None, error  # type: ignore[assignment]
+        sender.send(answer)
 
 
 def _end_with_parent() -> None:
@@ -72,7 +77,7 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-@contextmanager
+@contextlib.contextmanager
 def _without_ctrl_c() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
