@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
 import stat
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from types import TracebackType
 
 _KINDS = {
     stat.S_IFDIR: "a folder",
@@ -44,6 +47,25 @@ def in_words(error: Exception) -> str:
     names = " and ".join(str(name) for name in (error.filename, error.filename2) if name is not None)
     reason = error.strerror[0].lower() + error.strerror[1:]
     return ": ".join(text for text in (names, reason, _REMEDIES.get(error.errno)) if text)
+
+
+def report_uncaught() -> None:
+    """Let an OSError that ends the program (no permission, a full disk) print a message; the log has its traceback."""
+
+    def report(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if not isinstance(error, OSError):
+            sys.__excepthook__(kind, error, trace)
+            return
+        log = logging.getLogger("basicsr")
+        record = log.makeRecord(log.name, logging.ERROR, __file__, 0, "Stopped.", (), (kind, error, trace))
+        for handler in log.handlers:
+            if isinstance(handler, logging.FileHandler):
+                handler.handle(record)
+        # An error in a worker of a DataLoader has the text of a traceback; its last line is the error.
+        print(f"\n{in_words(error).splitlines()[-1]}", file=sys.stderr)
+
+    sys.excepthook = report
+    logging.raiseExceptions = False  # else each line that the log's full disk does not take prints a traceback
 
 
 def kind_of(path: str | os.PathLike[str]) -> str:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from rcan_plugin._files import in_words, report_uncaught, require_file
 from rcan_plugin.archs import NETWORKS
 from rcan_plugin.data.options import DatasetOptions
 from rcan_plugin.data.paired_dataset import DegradationPairedDataset
 from rcan_plugin.data.scan import forget_scans, keep_scan
+from rcan_plugin.options.outputs import check_outputs
+from rcan_plugin.options.their_data import check_roots
 from rcan_plugin.training import checkpoints
 
 Parse = Callable[..., tuple[dict[str, Any], Namespace]]
@@ -30,16 +33,30 @@ def checked(parse_options: Parse, only_ours: bool = True) -> Parse:
 
     @functools.wraps(parse_options)
     def parse(*args: Any, **kwargs: Any) -> tuple[dict[str, Any], Namespace]:
+        _check_option_file()
         opt, namespace = parse_options(*args, **kwargs)
         if only_ours and not _has_ours(opt):
             return opt, namespace
+        report_uncaught()
         try:
+            check_outputs(opt, namespace.opt, resuming=resumed_state(opt) is not None)
             check(opt)
-        except (FileNotFoundError, ValueError) as error:
-            sys.exit(f"\n{namespace.opt}: {error}\nNothing was built, moved or written.")
+        except (OSError, ValueError) as error:
+            sys.exit(f"\n{namespace.opt}: {in_words(error)}\nNothing was built, moved or written.")
         return opt, namespace
 
     return parse
+
+
+def _check_option_file() -> None:
+    """End the program if the option file of the command line is missing, no file, or may not be read."""
+    parser = ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("-opt")
+    if (file := parser.parse_known_args()[0].opt) is not None:
+        try:
+            require_file("option file", file)
+        except (OSError, ValueError) as error:
+            sys.exit(f"\n{in_words(error)}")
 
 
 def check(opt: dict[str, Any]) -> None:
@@ -53,6 +70,7 @@ def check(opt: dict[str, Any]) -> None:
 
     Raises:
         FileNotFoundError: a folder, an image or a file of weights is missing.
+        OSError: one may not be read.
         ValueError: a value is out of range, or a data set of ours cannot be used as described.
     """
     if opt.get("model_type") == "AcceleratedSRModel":
@@ -70,8 +88,8 @@ def check(opt: dict[str, Any]) -> None:
     for key, value in path.items():
         # A resumed run does not read again what it started from.
         wanted = key == "resume_state" or (key.startswith("pretrain_network") and not resuming)
-        if wanted and value and not Path(value).is_file():
-            raise FileNotFoundError(f"path: {key}: {value} {_missing()}: correct it, or set it to ~ to start without.")
+        if wanted and value:
+            require_file(f"path: {key}", value, "correct it, or set it to ~ to start without")
     if resuming:
         # Weights of another scale may fit in part at the start; a resumed run must find all of its own.
         path["strict_load_g"] = True
@@ -83,10 +101,8 @@ def _check_data(opt: Mapping[str, Any]) -> None:
     for data in opt.get("datasets", {}).values():
         if data.get("type") == DegradationPairedDataset.__name__:
             keep_scan(DatasetOptions.read(data))
-            continue
-        for key, value in data.items():
-            if key.startswith("dataroot") and value and not Path(value).exists():
-                raise FileNotFoundError(f"data set {data.get('name', '?')}: {key}: {value} {_missing()}.")
+        else:
+            check_roots(data)
 
 
 def resumed_state(opt: Mapping[str, Any]) -> Path | None:
@@ -105,7 +121,3 @@ def _has_ours(opt: Mapping[str, Any]) -> bool:
         or network_type in {network.__name__ for network in NETWORKS}
         or opt.get("model_type") == "AcceleratedSRModel"
     )
-
-
-def _missing() -> str:
-    return f"does not exist (looked for from {Path.cwd()})"

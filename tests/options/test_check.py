@@ -58,7 +58,7 @@ def test_option_files_of_others_pass_untouched(tmp_path):
     for other in ({"network_sr": {"type": "EDSR"}}, {"network_g": None, "datasets": {}}):
         assert checked(lambda other=other: (other, None))() == (other, None)
     opt["network_g"]["type"] = "RCANArch"
-    with pytest.raises(AttributeError):  # it now looks, and wants the option file's name for its message
+    with pytest.raises(AttributeError):  # it now looks, and wants the option file's name
         parse()
 
 
@@ -82,8 +82,9 @@ def test_what_is_missing_is_named_with_its_key(tmp_path, monkeypatch):
     assert small_check(path=dict(same))["path"] == same
 
 
-def test_a_refusal_ends_the_program_with_the_option_file_and_the_error():
-    opt = {"name": "run", "path": {}, "network_g": None, "datasets": {"train": {"type": "DegradationPairedDataset"}}}
+def test_a_refusal_ends_the_program_with_the_option_file_and_the_error(tmp_path):
+    opt = {"name": "run", "is_train": True, "path": {"experiments_root": str(tmp_path / "experiments/run")}}
+    opt |= {"network_g": None, "datasets": {"train": {"type": "DegradationPairedDataset"}}}
     with pytest.raises(SystemExit) as ended:
         checked(lambda: (opt, Namespace(opt="some.yml")))()
     assert str(ended.value).startswith("\nsome.yml: data set ?: option phase is missing")
