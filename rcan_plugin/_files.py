@@ -40,13 +40,13 @@ def in_words(error: Exception) -> str:
 
     Example:
         >>> in_words(PermissionError(13, "Permission denied", "HR/a.png"))
-        'HR/a.png: permission denied: change its permissions or owner (chmod, chown), or choose another place'
+        'HR/a.png: permission denied: change its permissions or owner (chmod, chown), or choose another place.'
     """
     if not isinstance(error, OSError) or error.errno is None or error.strerror != os.strerror(error.errno):
         return str(error)
     names = " and ".join(str(name) for name in (error.filename, error.filename2) if name is not None)
     reason = error.strerror[0].lower() + error.strerror[1:]
-    return ": ".join(text for text in (names, reason, _REMEDIES.get(error.errno)) if text)
+    return ": ".join(text for text in (names, reason, _REMEDIES.get(error.errno)) if text) + "."
 
 
 def report_uncaught() -> None:
@@ -135,10 +135,11 @@ def require_writable(what: str, folder: str | os.PathLike[str]) -> None:
     while (kind := kind_of(place)) == "nothing":
         place = place.absolute().parent
     if kind != "a folder":
-        where = "" if place == Path(folder) else f": {place}"
-        raise ValueError(f"{what} {folder} cannot be a folder{where} is {kind}: move it away, or choose another place.")
-    where = "" if place == Path(folder) else f"; {place} is where it would be made"
-    with _named(f"{what} {folder} cannot be written to{where}"), tempfile.TemporaryFile(dir=place) as file:
+        raise ValueError(
+            f"{what} {folder} cannot be made: {place} is {kind}; expected a folder: move it away, or choose another place."
+        )
+    problem = "cannot be written to" if place == Path(folder) else f"cannot be made in {place}"
+    with _named(f"{what} {folder} {problem}"), tempfile.TemporaryFile(dir=place) as file:
         file.write(_PROBE)
         file.flush()
         os.fsync(file.fileno())
@@ -152,4 +153,4 @@ def _named(what: str) -> Iterator[None]:
     except OSError as error:
         if error.filename is not None and Path(error.filename).name.startswith(tempfile.template):
             error.filename = None  # of the probe
-        raise type(error)(f"{what}: {in_words(error)}.") from None
+        raise type(error)(f"{what}: {in_words(error)}") from None

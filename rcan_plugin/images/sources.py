@@ -60,7 +60,7 @@ class Source:
         except ImageError:
             raise
         except _READ_ERRORS as error:
-            raise ImageError(f"cannot be read ({in_words(error)})") from None
+            raise ImageError(f"cannot be read ({in_words(error).rstrip('.')})") from None
 
     def header(self) -> Header:
         """Return the image's header. Pixels are decoded only if the size cannot be told otherwise.
@@ -74,7 +74,7 @@ class Source:
         except ImageError:
             raise
         except _READ_ERRORS as error:
-            raise ImageError(f"cannot be read ({in_words(error)})") from None
+            raise ImageError(f"cannot be read ({in_words(error).rstrip('.')})") from None
         if header is None:
             pixels = self.decode()
             height, width = pixels.shape[:2]
