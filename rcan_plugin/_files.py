@@ -28,6 +28,7 @@ _REMEDIES = {
     errno.EROFS: "choose another disk",
     errno.ENOSPC: "free some space, or choose another disk",
     errno.EDQUOT: "free some space, or choose another disk",
+    errno.EEXIST: "move it away, or choose another place",
     errno.ENOTDIR: "a file is where a folder should be: move it away, or choose another place",
 }
 
@@ -136,21 +137,24 @@ def require_writable(what: str, folder: str | os.PathLike[str]) -> None:
         place = place.absolute().parent
     if kind != "a folder":
         raise ValueError(
-            f"{what} {folder} cannot be made: {place} is {kind}; expected a folder: move it away, or choose another place."
+            f"{what} {folder} cannot be made: {place} is {kind}; expected a folder: move it away, or choose another "
+            "place."
         )
     problem = "cannot be written to" if place == Path(folder) else f"cannot be made in {place}"
-    with _named(f"{what} {folder} {problem}"), tempfile.TemporaryFile(dir=place) as file:
+    with _named(f"{what} {folder} {problem}", "choose another place"), tempfile.TemporaryFile(dir=place) as file:
         file.write(_PROBE)
         file.flush()
         os.fsync(file.fileno())
 
 
 @contextlib.contextmanager
-def _named(what: str) -> Iterator[None]:
-    """Put what a file is for before the text of an OSError."""
+def _named(what: str, remedy: str = "") -> Iterator[None]:
+    """Put what a file is for before the text of an OSError, and a remedy after it if it has none."""
     try:
         yield
     except OSError as error:
         if error.filename is not None and Path(error.filename).name.startswith(tempfile.template):
             error.filename = None  # of the probe
+        if remedy and error.errno not in _REMEDIES:
+            raise type(error)(f"{what}: {in_words(error).rstrip('.')}: {remedy}.") from None
         raise type(error)(f"{what}: {in_words(error)}") from None

@@ -51,7 +51,7 @@ class ImageStore:
     def __init__(self, root: str | os.PathLike[str]) -> None:
         self.root = Path(root).expanduser()
         if not self.root.is_dir():
-            problem = "is a file" if self.root.exists() else "does not exist"
+            problem = f"is {kind_of(self.root)}" if self.root.exists() else "does not exist"
             raise FileNotFoundError(f"folder {self.root} {problem} (looked for from {Path.cwd()}).")
         self.is_lmdb = self.root.suffix == ".lmdb"
         self._real_path = str(self.root.resolve())  # one environment, by whatever path it is named
