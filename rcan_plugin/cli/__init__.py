@@ -1,6 +1,6 @@
 """Command line programs, one module a command; `rcan COMMAND` starts them.
 
-This module imports no other of the package, so that `rcan --help` is quick.
+This module imports no room of the package, so that `rcan --help` is quick.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 
+from rcan_plugin._files import report_uncaught
 from rcan_plugin._version import __version__
 
 COMMANDS = {
@@ -64,12 +65,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(name: str, argv: Sequence[str] | None = None) -> int:
-    """Run one of `COMMANDS`; Ctrl-C while its modules are imported ends it without a traceback.
+    """Run one of `COMMANDS`; Ctrl-C while its modules are imported, and errors of files, end it without a traceback.
 
     Args:
         name: a key of `COMMANDS`.
         argv: its arguments; by default those of the process.
     """
+    report_uncaught()
     try:
         module = importlib.import_module(f"rcan_plugin.cli.{name.replace('-', '_')}")
         code: int = module.main(argv) or 0
