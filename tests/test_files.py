@@ -77,7 +77,7 @@ def test_a_folder_to_write_to(tmp_path, monkeypatch):
     require_writable("output", tmp_path / "new/folder")
     monkeypatch.chdir(tmp_path)
     require_writable("output", "new")
-    assert os.listdir() == ["file"]
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
     for name in ("file", "file/new"):
         with pytest.raises(ValueError, match=rf"^output {name} cannot be made: .*file is a file; expected a folder"):
             require_writable("output", name)

@@ -69,7 +69,7 @@ def test_a_test(opt, tmp_path):
 
 
 def test_a_folder_that_cannot_be_renamed(opt, monkeypatch):
-    os.chmod("experiments", stat.S_ISVTX | 0o777)
+    Path("experiments").chmod(stat.S_ISVTX | 0o777)
     check_outputs(opt, "o.yml", resuming=False)
     monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
     assert refusal(opt).endswith("experiments/run belongs to another user and cannot be renamed: change name.")
