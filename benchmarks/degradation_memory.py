@@ -7,11 +7,11 @@
 
 from __future__ import annotations
 
-import sys
+import argparse
 
 import numpy as np
 
-from rcan_plugin.degradations import degrade, noise_rng
+from rcan_plugin.degradations import KINDS, degrade, noise_rng
 
 
 def peak_bytes() -> int:
@@ -33,4 +33,9 @@ def growth(kind: str, scale: int, side: int) -> float:
 
 
 if __name__ == "__main__":
-    print(growth(sys.argv[1], int(sys.argv[2]), int(sys.argv[3])))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("kind", metavar="KIND", choices=KINDS, help="BI, BD or DN")
+    parser.add_argument("scale", metavar="SCALE", type=int)
+    parser.add_argument("side", metavar="SIDE", type=int, help="of the image in pixels")
+    arguments = parser.parse_args()
+    print(growth(arguments.kind, arguments.scale, arguments.side))

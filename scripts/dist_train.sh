@@ -3,10 +3,23 @@
 # Without a GPU the processes run `-m rcan_plugin.train` on the CPU. Exit code: torchrun's.
 set -eu
 
+usage() {
+    echo "usage: scripts/dist_train.sh GPUS OPTION_FILE [more arguments, such as --auto_resume]"
+    echo "GPUS: number of GPUs of this node. On several nodes, start the script on each node and set:"
+    echo "  NNODES  NODE_RANK (0, 1, ...)  MASTER_ADDR (of node 0)  MASTER_PORT (default 29500)"
+}
+case ${1:-} in
+-h | --help)
+    usage
+    exit
+    ;;
+'' | *[!0-9]*)
+    usage >&2
+    exit 2
+    ;;
+esac
 if [ $# -lt 2 ]; then
-    echo "usage: scripts/dist_train.sh GPUS OPTION_FILE [more arguments, such as --auto_resume]" >&2
-    echo "GPUS: number of GPUs of this node. On several nodes, start the script on each node and set:" >&2
-    echo "  NNODES  NODE_RANK (0, 1, ...)  MASTER_ADDR (of node 0)  MASTER_PORT (default 29500)" >&2
+    usage >&2
     exit 2
 fi
 gpus=$1

@@ -8,10 +8,23 @@
 # job continues with --auto_resume. Exit code: srun's.
 set -eu
 
+usage() {
+    echo "usage: scripts/slurm_train.sh GPUS OPTION_FILE [more arguments, such as --auto_resume]"
+    echo "GPUS: number of GPUs of each node. Optional environment variables, with defaults:"
+    echo "  NNODES (1)  CPUS_PER_TASK (8)  MASTER_PORT  SRUN_ARGS, such as '--partition gpu --time 24:00:00'"
+}
+case ${1:-} in
+-h | --help)
+    usage
+    exit
+    ;;
+'' | *[!0-9]*)
+    usage >&2
+    exit 2
+    ;;
+esac
 if [ $# -lt 2 ]; then
-    echo "usage: scripts/slurm_train.sh GPUS OPTION_FILE [more arguments, such as --auto_resume]" >&2
-    echo "GPUS: number of GPUs of each node. Optional environment variables, with defaults:" >&2
-    echo "  NNODES (1)  CPUS_PER_TASK (8)  MASTER_PORT  SRUN_ARGS, such as '--partition gpu --time 24:00:00'" >&2
+    usage >&2
     exit 2
 fi
 gpus=$1

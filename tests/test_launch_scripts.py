@@ -23,9 +23,14 @@ def program(path: Path, text: str) -> str:
 
 
 @pytest.mark.parametrize("name", ["dist_train.sh", "slurm_train.sh"])
-def test_a_script_without_arguments_says_how(name, tmp_path):
-    done = script(name, "2", folder=tmp_path, env={})
-    assert done.returncode == 2 and f"usage: scripts/{name} GPUS OPTION_FILE" in done.stderr
+def test_help_and_what_is_refused(name, tmp_path):
+    usage = f"usage: scripts/{name} GPUS OPTION_FILE"
+    for arguments in (["--help"], ["-h"], ["--help", "o.yml"]):
+        done = script(name, *arguments, folder=tmp_path, env={})
+        assert done.returncode == 0 and done.stdout.startswith(usage) and not done.stderr
+    for arguments in ([], ["2"], ["--nonsense", "o.yml"], ["o.yml", "2"]):
+        done = script(name, *arguments, folder=tmp_path, env={})
+        assert done.returncode == 2 and done.stderr.startswith(usage) and not done.stdout
 
 
 GPU = 'if [ "$1" = -c ]; then exit 0; fi; echo "$@"; exit 3'  # a Python that says that there is one

@@ -24,7 +24,7 @@ ROOMS = (  # lowest first: a room imports the rooms before it alone
     "options",
     "cli",
 )
-LOWEST = ("_version", "_checks")  # modules beside the rooms that every room may import, and that import none
+LOWEST = ("_version", "_checks", "_files")  # modules beside the rooms that every room may import, and that import none
 ABOVE = ("registration", "autoload", "__init__", "train", "test", "doctor")  # modules beside the rooms, above them
 MODULES = sorted(PACKAGE.rglob("*.py"))
 

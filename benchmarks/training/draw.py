@@ -9,16 +9,12 @@ Writes curves.png beside this script, and prints the table.
 
 from __future__ import annotations
 
+import argparse
 import re
 import sys
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-
-import matplotlib
-import matplotlib.pyplot as plt
-
-matplotlib.use("Agg")
 
 BICUBIC = {2: 33.66, 3: 30.39, 4: 28.42}  # Set5, EDSR paper, table 2
 # Set5, trained on 91 images: FSRCNN by its paper, table 3; ESPCN by its readers. (Of SRCNN only 9-1-5 has one.)
@@ -61,9 +57,14 @@ def read(folder: Path) -> dict[str, Curve]:
 
 def main() -> int:
     """Draw and print."""
-    runs = {Path(folder).name.removesuffix("_short"): read(Path(folder)) for folder in sys.argv[1:]}
-    if not runs:
-        sys.exit(__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folders", metavar="FOLDER", nargs="+", type=Path, help="experiments/NAME of a run")
+    runs = {folder.name.removesuffix("_short"): read(folder) for folder in parser.parse_args().folders}
+    try:
+        import matplotlib.pyplot as plt
+    except ModuleNotFoundError:
+        sys.exit("matplotlib is not installed: pip install -e .[plots]")
+    plt.switch_backend("Agg")
     panels = [(run, set_name, curve) for run, curves in runs.items() for set_name, curve in curves.items()]
     columns = 3
     lines = -(-len(panels) // columns)

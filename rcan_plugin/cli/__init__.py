@@ -1,6 +1,6 @@
 """Command line programs, one module a command; `rcan COMMAND` starts them.
 
-This module imports no other of the package, and little else, so that `rcan --help` is quick, and so that Ctrl-C soon
+This module imports no room of the package, and little else, so that `rcan --help` is quick, and so that Ctrl-C soon
 finds `stopping_at_once`.
 """
 
@@ -13,6 +13,7 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 
+from rcan_plugin._files import report_uncaught
 from rcan_plugin._version import __version__
 
 COMMANDS = {
@@ -70,12 +71,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(name: str, argv: Sequence[str] | None = None) -> int:
-    """Run a command; Ctrl-C ends it without a traceback, also while its modules are imported.
+    """Run a command; Ctrl-C, also while its modules are imported, and errors of files end it without a traceback.
 
     Args:
         name: a key of `COMMANDS`, or another module of this package that has a `main`.
         argv: its arguments; by default those of the process.
     """
+    report_uncaught()
     try:
         with stopping_at_once():
             module = importlib.import_module(f"rcan_plugin.cli.{name.replace('-', '_')}")

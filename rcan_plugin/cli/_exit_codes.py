@@ -6,6 +6,7 @@ import importlib
 import sys
 from collections.abc import Callable
 
+from rcan_plugin._files import in_words
 from rcan_plugin.cli import stopping_at_once
 
 
@@ -26,7 +27,7 @@ def run(command: Callable[[], int], hint: str = "", module: str = "") -> int:
                 importlib.import_module(module)
         return command()
     except (OSError, RuntimeError, ValueError) as error:
-        print(error, file=sys.stderr)
+        print(in_words(error), file=sys.stderr)
         return 2
     except MemoryError:
         print(f"There is not enough memory: close other programs.{hint}", file=sys.stderr)

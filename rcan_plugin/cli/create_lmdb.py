@@ -41,9 +41,10 @@ def create(args: argparse.Namespace) -> None:
     """Find the images and make the LMDBs."""
     from rcan_plugin.images.sources import find_images
     from rcan_plugin.preparation.plan import measure_scale
-    from rcan_plugin.preparation.prepare import prepare
+    from rcan_plugin.preparation.prepare import check_out, prepare
 
     job = _lmdb.job(args, args.out)
+    check_out(job.out)
     hr = find_images(args.hr, print)
     lr = {}
     for place in args.lr:

@@ -41,9 +41,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 def make(args: argparse.Namespace) -> None:
     """Download what is missing, find the images of both splits, and make the LMDBs."""
     from rcan_plugin.preparation import div2k
-    from rcan_plugin.preparation.prepare import prepare
+    from rcan_plugin.preparation.prepare import check_out, prepare
 
     jobs = {split: _lmdb.job(args, args.root / split) for split in args.splits}
+    for job in jobs.values():
+        check_out(job.out)
     source = args.source or args.root
     if args.download:
         missing = [split for split, job in jobs.items() if not (job.out / "HR.lmdb").is_dir()]

@@ -18,6 +18,7 @@ import torch
 import yaml
 from PIL import Image, ImageDraw, ImageFont
 
+from rcan_plugin.cli import _exit_codes
 from rcan_plugin.degradations import Degradation, imresize
 from rcan_plugin.degradations.record import Recipe
 from rcan_plugin.images.sources import find_images
@@ -55,7 +56,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: command line arguments; by default those of the process.
 
     Returns:
-        0, or 1 if the mean gain over bicubic is less than `EXPECTED_GAIN`.
+        0; 1 if the mean gain over bicubic is less than `EXPECTED_GAIN`; 2 if a file cannot be read or written; 130
+        after Ctrl-C.
 
     Raises:
         SystemExit: the current folder is not the project's root, or a step failed.
@@ -65,6 +67,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         "on two CPU cores). Run it in the project's root. Run again, it keeps completed steps."
     )
     parser.parse_args(argv)
+    return _exit_codes.run(make, " Run the command again to continue.")
+
+
+def make() -> int:
+    """Take the three steps. Returns and raises what `main` does."""
     if not OPTIONS.is_file() or not Path("basicsr/train.py").is_file():
         sys.exit(
             f"{OPTIONS} or basicsr/train.py is missing in {Path.cwd()}: run `make quickstart` in the project's root."

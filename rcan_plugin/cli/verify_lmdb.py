@@ -3,8 +3,9 @@
     rcan verify-lmdb datasets/DIV2K/train/HR.lmdb [...]
 
 Any changed byte is found by the checksums beside the data. If an LMDB has no checksums, such as one made by BasicSR's
-tools, every image is decoded and compared with meta_info.txt.
-Exit code: 0 if there are no faults, 1 if there are, 2 if there is no such LMDB.
+tools, every image is decoded and compared with meta_info.txt; not every change is found in this way, so that the exit
+code is 1.
+Exit code: 0 if nothing has changed, 1 if there are faults or no checksums, 2 if there is no such LMDB.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from rcan_plugin._files import in_words
 from rcan_plugin.cli import _exit_codes
 
 
@@ -37,7 +39,7 @@ def verify_all(paths: Sequence[str]) -> int:
         try:
             faults = verify(path)
         except (OSError, ValueError) as error:
-            print(error, file=sys.stderr)
+            print(in_words(error), file=sys.stderr)
             code = 2
             continue
         print(f"{path}: {f'{len(faults)} faults' if faults else 'no faults'}")

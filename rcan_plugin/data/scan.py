@@ -11,6 +11,7 @@ from pathlib import Path, PurePath
 import numpy as np
 import torch
 
+from rcan_plugin._files import in_words
 from rcan_plugin.data.options import DatasetOptions
 from rcan_plugin.data.remarks import File, remarks
 from rcan_plugin.degradations import identify, matches_up_to_ties
@@ -99,10 +100,12 @@ def _scan(options: DatasetOptions) -> Scan:
 def _open_store(options: DatasetOptions, key: str, root: str) -> ImageStore:
     try:
         store = ImageStore(root)
-    except (FileNotFoundError, ValueError) as error:
+        store.check_keys()
+    except (OSError, ValueError) as error:
         script = next((script for folder, script in SCRIPTS.items() if folder in Path(root).parts), None)
-        hint = f" `python scripts/{script}` makes it." if script else ""
-        raise type(error)(f"data set {options.name}: {key}: {error}{hint}") from None
+        hint = f" `python scripts/{script}` makes it." if script and not isinstance(error, PermissionError) else ""
+        kind = type(error) if isinstance(error, OSError) else ValueError
+        raise kind(f"data set {options.name}: {key}: {in_words(error)}{hint}") from None
     if options.backend not in (None, "lmdb" if store.is_lmdb else "disk"):
         raise ValueError(
             f"data set {options.name}: io_backend type is {options.backend!r} and {key} is {root!r}: "

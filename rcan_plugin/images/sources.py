@@ -17,6 +17,7 @@ from typing import IO
 import lmdb
 import numpy as np
 
+from rcan_plugin._files import in_words, kind_of
 from rcan_plugin.images.decode import ImageError, check_storable, decode_verified
 from rcan_plugin.images.header import SUFFIXES, Header, count_passed_over, is_image_name, of_pixels, read_header
 from rcan_plugin.images.store import ImageStore
@@ -56,8 +57,10 @@ class Source:
         try:
             with self.open() as file:
                 return file.read()
+        except ImageError:
+            raise
         except _READ_ERRORS as error:
-            raise ImageError(f"cannot be read ({error})") from None
+            raise ImageError(f"cannot be read ({in_words(error).rstrip('.')})") from None
 
     def header(self) -> Header:
         """Return the image's header. Pixels are decoded only if the size cannot be told otherwise.
@@ -68,8 +71,10 @@ class Source:
         try:
             with self.open() as file:
                 header = read_header(file)
+        except ImageError:
+            raise
         except _READ_ERRORS as error:
-            raise ImageError(f"cannot be read ({error})") from None
+            raise ImageError(f"cannot be read ({in_words(error).rstrip('.')})") from None
         if header is not None:
             check_storable(header)
         if header is None or header.turned:
@@ -95,17 +100,20 @@ def find_images(root: str | os.PathLike[str], say: Callable[[str], object] | Non
         say: called with a line about files that are passed over by their suffix, if there are any.
 
     Raises:
-        OSError: there is no such folder or file, or a folder cannot be read.
-        ValueError: the file is no zip archive or a damaged one, or there is no image.
+        OSError: there is no such folder or file, or it may not be read.
+        ValueError: it is a FIFO or a device, no zip archive or a damaged one, an LMDB that is cut, or holds no image.
     """
     path = Path(root).expanduser()
-    if not path.exists():
+    kind = kind_of(path)
+    if kind in ("nothing", "a broken link"):
         raise FileNotFoundError(f"{path} does not exist (looked for from {Path.cwd()}).")
-    if path.suffix == ".lmdb" and not path.is_file():
+    if kind not in ("a file", "a folder"):
+        raise ValueError(f"{path} is {kind}; expected a folder, a zip archive or an LMDB.")
+    if path.suffix == ".lmdb" and kind == "a folder":
         sources = _in_lmdb(path)
         passed_over = ""
     else:
-        files = _in_archive(path) if path.is_file() else _in_folder(path)
+        files = _in_archive(path) if kind == "a file" else _in_folder(path)
         sources = [source for source in files if is_image_name(source.name)]
         passed_over = count_passed_over(source.name for source in files)
     if not sources:
@@ -150,10 +158,14 @@ def _stamp(path: Path) -> tuple[int, int]:
 
 
 def _open_file(path: Path) -> IO[bytes]:
+    if (kind := kind_of(path)) != "a file":  # a FIFO or a device would block its reader
+        raise ImageError(f"is {kind}; expected a file: remove it")
     return path.open("rb")
 
 
 def _in_archive(path: Path) -> list[Source]:
+    with path.open("rb"):
+        pass  # may it be read?
     try:
         archive = zipfile.ZipFile(path)  # stays open while its sources exist; threads may share it
     except (zipfile.BadZipFile, OSError) as error:

@@ -12,10 +12,11 @@ import cv2
 import lmdb
 import numpy as np
 
+from rcan_plugin._files import kind_of
 from rcan_plugin.images import pnm
 from rcan_plugin.images.buffers import buffer
 from rcan_plugin.images.decode import ImageError, decode_pixels
-from rcan_plugin.images.environments import environment
+from rcan_plugin.images.environments import check_size, environment, missing_keys
 from rcan_plugin.images.header import SUFFIXES, Header, count_passed_over, is_image_name, of_pixels, read_header
 from rcan_plugin.images.luma import bgr_to_y
 
@@ -44,13 +45,14 @@ class ImageStore:
 
     Raises:
         FileNotFoundError: the folder, or a file of the LMDB, is missing.
-        ValueError: it holds no image.
+        ValueError: it holds no image, or what is named as an image is no file; the data of the LMDB are cut short.
+        OSError: it may not be read.
     """
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
         self.root = Path(root).expanduser()
         if not self.root.is_dir():
-            problem = "is a file" if self.root.exists() else "does not exist"
+            problem = f"is {kind_of(self.root)}" if self.root.exists() else "does not exist"
             raise FileNotFoundError(f"folder {self.root} {problem} (looked for from {Path.cwd()}).")
         self.is_lmdb = self.root.suffix == ".lmdb"
         self.passed_over = ""
@@ -62,10 +64,11 @@ class ImageStore:
             lines = _META_LINE.findall((self.root / "meta_info.txt").read_text(encoding="utf-8-sig"))
             self._shapes = {key: (int(height), int(width), int(depth)) for key, height, width, depth in lines if depth}
             self.names = sorted(key for key, *_ in lines if key.strip())
+            check_size(self._real_path)
         else:
+            self.names = sorted(image_names(self.root))
             entries = [entry for entry in os.scandir(self.root) if not entry.name.startswith(".")]
             files = [entry.name for entry in entries if entry.is_file()]
-            self.names = sorted(name for name in files if is_image_name(name))
             self.passed_over = count_passed_over(files, folders=sum(entry.is_dir() for entry in entries))
         if not self.names:
             others = f", but {self.passed_over}" if self.passed_over else ""
@@ -73,6 +76,19 @@ class ImageStore:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def check_keys(self) -> None:
+        """Check that the LMDB holds every image that its meta_info.txt names.
+
+        Raises:
+            ValueError: it does not.
+        """
+        missing = missing_keys(self._real_path, self.names) if self.is_lmdb else []
+        if missing:
+            raise ValueError(
+                f"LMDB {self.root}: meta_info.txt names {len(missing)} images that data.mdb does not hold, such as "
+                f"{missing[0]!r}: the two files do not belong together, make the LMDB again."
+            )
 
     def path(self, name: str) -> str:
         """Return what BasicSR calls the image's path: that of the file, or in an LMDB the key."""
@@ -103,9 +119,12 @@ class ImageStore:
             ValueError: it is empty.
         """
         if self.is_lmdb:
-            with self._begin() as transaction:
-                value = transaction.get(name.encode())
-                content = b"" if value is None else bytes(value)
+            try:
+                with self._begin() as transaction:
+                    value = transaction.get(name.encode())
+                    content = b"" if value is None else bytes(value)
+            except lmdb.Error as error:
+                raise ValueError(f"{self.describe(name)} cannot be read ({error}): make the LMDB again.") from None
             if value is None:
                 raise FileNotFoundError(f"{self.describe(name)} is named in meta_info.txt but missing in data.mdb.")
         else:
@@ -205,6 +224,23 @@ class ImageStore:
             return decode_pixels(self.read_bytes(name), flags)
         except ImageError as error:
             raise ValueError(f"{self.describe(name)} {error}.") from None
+
+
+def image_names(folder: Path) -> list[str]:
+    """Return the names of the image files in a folder, in no order, without looking into them.
+
+    Raises:
+        ValueError: what is named as an image is no file: a FIFO or a device would block its reader.
+        OSError: the folder may not be listed.
+    """
+    names = []
+    for entry in os.scandir(folder):
+        if entry.name.startswith(".") or Path(entry.name).suffix.lower() not in SUFFIXES or entry.is_dir():
+            continue
+        if not entry.is_file():
+            raise ValueError(f"{folder / entry.name} is {kind_of(entry.path)}; expected an image: remove it.")
+        names.append(entry.name)
+    return names
 
 
 def _converted(part: np.ndarray, keep_depth: bool, channels: int, use: str | None) -> np.ndarray:

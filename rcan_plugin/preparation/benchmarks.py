@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from rcan_plugin._files import require_writable
 from rcan_plugin.images.decode import ImageError, decode_verified
 from rcan_plugin.images.header import SUFFIXES
 from rcan_plugin.images.sources import Source, find_images
@@ -41,11 +42,11 @@ def prepare_benchmarks(
 
     Raises:
         FileNotFoundError: a path does not exist.
-        ValueError: a path cannot be read or holds no HR image of a test set; nothing was written.
+        ValueError: a path cannot be read or holds no HR image of a test set, or `root` is a file; nothing was written.
+        OSError: a path may not be read, or `root` may not be written to.
     """
     root = Path(root).expanduser()
-    if root.exists() and not root.is_dir():
-        raise ValueError(f"{root} is a file; expected a folder, or the name of a new one.")
+    require_writable("folder of the result", root)
     _remove_unfinished(root)  # of a run that was killed
     try:
         candidates = [
@@ -105,6 +106,8 @@ def _unpack(path: Path, folder: Path) -> None:
             f"{path}: Python {sys.version.split()[0]} cannot unpack a tar archive safely: unpack it yourself and give "
             "the folder, or use the newest release of this Python."
         )
+    with path.open("rb"):
+        pass  # may it be read?
     folder.mkdir(parents=True)
     try:
         with tarfile.open(path) as archive:

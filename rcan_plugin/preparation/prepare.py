@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from rcan_plugin._files import require_writable
 from rcan_plugin.degradations.record import Recipe, Record
 from rcan_plugin.images.sources import Source
 from rcan_plugin.images.store import ImageStore
@@ -69,8 +70,7 @@ def prepare(job: Job, hr: Sequence[Source], lr: Mapping[int, Sequence[Source]] |
         RuntimeError: another run is writing to the same folder.
         ValueError: settings that do not fit the images, or an `out` that cannot be created.
     """
-    if job.out.name in ("", "..") or (job.out.exists() and not job.out.is_dir()):
-        raise ValueError(f"{job.out} cannot be the folder of the LMDBs: name a folder; it is created if needed.")
+    check_out(job.out)
     lr = lr or {}
     sub_images = SubImages.for_scales(*job.sub_images, [*job.scales, *lr]) if job.sub_images else None
     items, unusable = make_plan(hr, lr, sub_images, max(job.scales, default=1))
@@ -94,6 +94,18 @@ def prepare(job: Job, hr: Sequence[Source], lr: Mapping[int, Sequence[Source]] |
                 _write(job, work, missing, items, sub_images, made_of, unusable)
     _check_same_keys(job.out, targets)
     return targets
+
+
+def check_out(out: Path) -> None:
+    """Check that LMDBs can be made in a folder, which is created if needed.
+
+    Raises:
+        ValueError: it, or a folder above it, is a file, or has no name.
+        OSError: it may not be written to, or the disk is full.
+    """
+    if out.name in ("", ".."):
+        raise ValueError(f"{out} cannot be the folder of the LMDBs: name a folder; it is created if needed.")
+    require_writable("folder of the LMDBs", out)
 
 
 def _targets_to_make(job: Job, given: Sequence[Target]) -> list[Target]:

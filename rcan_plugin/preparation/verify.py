@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 import hashlib
-import multiprocessing
 import os
 from collections.abc import Mapping
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import lmdb
 from tqdm import tqdm
 
 from rcan_plugin.images.decode import ImageError, decode_verified
+from rcan_plugin.images.environments import IncompleteLmdbError
 from rcan_plugin.images.store import ImageStore
 from rcan_plugin.preparation.checksums import CHECKSUMS, digest, read_checksums
+from rcan_plugin.preparation.own_process import CrashedError, call_apart
 
 
 def verify(root: str | os.PathLike[str]) -> list[str]:
     """Compare an LMDB with its checksums, its keys with meta_info.txt, and each image with its line there.
 
-    If it has no checksums, such as one made by BasicSR's tools, every image is decoded instead.
+    If it has no checksums, such as one made by BasicSR's tools, every image is decoded instead, which does not find
+    every change.
 
     Returns:
-        The faults, one line each; empty if there are none.
+        The faults, one line each, missing checksums included; empty if nothing has changed.
 
     Raises:
         FileNotFoundError: there is no such LMDB, or a file of it is missing.
@@ -35,6 +35,8 @@ def verify(root: str | os.PathLike[str]) -> list[str]:
         raise ValueError(f"{path} is no LMDB: expected a folder *.lmdb.")
     try:
         ImageStore(path)
+    except IncompleteLmdbError as error:
+        return [str(error)]
     except ValueError as error:
         return [f"{path / 'meta_info.txt'} is damaged: {error}."]
     try:
@@ -43,13 +45,16 @@ def verify(root: str | os.PathLike[str]) -> list[str]:
         return [f"{error}."]
     faults = _file_faults(path, checksums["files"]) if checksums else []
     read_all = bool(faults) or not checksums
-    # In a process of its own: LMDB crashes on some kinds of damage.
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        pool.submit(os.getpid).result()  # fails here if the machine cannot start a process
-        try:
-            faults += pool.submit(_image_faults, path, checksums and checksums["images"], read_all).result()
-        except BrokenProcessPool:
-            faults.append(f"{path / 'data.mdb'} is damaged in its structure: it cannot be read.")
+    try:
+        # In a process of its own: LMDB crashes on some kinds of damage.
+        faults += call_apart(_image_faults, path, checksums and checksums["images"], read_all)
+    except CrashedError:
+        faults.append(f"{path / 'data.mdb'} is damaged in its structure: it cannot be read.")
+    if checksums is None:
+        faults.append(
+            f"{path / CHECKSUMS} is missing: it cannot be told whether images that can be decoded are still the same "
+            "as when the LMDB was made (create-lmdb writes checksums)."
+        )
     return faults
 
 

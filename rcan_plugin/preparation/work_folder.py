@@ -10,6 +10,7 @@ from pathlib import Path
 import filelock
 import lmdb
 
+from rcan_plugin._files import in_words
 from rcan_plugin.preparation.items import UnusableImagesError
 
 _LOCK = "lock"
@@ -37,7 +38,8 @@ def locked_folder(out: Path) -> Iterator[Path]:
     except filelock.Timeout:
         raise RuntimeError(f"another run is writing to {out} ({work / _LOCK} is locked): wait for it.") from None
     except OSError as error:
-        raise OSError(f"{work} cannot be used as work folder ({error}): choose another folder.") from None
+        reason = in_words(error).rstrip(".")
+        raise OSError(f"{work} cannot be used as work folder ({reason}): choose another folder.") from None
     try:
         yield work
     except BaseException as error:

@@ -63,7 +63,8 @@ def test_every_command_has_help_and_refuses_unknown_flags(name, flag, capsys):
     assert f"rcan {name}" in (out or err)
 
 
-def test_train_and_test_have_basicsrs_arguments(run):
+def test_train_and_test_have_basicsrs_arguments(run, tmp_path):
+    (tmp_path / "x.yml").touch()
     assert "-opt" in run("-m", "rcan_plugin.cli", "train", "--help").stdout
     assert "--nonsense" in run("-m", "rcan_plugin.cli", "test", "-opt", "x.yml", "--nonsense", code=2).stderr
 

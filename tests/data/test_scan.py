@@ -1,5 +1,7 @@
 """The files of a data set are scanned once: by the check of an option file, for the data set that is built next."""
 
+import os
+
 import pytest
 import torch
 
@@ -8,7 +10,8 @@ from rcan_plugin.data.options import DatasetOptions
 from rcan_plugin.data.paired_dataset import DegradationPairedDataset
 from rcan_plugin.data.scan import forget_scans, keep_scan
 from rcan_plugin.images.store import ImageStore
-from tests.data.tiny import options
+from tests.data.tiny import options, picture, write_lmdb
+from tests.rights import forbidden
 
 
 @pytest.fixture
@@ -74,3 +77,20 @@ def test_messages_come_when_the_data_set_is_built(folders, caplog):
         assert not caplog.records
         DegradationPairedDataset(opt)
     assert "16 bits" in caplog.text
+
+
+def test_an_lmdb_that_cannot_be_read_through_is_refused_with_the_data_set_and_the_option(tmp_path):
+    root = tmp_path / "HR.lmdb"
+    write_lmdb(root, {"a": picture(60, 80, seed=1), "b": picture(60, 80, seed=2)})
+    of = options(tmp_path, dataroot_gt=str(root), dataroot_lq=None, degradation={"type": "BI"}, io_backend=None)
+    assert len(DegradationPairedDataset(of)) == 2
+    start = f"data set tiny: dataroot_gt: .*{root.name}"
+    with forbidden(root / "data.mdb"), pytest.raises(PermissionError, match=rf"{start}/data.mdb: permission denied: "):
+        DegradationPairedDataset(of)
+    with (root / "meta_info.txt").open("a") as lines:
+        lines.write("c.png (60,80,3) 1\n")
+    with pytest.raises(ValueError, match=rf"{start}: meta_info.txt names 1 images .* does not hold, such as 'c'"):
+        DegradationPairedDataset(of)
+    os.truncate(root / "data.mdb", 20_000)
+    with pytest.raises(ValueError, match=rf"{start}/data.mdb is cut short: it has 20000 bytes"):
+        DegradationPairedDataset(of)

@@ -6,6 +6,7 @@ import struct
 import tarfile
 import unicodedata
 import zipfile
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +15,7 @@ from rcan_plugin.images.sources import Source, find_images, key_of
 from rcan_plugin.images.store import ImageStore
 from tests.data.tiny import picture, write, write_lmdb
 from tests.preparation.scenes import encoded, put
+from tests.rights import forbidden
 
 IMAGE = encoded(picture(6, 8, seed=1))
 OTHER = encoded(picture(6, 8, seed=2))
@@ -77,7 +79,7 @@ def test_a_link_that_leads_nowhere_is_a_bad_image(tmp_path):
     put(tmp_path / "1.png", IMAGE)
     (tmp_path / "2.png").symlink_to(tmp_path / "gone.png")
     assert names(tmp_path) == ["1.png", "2.png"]
-    with pytest.raises(ImageError, match=r"^cannot be read \(.*No such file or directory"):
+    with pytest.raises(ImageError, match=r"^is a broken link; expected a file: remove it"):
         find_images(tmp_path)[1].header()
 
 
@@ -156,11 +158,39 @@ def test_an_lmdb_of_basicsr(tmp_path):
         find_images(path)[3].header()
 
 
+def test_a_fifo_or_a_device_named_as_an_image_is_a_bad_image(tmp_path):
+    put(tmp_path / "1.png", IMAGE)
+    os.mkfifo(tmp_path / "2.png")
+    (tmp_path / "3.png").symlink_to("/dev/zero")
+    sources = find_images(tmp_path)
+    assert [source.name for source in sources] == ["1.png", "2.png", "3.png"]
+    for source, kind in zip(sources[1:], (r"FIFO \(named pipe\)", "device"), strict=True):
+        for read in (source.header, source.read, source.decode):
+            with pytest.raises(ImageError, match=rf"^is a {kind}; expected a file: remove it$"):
+                read()
+    for path, kind in ((tmp_path / "2.png", "FIFO"), (Path("/dev/zero"), "device")):
+        with pytest.raises(ValueError, match=rf"{path} is a {kind}.*; expected a folder, a zip archive or an LMDB"):
+            find_images(path)
+
+
+def test_what_may_not_be_read(tmp_path):
+    archive = make_zip(tmp_path / "set.zip", {"a.png": IMAGE})
+    image = put(tmp_path / "HR/1.png", IMAGE)
+    (tmp_path / "HR/below").mkdir()
+    with forbidden(archive), pytest.raises(PermissionError, match=r"set\.zip"):
+        find_images(archive)
+    with forbidden(tmp_path / "HR/below"), pytest.raises(PermissionError, match="below"):
+        find_images(tmp_path / "HR")
+    reason = rf"^cannot be read \({image}: permission denied: change its permissions or owner \(chmod, chown\)"
+    with forbidden(image), pytest.raises(ImageError, match=reason):
+        find_images(tmp_path / "HR")[0].header()
+
+
 def test_an_lmdb_that_is_none(tmp_path):
     write_lmdb(tmp_path / "set.lmdb", {"a": picture(6, 8, seed=1)})
     put(tmp_path / "set.lmdb/data.mdb", b"rubbish" * 4000)
-    with pytest.raises(ImageError, match=r"^cannot be read \(.*set.lmdb: MDB_INVALID"):
-        find_images(tmp_path / "set.lmdb")[0].header()
+    with pytest.raises(ValueError, match=r"set.lmdb/data.mdb \(28000 bytes\) is no LMDB: fetch or make the LMDB again"):
+        find_images(tmp_path / "set.lmdb")
 
 
 def test_what_cannot_be_a_source(tmp_path):

@@ -1,11 +1,13 @@
 """What the check of an option file refuses, what it changes, and which option files it leaves alone."""
 
+import os
 from argparse import Namespace
 
 import pytest
 
 from rcan_plugin.options.check import check, checked
 from tests.conftest import read_options
+from tests.rights import forbidden
 
 
 def test_a_test_set_that_is_missing_is_named_with_what_makes_it(tmp_path, monkeypatch):
@@ -27,7 +29,7 @@ def test_option_files_of_others_pass_untouched(tmp_path):
     for other in ({"network_sr": {"type": "EDSR"}}, {"network_g": None, "datasets": {}}):
         assert checked(lambda other=other: (other, None))() == (other, None)
     opt["network_g"]["type"] = "RCANArch"
-    with pytest.raises(AttributeError):  # it now looks, and wants the option file's name for its message
+    with pytest.raises(AttributeError):  # it now looks, and wants the option file's name
         parse()
 
 
@@ -49,12 +51,46 @@ def test_what_is_missing_is_named_with_its_key(tmp_path, monkeypatch):
     assert small_check(path=dict(same))["path"] == same
 
 
-def test_a_refusal_ends_the_program_with_the_option_file_and_the_error():
-    opt = {"name": "run", "path": {}, "network_g": None, "datasets": {"train": {"type": "DegradationPairedDataset"}}}
+def test_a_refusal_ends_the_program_with_the_option_file_and_the_error(tmp_path):
+    opt = {"name": "run", "is_train": True, "path": {"experiments_root": str(tmp_path / "experiments/run")}}
+    opt |= {"network_g": None, "datasets": {"train": {"type": "DegradationPairedDataset"}}}
     with pytest.raises(SystemExit) as ended:
         checked(lambda: (opt, Namespace(opt="some.yml")))()
     assert str(ended.value).startswith("\nsome.yml: data set ?: option phase is missing")
     assert str(ended.value).endswith("Nothing was built, moved or written.")
+
+
+def test_an_option_file_that_cannot_be_read_is_named_before_basicsr_reads_it(tmp_path, monkeypatch):
+    def parse_options():
+        raise AssertionError("BasicSR would read it, or wait for ever")
+
+    path = tmp_path / "o.yml"
+    monkeypatch.setattr("sys.argv", ["train", "--launcher", "pytorch", "-opt", str(path), "--auto_resume"])
+    for make, text in (
+        (lambda: None, f"option file: {path} does not exist (looked for from "),
+        (lambda: os.mkfifo(path), f"option file: {path} is a FIFO (named pipe); expected a file"),
+        (lambda: (path.unlink(), path.mkdir()), f"option file: {path} is a folder; expected a file"),
+        (lambda: (path.rmdir(), path.touch()), f"option file: {path}: permission denied"),
+    ):
+        make()
+        with forbidden(*[path] * path.is_file()), pytest.raises(SystemExit) as ended:
+            checked(parse_options)()
+        assert str(ended.value).startswith(f"\n{text}")
+
+
+def test_what_may_not_be_read_ends_the_program_before_anything_is_moved(tiny, monkeypatch):
+    monkeypatch.chdir(tiny)
+    monkeypatch.setattr("sys.excepthook", None)
+    monkeypatch.setattr("logging.raiseExceptions", True)
+    opt = options_for(tiny, pretrain_network_g="w.pth", experiments_root="experiments/run")
+    opt |= {"is_train": True}
+    (tiny / "w.pth").touch()
+    for path in ("HR", "HR/1.png", "w.pth"):
+        with forbidden(tiny / path), pytest.raises(SystemExit) as ended:
+            checked(lambda: (opt, Namespace(opt="some.yml")))()
+        assert f"{path}: permission denied: change its permissions" in str(ended.value)
+        assert str(ended.value).endswith("Nothing was built, moved or written.")
+    assert sorted(path.name for path in tiny.iterdir()) == ["HR", "w.pth"]
 
 
 def test_wrapping_twice_checks_once():

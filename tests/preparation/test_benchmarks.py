@@ -287,7 +287,8 @@ def test_the_script(tmp_path):
     code, out, err = call("--root", "out", "Set5", "nowhere", cwd=tmp_path)
     assert (code, out) == (2, "") and err.startswith("nowhere does not exist")
     code, out, err = call("--root", "Set5/baby.png", "Set5", cwd=tmp_path)
-    assert (code, out, err) == (2, "", "Set5/baby.png is a file; expected a folder, or the name of a new one.\n")
+    assert (code, out) == (2, "") and err.startswith("folder of the result Set5/baby.png cannot be made: ")
+    assert "Set5/baby.png is a file; expected a folder: move it away" in err
     assert call(cwd=tmp_path)[0] == 2
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from rcan_plugin.cli import _lmdb
+from rcan_plugin.cli import _lmdb, create_lmdb, prepare_div2k
 from rcan_plugin.images.sources import find_images
 from rcan_plugin.preparation import convert, writer
 from rcan_plugin.preparation import prepare as preparation
@@ -23,6 +23,7 @@ from rcan_plugin.preparation.encode import EncodedImage
 from rcan_plugin.preparation.prepare import Job, prepare
 from tests.data.tiny import picture, write
 from tests.preparation.stopped_runs import CREATE, content, done_in, half_made
+from tests.rights import forbidden
 
 MIB = 1 << 20
 
@@ -111,11 +112,16 @@ def assert_stopped(out: Path, said: str, why: str) -> None:
     assert not list(out.glob("*.lmdb"))
 
 
+def assert_refused(out: Path, text: str, why: str) -> None:
+    """Refused before any image was read."""
+    assert text.startswith(f"folder of the LMDBs {out} cannot be made") and why in text and text.count("\n") == 1
+
+
 def test_a_disk_that_fills_up_stops_the_run_and_with_room_made_it_goes_on(disk, pictures, tmp_path, run):
     out = disk.folder / "set"
-    for _ in range(2):
-        said = run("-c", WITH.format(NO_CHECK), CREATE, pictures, "--out", out, code=2).stderr
-        assert_stopped(out, said, "mdb_txn_commit")
+    said = run("-c", WITH.format(NO_CHECK), CREATE, pictures, "--out", out, code=2).stderr
+    assert_stopped(out, said, "mdb_txn_commit")
+    assert_refused(out, run(CREATE, pictures, "--out", out, code=2).stderr, "no space left on device: free some space")
     disk.grow()
     said = run("-c", WITH.format(SMALL_COMMITS), CREATE, pictures, "--out", out).stdout
     assert "resuming a stopped run: 2 images of 4 are written" in said
@@ -127,7 +133,7 @@ def test_a_disk_that_is_full_to_the_last_byte_is_an_error_like_others(disk, pict
     out = disk.folder / "set"
     run(CREATE, pictures, "--out", out, code=2)
     filling = disk.fill()
-    assert_stopped(out, run("-c", WITH.format(NO_CHECK), CREATE, pictures, "--out", out, code=2).stderr, "")
+    assert_refused(out, run(CREATE, pictures, "--out", out, code=2).stderr, "no space left on device: free some space")
     filling.unlink()
     disk.grow()
     run(CREATE, pictures, "--out", out)
@@ -157,23 +163,35 @@ def test_a_map_that_is_too_small_stops_the_run(pictures, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("place", ["file/set", "file", "/proc/set", "sealed/set"])
-def test_a_place_that_cannot_be_written_to_is_said(pictures, tmp_path, run, place):
+def test_a_place_that_cannot_be_written_to_is_said(pictures, tmp_path, place, capsys):
     (tmp_path / "file").write_text("mine")
-    (tmp_path / "sealed").mkdir(mode=0o500)
-    if place == "sealed/set" and os.access(tmp_path / "sealed", os.W_OK):
-        pytest.skip("root may write anywhere")
-    said = run(CREATE, pictures, "--out", tmp_path / place, code=2).stderr
-    assert "Traceback" not in said and str(tmp_path / place) in said
-    assert "choose another folder" in said or "name a folder" in said
+    (tmp_path / "sealed").mkdir()
+    with forbidden(tmp_path / "sealed", mode=0o500):
+        assert create_lmdb.main([str(pictures), "--out", str(tmp_path / place)]) == 2
+    said = capsys.readouterr().err
+    assert_refused(tmp_path / place, said, "choose another place")
     assert (tmp_path / "file").read_text() == "mine"
     assert {path.name for path in tmp_path.iterdir()} == {"HR", "file", "sealed"}
+
+
+def test_a_folder_that_exists_and_may_not_be_written_to_is_said_first(pictures, tmp_path, capsys):
+    """The work folder beside it could be filled, and the LMDBs not moved into it."""
+    out = tmp_path / "out/train"
+    out.mkdir(parents=True)
+    text = f"folder of the LMDBs {out} cannot be written to: permission denied: change its permissions"
+    with forbidden(out, mode=0o500):
+        assert create_lmdb.main([str(pictures), "--out", str(out)]) == 2
+        assert capsys.readouterr().err.startswith(text)
+        arguments = ["--root", str(tmp_path / "out"), "--source", str(tmp_path), "--splits", "valid", "train"]
+        assert prepare_div2k.main(arguments) == 2
+        assert capsys.readouterr().err.startswith(text)
+    assert [path.name for path in tmp_path.rglob("*") if path.parent != pictures] == ["HR", "out", "train"]
 
 
 def test_a_disk_that_may_only_be_read_is_said(disk, pictures, run):
     disk.seal()
     said = run(CREATE, pictures, "--out", disk.folder / "set", code=2).stderr
-    assert f"{half_made(disk.folder / 'set')} cannot be" in said and "Read-only file system" in said
-    assert "choose another folder" in said and "Traceback" not in said
+    assert_refused(disk.folder / "set", said, "read-only file system: choose another disk")
 
 
 def test_a_disk_or_a_link_to_another_is_as_good_a_place_as_others(disk, pictures, tmp_path, run):

@@ -1,0 +1,160 @@
+"""Checks of files and folders before they are used, and the operating system's errors in words; shared by all rooms."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import os
+import stat
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFREG: "a file",
+    stat.S_IFIFO: "a FIFO (named pipe)",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+_REMEDIES = {
+    errno.EACCES: "change its permissions or owner (chmod, chown), or choose another place",
+    errno.EPERM: "change its permissions or owner (chmod, chown), or choose another place",
+    errno.EROFS: "choose another disk",
+    errno.ENOSPC: "free some space, or choose another disk",
+    errno.EDQUOT: "free some space, or choose another disk",
+    errno.EEXIST: "move it away, or choose another place",
+    errno.ENOTDIR: "a file is where a folder should be: move it away, or choose another place",
+}
+
+_PROBE = bytes(1 << 16)
+"""Written to find out whether a disk takes more data: about the size of a log and a copy of the option file."""
+
+
+def in_words(error: Exception) -> str:
+    """Return an error as a message; of the operating system's: the file, the reason, and what to do.
+
+    Example:
+        >>> in_words(PermissionError(13, "Permission denied", "HR/a.png"))
+        'HR/a.png: permission denied: change its permissions or owner (chmod, chown), or choose another place.'
+    """
+    if not isinstance(error, OSError) or error.errno is None or error.strerror != os.strerror(error.errno):
+        return str(error)
+    names = " and ".join(str(name) for name in (error.filename, error.filename2) if name is not None)
+    reason = error.strerror[0].lower() + error.strerror[1:]
+    return ": ".join(text for text in (names, reason, _REMEDIES.get(error.errno)) if text) + "."
+
+
+def report_uncaught() -> None:
+    """Let an OSError that ends the program (no permission, a full disk) print a message; the log has its traceback."""
+
+    def report(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if not isinstance(error, OSError):
+            sys.__excepthook__(kind, error, trace)
+            return
+        log = logging.getLogger("basicsr")
+        record = log.makeRecord(log.name, logging.ERROR, __file__, 0, "Stopped.", (), (kind, error, trace))
+        for handler in log.handlers:
+            if isinstance(handler, logging.FileHandler):
+                handler.handle(record)
+        # An error in a worker of a DataLoader has the text of a traceback; its last line is the error.
+        print(f"\n{in_words(error).splitlines()[-1]}", file=sys.stderr)
+
+    sys.excepthook = report
+    logging.raiseExceptions = False  # else each line that the log's full disk does not take prints a traceback
+
+
+def kind_of(path: str | os.PathLike[str]) -> str:
+    """Return what a path leads to: "a folder", "a FIFO (named pipe)", "a broken link", "nothing", ...
+
+    Raises:
+        PermissionError: a folder above it may not be searched.
+    """
+    try:
+        return _KINDS.get(stat.S_IFMT(os.stat(path).st_mode), "a special file")  # noqa: PTH116
+    except (FileNotFoundError, NotADirectoryError):
+        return "a broken link" if Path(path).is_symlink() else "nothing"
+
+
+def require_file(what: str, path: str | os.PathLike[str], remedy: str = "correct it") -> None:
+    """Check that a path leads to a regular file that may be read. A FIFO or a device would block its reader.
+
+    Args:
+        what: what the path is, for the message: `path: pretrain_network_g`.
+        path: the path.
+        remedy: end of the message.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is a folder, a FIFO, a device, ...
+        OSError: it may not be read.
+    """
+    kind = kind_of(path)
+    if kind in ("nothing", "a broken link"):
+        problem = "does not exist" if kind == "nothing" else "is a broken link"
+        raise FileNotFoundError(f"{what}: {path} {problem} (looked for from {Path.cwd()}): {remedy}.")
+    if kind != "a file":
+        raise ValueError(f"{what}: {path} is {kind}; expected a file: {remedy}.")
+    with _named(what), Path(path).open("rb"):
+        pass
+
+
+def require_folder(what: str, path: str | os.PathLike[str], remedy: str = "correct it") -> None:
+    """Check that a path leads to a folder whose content may be listed.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+        ValueError: it is a file.
+        OSError: it may not be listed.
+    """
+    kind = kind_of(path)
+    if kind in ("nothing", "a broken link"):
+        raise FileNotFoundError(f"{what}: {path} does not exist (looked for from {Path.cwd()}): {remedy}.")
+    if kind != "a folder":
+        raise ValueError(f"{what}: {path} is {kind}; expected a folder: {remedy}.")
+    with _named(what), os.scandir(path):
+        pass
+
+
+def require_writable(what: str, folder: str | os.PathLike[str]) -> None:
+    """Check that files can be made in a folder, or that it can be made: write a file without a name, which vanishes.
+
+    Args:
+        what: what the folder is for, for the message.
+        folder: a folder, which may not exist yet.
+
+    Raises:
+        ValueError: it, or a folder above it, is a file.
+        OSError: it may not be written to, or the disk is full.
+    """
+    place = Path(folder)
+    while (kind := kind_of(place)) == "nothing":
+        place = place.absolute().parent
+    if kind != "a folder":
+        raise ValueError(
+            f"{what} {folder} cannot be made: {place} is {kind}; expected a folder: move it away, or choose another "
+            "place."
+        )
+    problem = "cannot be written to" if place == Path(folder) else f"cannot be made in {place}"
+    with _named(f"{what} {folder} {problem}", "choose another place"), tempfile.TemporaryFile(dir=place) as file:
+        file.write(_PROBE)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextlib.contextmanager
+def _named(what: str, remedy: str = "") -> Iterator[None]:
+    """Put what a file is for before the text of an OSError, and a remedy after it if it has none."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None and Path(error.filename).name.startswith(tempfile.template):
+            error.filename = None  # of the probe
+        if remedy and error.errno not in _REMEDIES:
+            raise type(error)(f"{what}: {in_words(error).rstrip('.')}: {remedy}.") from None
+        raise type(error)(f"{what}: {in_words(error)}") from None

@@ -1,0 +1,52 @@
+"""Checks the files of BasicSR's own data sets, which BasicSR looks at after it has renamed an earlier run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rcan_plugin._files import in_words, kind_of, require_file, require_folder
+from rcan_plugin.images.store import ImageStore, image_names
+
+
+def check_roots(data: Mapping[str, Any]) -> None:
+    """Check that the folders and LMDBs of a data set of BasicSR, or of others, are there, complete and may be read.
+
+    Args:
+        data: options of the data set.
+
+    Raises:
+        FileNotFoundError: a folder or file is missing.
+        ValueError: an LMDB is cut short or lacks images, or what is named as an image is no file.
+        OSError: something may not be read.
+    """
+    for key, value in data.items():
+        if key.startswith("dataroot") and isinstance(value, str) and value:
+            what = f"data set {data.get('name', '?')}: {key}"
+            try:
+                _check_root(what, Path(value), data)
+            except (OSError, ValueError) as error:
+                kind = type(error) if isinstance(error, OSError) else ValueError
+                text = in_words(error)
+                raise kind(text if text.startswith(what) else f"{what}: {text}") from None
+
+
+def _check_root(what: str, root: Path, data: Mapping[str, Any]) -> None:
+    if kind_of(root) == "a file" and not _is_basicsrs(data.get("type")):
+        require_file(what, root)
+        return
+    require_folder(what, root)
+    if root.suffix == ".lmdb":
+        ImageStore(root).check_keys()
+        return
+    for name in image_names(root):
+        with (root / name).open("rb"):
+            pass
+
+
+def _is_basicsrs(data_type: Any) -> bool:
+    """Whether a data set is one of BasicSR's own, all of which read folders; other people's may read files."""
+    from basicsr.utils.registry import DATASET_REGISTRY  # it may not be imported before us
+
+    return data_type in DATASET_REGISTRY and DATASET_REGISTRY.get(data_type).__module__.startswith("basicsr.")
