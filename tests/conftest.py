@@ -137,6 +137,10 @@ def shrink(options: Mapping[str, Any], data: Path) -> dict[str, Any]:
         train |= {**size, "batch_size_per_gpu": 2, "num_worker_per_gpu": 0}
         train["dataset_enlarge_ratio"] = 4
         opt["train"]["total_iter"] = 2
+        scheduler = opt["train"]["scheduler"]
+        scheduler |= {key: [2] for key in ("milestones", "periods") if key in scheduler} | (
+            {"total": 2, "warmup": 0} if "total" in scheduler else {}
+        )
         opt["val"]["val_freq"] = 2
         opt["logger"] |= {"print_freq": 1, "save_checkpoint_freq": 2}
     return opt

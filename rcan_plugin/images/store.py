@@ -17,7 +17,7 @@ from rcan_plugin.images import pnm
 from rcan_plugin.images.buffers import buffer
 from rcan_plugin.images.decode import ImageError, decode_pixels
 from rcan_plugin.images.environments import check_size, environment, missing_keys
-from rcan_plugin.images.header import SUFFIXES, Header, count_passed_over, is_image_name, of_pixels, read_header
+from rcan_plugin.images.header import SUFFIXES, Header, count_passed_over, of_pixels, read_header
 from rcan_plugin.images.luma import bgr_to_y
 
 # A line of meta_info.txt as BasicSR writes it, `name.png (height,width,channels) compression`. BasicSR cuts the key at

@@ -13,32 +13,33 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from rcan_plugin._files import report_uncaught
 from rcan_plugin.archs import NETWORKS
 from rcan_plugin.data.paired_dataset import DegradationPairedDataset
 from rcan_plugin.data.scan import forget_scans
 from rcan_plugin.options.arguments import check_launcher, parse_arguments, without_changes
 from rcan_plugin.options.contradictions import check_contradictions
 from rcan_plugin.options.files import check_files
-from rcan_plugin.options.mistakes import Mistake, Mistakes
+from rcan_plugin.options.mistakes import Mistakes
 from rcan_plugin.options.networks import unnoticed
 from rcan_plugin.options.notes import notes
 from rcan_plugin.options.read import OptionFile, read
 from rcan_plugin.options.schema import check_keys
-from rcan_plugin.training import checkpoints
 
 Parse = Callable[..., tuple[dict[str, Any], Namespace]]
 OUR_NAMES = (DegradationPairedDataset.__name__, "AcceleratedSRModel", *(network.__name__ for network in NETWORKS))
 
 
 def checked(parse_options: Parse, only_ours: bool = True) -> Parse:
-    """Make a function that checks the option file, then calls BasicSR's `parse_options`, then checks the files it names.
+    """Make a function that checks the option file, calls BasicSR's `parse_options`, and checks the files it names.
 
     The file is read once, by a safe loader, with the changes of `--force_yml`; BasicSR gets what was read. Mistakes end
     the program with one message.
 
     Args:
         parse_options: BasicSR's function, or what this function made of it.
-        only_ours: leave option files alone in which no data set, network or model is ours.
+        only_ours: for BasicSR's own `train.py` and `test.py`: leave option files alone in which no data set, network or
+            model is ours.
     """
     parse_options = inspect.unwrap(parse_options)
 
@@ -47,13 +48,14 @@ def checked(parse_options: Parse, only_ours: bool = True) -> Parse:
         arguments = parse_arguments()
         if only_ours and not _names_ours(arguments.opt):
             return parse_options(root_path, is_train=is_train)
+        report_uncaught()
         try:
             with unnoticed():
                 file = understand(arguments, is_train)
             with _given_to_basicsr(file, arguments):
                 opt, namespace = parse_options(root_path, is_train=is_train)
             with unnoticed():
-                check(opt, file)
+                check(opt, file, all_epochs=not only_ours)
         except Mistakes as mistakes:
             refuse(arguments.opt, mistakes)
         if opt["rank"] == 0:
@@ -83,39 +85,23 @@ def understand(arguments: Namespace, is_train: bool) -> OptionFile:
     return file
 
 
-def check(opt: dict[str, Any], file: OptionFile | None = None) -> None:
-    """Check that this machine has what the options name, and make a resumed run load its weights strictly.
+def check(opt: dict[str, Any], file: OptionFile, all_epochs: bool) -> None:
+    """Check that this machine has what the options name.
 
     The files of our data sets are scanned here once; the data sets built next in this process use the result.
 
     Args:
-        opt: what BasicSR's `parse_options` returns. Only `strict_load_g` and `param_key_g` are changed, and only when
-            resuming.
-        file: the option file, for lines in messages.
+        opt: what BasicSR's `parse_options` returns; changed when resuming (`models.resuming.choose_state`).
+        file: the option file.
+        all_epochs: the trainer runs as many epochs as `total_iter` takes, as `rcan train` does.
 
     Raises:
-        Mistakes: data, weights or GPUs are missing, or do not fit the options.
+        Mistakes: data, weights, states, GPUs or folders are missing, or do not fit the options.
     """
     forget_scans()
-    resuming = resumed_state(opt) is not None
-    mistakes = list(check_files(opt, resuming))
-    if mistakes:
+    if mistakes := check_files(opt, str(file.path), all_epochs):
         forget_scans()
-        raise Mistakes(mistakes, file.lines if file else None)
-    path = opt.get("path", {})
-    if resuming:
-        # Weights of another scale may fit in part at the start; a resumed run must find all of its own.
-        path["strict_load_g"] = True
-        # `param_key_g: ~` is for the authors' flat files; BasicSR's own have a key.
-        path["param_key_g"] = path.get("param_key_g") or "params"
-
-
-def resumed_state(opt: Mapping[str, Any]) -> Path | None:
-    """The training state that a run with these options resumes from, by the rules of BasicSR's `load_resume_state`."""
-    if not opt.get("auto_resume"):
-        state = opt.get("path", {}).get("resume_state")
-        return Path(state) if state else None
-    return checkpoints.newest_state(Path("experiments", opt["name"], "training_states"))
+        raise Mistakes(mistakes, file.lines)
 
 
 def refuse(path: str, mistakes: Mistakes) -> None:
@@ -152,7 +138,7 @@ class _Given:
 @contextmanager
 def _given_to_basicsr(file: OptionFile, arguments: Namespace) -> Iterator[None]:
     """Let `parse_options` take the options of `file`, where it would run the file's code and `--force_yml`'s."""
-    module = importlib.import_module("basicsr.utils.options")
+    module: Any = importlib.import_module("basicsr.utils.options")
     loader = type("_GivenOptions", (_Given,), {"options": file.options})
     theirs, argv = module.ordered_yaml, sys.argv
     module.ordered_yaml = lambda: (loader, None)

@@ -81,7 +81,9 @@ def _datasets(view: _View, is_train: bool) -> Iterator[Mistake]:
         if kind in (*tables.OUR_DATA, "PairedImageDataset"):
             yield from _scale(view, data, path)
         if phase != "train" and names.setdefault(data["name"], phase) != phase:
-            text = f"is {data['name']}, as that of {names[data['name']]}: their results would go to one place; rename one."
+            text = (
+                f"is {data['name']}, as that of {names[data['name']]}: their results would go to one place; rename one."
+            )
             yield Mistake((*path, "name"), text)
         if kind in tables.OUR_DATA:
             completed = {**data, "phase": phase.partition("_")[0]}
@@ -96,15 +98,19 @@ def _datasets(view: _View, is_train: bool) -> Iterator[Mistake]:
         return
     validated = [phase for phase in view.datasets() if phase != "train"]
     if validated and view.options.get("val") is None:
-        yield Mistake(("datasets", validated[0]), "is validated only with a section val; add one, or remove the data set.")
+        yield Mistake(
+            ("datasets", validated[0]), "is validated only with a section val; add one, or remove the data set."
+        )
 
 
 def _scale(view: _View, data: Mapping[str, Any], path: Path) -> Iterator[Mistake]:
     top, own = view.get("scale"), data.get("scale")
     if top is not None and own is not None and top != own:
-        yield Mistake((*path, "scale"), f"is {own}, and the top level's scale {top} replaces it: remove one of the two.")
+        yield Mistake(
+            (*path, "scale"), f"is {own}, and the top level's scale {top} replaces it: remove one of the two."
+        )
     elif top is not None and data.get("scales") is not None:
-        text = f"is {as_yaml(data['scales'])}, and the top level has scale {top}: remove that; give each val set its own scale."
+        text = f"is {as_yaml(data['scales'])}, and the top level has scale {top}: remove it; each val set has its own."
         yield Mistake((*path, "scales"), text)
     elif top is None and own is None and data.get("scales") is None and not view.has_mistake("scale"):
         yield Mistake(("scale",), "the key is missing; expected a whole number, such as 4.")
@@ -114,15 +120,21 @@ def _stock_pairs(view: _View, data: Mapping[str, Any], path: Path) -> Iterator[M
     """What BasicSR's `PairedImageDataset` finds out late."""
     scale, size = view.get("scale", default=data.get("scale")), data.get("gt_size")
     if size and scale and size % scale:
-        yield Mistake((*path, "gt_size"), f"is {size}; expected a multiple of scale {scale}, such as {size // scale * scale}.")
+        yield Mistake(
+            (*path, "gt_size"), f"is {size}; expected a multiple of scale {scale}, such as {size // scale * scale}."
+        )
     for key in ("dataroot_gt", "dataroot_lq"):
         is_lmdb = data[key].rstrip("/").endswith(".lmdb")
         if is_lmdb != (data["io_backend"]["type"] == "lmdb"):
             backend = data["io_backend"]["type"]
-            text = f"is {data[key]}, and io_backend: type is {backend}: lmdb reads folders named *.lmdb, disk reads image files."
+            text = (
+                f"is {data[key]}, and io_backend: type is {backend}: lmdb is for folders named *.lmdb, disk for others."
+            )
             yield Mistake((*path, key), text)
     if (data.get("mean") is None) != (data.get("std") is None):
-        yield Mistake(path, f"mean is {as_yaml(data.get('mean'))} and std is {as_yaml(data.get('std'))}; expected both or none.")
+        yield Mistake(
+            path, f"mean is {as_yaml(data.get('mean'))} and std is {as_yaml(data.get('std'))}; expected both or none."
+        )
 
 
 def _network(view: _View, is_train: bool) -> Iterator[Mistake]:
@@ -165,7 +177,9 @@ def _schedule(view: _View, is_train: bool) -> Iterator[Mistake]:
     if total is None:
         return
     if warmup > total:
-        yield Mistake(("train", "warmup_iter"), f"is {warmup}, more than total_iter {total}; expected less, or -1 for none.")
+        yield Mistake(
+            ("train", "warmup_iter"), f"is {warmup}, more than total_iter {total}; expected less, or -1 for none."
+        )
     option = view.get("train", "scheduler")
     if option is None:
         return
@@ -183,10 +197,15 @@ def _schedule(view: _View, is_train: bool) -> Iterator[Mistake]:
         scheduler = registered("schedulers")[kind](optimizer, **deepcopy(arguments))
         if kind == "WarmupCosineLR" and arguments["total"] < total:
             rest = total - arguments["total"]
-            text = f"is {arguments['total']}, less than total_iter {total}: the last {rest} iterations would have the rate eta_min."
+            text = (
+                f"is {arguments['total']}, less than total_iter {total}: {rest} iterations would have the rate eta_min."
+            )
             yield Mistake((*path, "total"), text)
         elif kind == "WarmupCosineLR" and arguments.get("warmup") and warmup > 0:
-            yield Mistake((*path, "warmup"), f"is {arguments['warmup']}, and warmup_iter {warmup} is a second warm-up: remove one.")
+            yield Mistake(
+                (*path, "warmup"),
+                f"is {arguments['warmup']}, and warmup_iter {warmup} is a second warm-up: remove one.",
+            )
         del scheduler
     except Exception as error:
         yield Mistake(path, f"{kind} cannot be built: {' '.join(str(error).split())}")
@@ -203,11 +222,11 @@ def _durations(arguments: Mapping[str, Any], total: int, path: Path) -> Iterator
             return
     for milestone in arguments.get("milestones", []):
         if milestone > total:
-            text = f"is {as_yaml(arguments['milestones'])}, and the run ends at total_iter {total}: correct one of the two."
+            text = f"is {as_yaml(arguments['milestones'])}, and total_iter is {total}: correct one of the two."
             yield Mistake((*path, "milestones"), text)
             return
     if (periods := arguments.get("periods")) and sum(periods) < total:
-        text = f"is {as_yaml(periods)}, together {sum(periods)}; expected total_iter {total} or more: BasicSR fails after the last."
+        text = f"is {as_yaml(periods)}, together {sum(periods)}; expected total_iter {total} or more."
         yield Mistake((*path, "periods"), text)
 
 
@@ -229,7 +248,9 @@ def _optimizers(view: _View, is_train: bool) -> Iterator[Mistake]:
                 parameters = [torch.zeros(1, requires_grad=True)]
                 view.model.get_optimizer(None, option["type"], parameters, **deepcopy(arguments))
         except NotImplementedError:
-            text = f"is {option['type']}, which {view.get('model_type')} does not have: write Adam, or model_type: AcceleratedSRModel."
+            text = (
+                f"is {option['type']}, which {view.get('model_type')} does not have: write Adam, or another model_type."
+            )
             yield Mistake((*path, "type"), text)
         except Exception as error:
             if "CUDA" not in str(error):  # an option for GPUs, and none here
@@ -253,7 +274,9 @@ def _losses(view: _View, is_train: bool) -> Iterator[Mistake]:
     stock = view.model is not None and any(base.__name__ == "SRModel" for base in view.model.__mro__)
     gan = any(base.__name__ == "SRGANModel" for base in view.model.__mro__) if stock else False
     if stock and not gan and isinstance(train, Mapping) and not (train.get("pixel_opt") or train.get("perceptual_opt")):
-        yield Mistake(("train", "pixel_opt"), "the key is missing, and there is no perceptual_opt: the run has no loss.")
+        yield Mistake(
+            ("train", "pixel_opt"), "the key is missing, and there is no perceptual_opt: the run has no loss."
+        )
 
 
 def _perceptual(arguments: Mapping[str, Any], path: Path) -> Iterator[Mistake]:
@@ -265,11 +288,15 @@ def _perceptual(arguments: Mapping[str, Any], path: Path) -> Iterator[Mistake]:
         return
     layers = arguments["layer_weights"]
     if not isinstance(layers, Mapping) or not layers:
-        yield Mistake((*path, "layer_weights"), f"is {as_yaml(layers)}; expected weights by layer, such as {{conv5_4: 1}}.")
+        yield Mistake(
+            (*path, "layer_weights"), f"is {as_yaml(layers)}; expected weights by layer, such as {{conv5_4: 1}}."
+        )
         return
     for layer, weight in layers.items():
         if layer not in NAMES[kind]:
-            yield Mistake((*path, "layer_weights", layer), f"{kind} has no such layer; known are {', '.join(NAMES[kind])}.")
+            yield Mistake(
+                (*path, "layer_weights", layer), f"{kind} has no such layer; known are {', '.join(NAMES[kind])}."
+            )
         elif isinstance(weight, bool) or not isinstance(weight, (int, float)):
             yield Mistake((*path, "layer_weights", layer), f"is {as_yaml(weight)}; expected a number.")
     if criterion not in ("l1", "l2", "fro"):
@@ -281,7 +308,9 @@ def _loader(view: _View, is_train: bool) -> Iterator[Mistake]:
     if data is None:
         return
     if data.get("persistent_workers") and not data.get("num_worker_per_gpu"):
-        yield Mistake((*path, "persistent_workers"), "is true, and there are no workers: set num_worker_per_gpu, or remove it.")
+        yield Mistake(
+            (*path, "persistent_workers"), "is true, and there are no workers: set num_worker_per_gpu, or remove it."
+        )
     if data.get("prefetch_mode") == "cuda" and not data.get("pin_memory"):
         yield Mistake((*path, "prefetch_mode"), "is cuda; BasicSR expects pin_memory: true with it.")
 
@@ -292,4 +321,6 @@ def _logger(view: _View, is_train: bool) -> Iterator[Mistake]:
     if not view.get("logger", "use_tb_logger"):
         yield Mistake(("logger", "use_tb_logger"), "is false; wandb: project needs it: write true, or project: ~.")
     if importlib.util.find_spec("wandb") is None:
-        yield Mistake(("logger", "wandb", "project"), "needs the package wandb: `pip install wandb`, or write project: ~.")
+        yield Mistake(
+            ("logger", "wandb", "project"), "needs the package wandb: `pip install wandb`, or write project: ~."
+        )

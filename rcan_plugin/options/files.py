@@ -1,77 +1,102 @@
-"""Checks that a machine has the data, weights and GPUs that options name, and that they fit."""
+"""Checks that a machine has the data, weights, states, GPUs and output folders that options need, and that they fit."""
 
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator, Mapping
-from copy import deepcopy
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from rcan_plugin._files import in_words
 from rcan_plugin.data.options import DatasetOptions
 from rcan_plugin.data.scan import keep_scan
 from rcan_plugin.options import keys as tables
 from rcan_plugin.options.mistakes import Mistake
-from rcan_plugin.options.signatures import registered
+from rcan_plugin.options.mistakes import Path as Keys
+from rcan_plugin.options.outputs import check_outputs
+from rcan_plugin.options.pairs import check_crops, check_pairs
+from rcan_plugin.options.their_data import check_roots
+from rcan_plugin.options.weights import check_weights
+from rcan_plugin.training import checkpoints
 
 
-def check_files(opt: Mapping[str, Any], resuming: bool) -> Iterator[Mistake]:
+def check_files(opt: dict[str, Any], option_file: str, all_epochs: bool) -> list[Mistake]:
     """Check what the options need of this machine.
 
     Args:
-        opt: what BasicSR's `parse_options` returns.
-        resuming: whether the run is resumed: it does not read again what it started from.
+        opt: what BasicSR's `parse_options` returns; changed when resuming (`models.resuming.choose_state`).
+        option_file: its path.
+        all_epochs: the trainer runs as many epochs as `total_iter` takes, as `rcan train` does.
     """
-    yield from _check_gpus(opt)
-    if (opt.get("logger") or {}).get("use_tb_logger") and importlib.util.find_spec("tensorboard") is None:
-        yield Mistake(("logger", "use_tb_logger"), "is true, and tensorboard is not installed: `pip install tensorboard`.")
-    for phase, data in opt.get("datasets", {}).items():
-        yield from _check_data(opt, phase, data)
-    for key, value in opt.get("path", {}).items():
-        wanted = key == "resume_state" or (key.startswith("pretrain_network") and not resuming)
-        if wanted and value and not Path(value).is_file():
-            yield Mistake(("path", key), f"{value} {missing()}: correct it, or set it to ~ to start without.")
+    from rcan_plugin.models.resuming import choose_state  # they need BasicSR, which may not be imported before us
+    from rcan_plugin.models.run_length import check_run_length
+
+    mistakes = [*_check_gpus(opt), *_check_logger(opt)]
+    mistakes += _tried((), lambda: check_outputs(opt, option_file, is_resumed(opt)))
+    data_mistakes = [mistake for phase, data in opt["datasets"].items() for mistake in _check_data(opt, phase, data)]
+    mistakes += data_mistakes
+    state: list[Any] = []
+    if opt["is_train"]:
+        mistakes += _tried(("path", "resume_state"), lambda: state.append(choose_state(opt)))
+    if not opt["is_train"] or state == [None]:
+        mistakes += _tried(("path",), lambda: check_weights(opt))
+    if opt["is_train"] and state and not data_mistakes:
+        mistakes += _tried(("datasets", "train"), lambda: check_run_length(opt, state[0], all_epochs))
+    return mistakes
+
+
+def is_resumed(opt: Mapping[str, Any]) -> bool:
+    """Whether there is a state that BasicSR would resume from with these options."""
+    if opt.get("auto_resume"):
+        return bool(checkpoints.states(Path("experiments", opt["name"], "training_states")))
+    return bool(opt["is_train"] and opt["path"].get("resume_state"))
+
+
+def _tried(keys: Keys, check: Callable[[], object]) -> Iterator[Mistake]:
+    """Run a check; yields its error as a mistake at `keys`, or at a longer path that the error begins with."""
+    try:
+        check()
+    except (OSError, ValueError) as error:
+        text = in_words(error)
+        if keys and text.startswith(prefix := ": ".join(keys) + ": "):
+            text = text.removeprefix(prefix)
+            name, colon, rest = text.partition(": ")
+            if keys == ("path",) and colon:
+                keys, text = (*keys, name), rest
+        yield Mistake(keys, text)
 
 
 def _check_gpus(opt: Mapping[str, Any]) -> Iterator[Mistake]:
-    asked, present = opt.get("num_gpu", 0), torch.cuda.device_count()
+    asked, present = opt["num_gpu"], torch.cuda.device_count()
     if asked > present:
         text = f"is {asked}, and this machine has {present}: write auto, or {present}{' for the CPU' * (present == 0)}."
         yield Mistake(("num_gpu",), text)
     elif asked > 1 and not opt["dist"]:
         program = "train" if opt["is_train"] else "test"
         text = (
-            f"is {asked} without a launcher. BasicSR would use DataParallel, which is slow and multiplies the batch. Run "
-            f"`torchrun --nproc_per_node {asked} basicsr/{program}.py -opt FILE --launcher pytorch`, or use one GPU with "
-            "CUDA_VISIBLE_DEVICES=0."
+            f"is {asked} without a launcher. BasicSR would use DataParallel, which is slow and multiplies the batch. "
+            f"Run `torchrun --nproc_per_node {asked} basicsr/{program}.py -opt FILE --launcher pytorch`, or use one "
+            "GPU with CUDA_VISIBLE_DEVICES=0."
         )
         yield Mistake(("num_gpu",), text)
-    prefetch = (opt["datasets"].get("train") or {}).get("prefetch_mode") if "datasets" in opt else None
-    if prefetch == "cuda" and present == 0:
+    if present == 0 and (opt["datasets"].get("train") or {}).get("prefetch_mode") == "cuda":
         yield Mistake(("datasets", "train", "prefetch_mode"), "is cuda, and this machine has no GPU: write ~.")
 
 
-def _check_data(opt: Mapping[str, Any], phase: str, data: Mapping[str, Any]) -> Iterator[Mistake]:
-    path = ("datasets", phase)
-    if data.get("type") in tables.OUR_DATA:
-        try:
-            keep_scan(DatasetOptions.read(data))
-        except (FileNotFoundError, ValueError) as error:
-            yield Mistake(path, str(error))
-        return
-    roots = {key: value for key, value in data.items() if key.startswith("dataroot") and value}
-    absent = [key for key, value in roots.items() if not Path(value).exists()]
-    for key in absent:
-        yield Mistake((*path, key), f"{roots[key]} {missing()}.")
-    if not absent and data.get("type") in registered("datasets"):
-        try:
-            registered("datasets")[data["type"]](deepcopy(dict(data)))
-        except Exception as error:
-            yield Mistake(path, f"{data['type']} cannot be built: {' '.join(str(error).split()) or type(error).__name__}")
+def _check_logger(opt: Mapping[str, Any]) -> Iterator[Mistake]:
+    if (opt.get("logger") or {}).get("use_tb_logger") and importlib.util.find_spec("tensorboard") is None:
+        text = "is true, and tensorboard is not installed: `pip install tensorboard`, or write false."
+        yield Mistake(("logger", "use_tb_logger"), text)
 
 
-def missing() -> str:
-    """`does not exist`, and from where a relative path was looked for."""
-    return f"does not exist (looked for from {Path.cwd()})"
+def _check_data(opt: Mapping[str, Any], phase: str, data: Mapping[str, Any]) -> list[Mistake]:
+    keys = ("datasets", phase)
+    if data["type"] in tables.OUR_DATA:
+        options = DatasetOptions.read(data)
+        mistakes = list(_tried(keys, lambda: keep_scan(options)))
+    else:
+        mistakes = list(_tried(keys, lambda: check_roots(data)))
+        mistakes = mistakes or list(_tried(keys, lambda: check_pairs(data)))
+    return mistakes or list(check_crops(opt, phase, data))

@@ -174,8 +174,12 @@ TRAIN: dict[str, Key] = {
     "perceptual_opt": Key(LOSS, "loss between features of VGG"),
     "amp": Key(nullable(one_of("bf16", "fp16")), "precision of activations; none for float32", None, OURS),
     "channels_last": Key(FLAG, "store activations channels last", False, OURS),
-    "compile": Key(either(FLAG, one_of(*COMPILE_MODES), Kind("~", lambda v: v is None, {"type": "null"})),
-                   "torch.compile: blocks for the network's repeated blocks, true for all", False, OURS),
+    "compile": Key(
+        either(FLAG, one_of(*COMPILE_MODES), Kind("~", lambda v: v is None, {"type": "null"})),
+        "torch.compile: blocks for the network's repeated blocks, true for all",
+        False,
+        OURS,
+    ),
     "cuda_graph": Key(FLAG, "record the training step as a CUDA graph", False, OURS),
     "grad_accum": Key(whole(), "parts that a batch is cut into to save memory", 1, OURS),
     "grad_clip": Key(GRAD_CLIP, "bound of the gradients, one of", None, OURS),
@@ -211,6 +215,11 @@ VAL: dict[str, Key] = {
 
 METRIC: dict[str, Key] = {
     "type": Key(TEXT, "name of the metric", REQUIRED),
+    "crop_border": Key(
+        whole(0), "pixels that are left out at each side; `scale` for that of the data set (ours)", REQUIRED
+    ),
+    "input_order": Key(one_of("HWC", "CHW"), "of the arrays that BasicSR compares: leave it", "HWC"),
+    "test_y_channel": Key(FLAG, "measure on Y (luma), as the papers do", False),
     "better": Key(one_of("higher", "lower"), "which values are better", "higher"),
 }
 

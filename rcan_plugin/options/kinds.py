@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 import re
+import sys
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -33,7 +34,9 @@ def whole(least: int | None = 1) -> Kind:
     """A whole number of at least `least`; None for any."""
     expected = "a whole number" if least is None else f"a whole number of {least} or more"
     limit = {} if least is None else {"minimum": least}
-    return Kind(expected, lambda value: is_whole(value, -math.inf if least is None else least), {"type": "integer", **limit})
+    return Kind(
+        expected, lambda value: is_whole(value, -sys.maxsize if least is None else least), {"type": "integer", **limit}
+    )
 
 
 def count(least: int = 1) -> Kind:
@@ -45,7 +48,9 @@ def count(least: int = 1) -> Kind:
     return Kind(f"a whole number of {least} or more", accepts, {"type": "number", "minimum": least, "multipleOf": 1})
 
 
-def number(least: float | None = None, above: float | None = None, most: float | None = None, below: float | None = None) -> Kind:
+def number(
+    least: float | None = None, above: float | None = None, most: float | None = None, below: float | None = None
+) -> Kind:
     """A finite number within bounds: `least` and `most` belong to the range, `above` and `below` do not."""
     words = [
         f"{bound:g} or more" if (bound := least) is not None else None,
@@ -66,7 +71,9 @@ def number(least: float | None = None, above: float | None = None, most: float |
 
     bounds = {"minimum": least, "exclusiveMinimum": above, "maximum": most, "exclusiveMaximum": below}
     expected = " ".join(["a number", ", ".join(filter(None, words))]).rstrip()
-    return Kind(expected, accepts, {"type": "number", **{key: bound for key, bound in bounds.items() if bound is not None}})
+    return Kind(
+        expected, accepts, {"type": "number", **{key: bound for key, bound in bounds.items() if bound is not None}}
+    )
 
 
 def one_of(*values: Any) -> Kind:
@@ -107,7 +114,9 @@ def either(*kinds: Kind) -> Kind:
 NONE = Kind("~", lambda value: value is None, {"type": "null"})
 FLAG = Kind("true or false", lambda value: isinstance(value, bool), {"type": "boolean"})
 TEXT = Kind(
-    "text", lambda value: isinstance(value, str) and value not in ("", "None", "none"), {"type": "string", "minLength": 1}
+    "text",
+    lambda value: isinstance(value, str) and value not in ("", "None", "none"),
+    {"type": "string", "minLength": 1},
 )
 MAPPING = Kind("a mapping of keys to values", lambda value: isinstance(value, Mapping), {"type": "object"})
 ANYTHING = Kind("a value", lambda value: True)
@@ -167,7 +176,8 @@ def as_yaml(value: Any) -> str:
         if not math.isfinite(value):
             return ".nan" if math.isnan(value) else f"{'-' if value < 0 else ''}.inf"
         mantissa, _, exponent = repr(value).partition("e")
-        return mantissa if not exponent else f"{mantissa if '.' in mantissa else mantissa + '.0'}e{int(exponent):+d}".replace("e+", "e+")
+        with_point = mantissa if "." in mantissa else f"{mantissa}.0"
+        return f"{with_point}e{int(exponent):+d}" if exponent else mantissa
     if isinstance(value, (list, tuple)):
         return f"[{', '.join(map(as_yaml, value))}]"
     if isinstance(value, Mapping):

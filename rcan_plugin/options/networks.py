@@ -1,4 +1,4 @@
-"""Builds the network of an option file without memory for its weights, and compares its output's shape with the data."""
+"""Builds the network of an option file without values, and compares the shape of its output with the data."""
 
 from __future__ import annotations
 
@@ -160,4 +160,3 @@ def _shape(shape: Any) -> str:
 def _one_line(error: Exception) -> str:
     text = " ".join(str(error).split()) or type(error).__name__
     return text if text.endswith(".") else f"{text}."
-

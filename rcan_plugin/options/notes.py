@@ -15,10 +15,10 @@ def notes(opt: Mapping[str, Any]) -> Iterator[str]:
     for name, metric in ((opt.get("val") or {}).get("metrics") or {}).items():
         if metric["type"] in ("calculate_psnr", "calculate_ssim") and "test_y_channel" not in metric:
             yield (
-                f"val: metrics: {name}: without test_y_channel: true it is of RGB. The papers' figures are of Y (luma), and "
-                "some dB higher."
+                f"val: metrics: {name}: without test_y_channel: true it is of RGB. The papers' figures are of Y "
+                "(luma), where they are some dB higher."
             )
     if "debug" in opt["name"] and opt.get("is_train"):
-        yield f"name: {opt['name']}: because of `debug` in it BasicSR validates and saves every 8 iterations, without TensorBoard."
+        yield f"name: {opt['name']}: with `debug` in it BasicSR validates and saves every 8 iterations."
     if opt.get("is_train") and opt.get("val") and not any(phase != "train" for phase in opt["datasets"]):
         yield "val: there is no data set val: nothing is validated."

@@ -70,10 +70,12 @@ def _parse(text: str, file: OptionFile) -> Iterator[Mistake]:
         return
     root = documents[0] if documents else None
     if len(documents) > 1:
-        yield Mistake((), f"`---` begins a second document; expected one.", documents[1].start_mark.line + 1)
+        yield Mistake((), "`---` begins a second document; expected one.", documents[1].start_mark.line + 1)
     elif not isinstance(root, yaml.MappingNode):
         what = "empty" if root is None else "not a mapping"
-        yield Mistake((), f"the file is {what}; expected `KEY: VALUE` lines, such as those of options/train_RCAN_x4.yml.")
+        yield Mistake(
+            (), f"the file is {what}; expected `KEY: VALUE` lines, such as those of options/train_RCAN_x4.yml."
+        )
     else:
         value = _Builder(file)
         file.options = value.build(root, ())

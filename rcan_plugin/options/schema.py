@@ -77,6 +77,11 @@ def _named(cls: type, names: Iterable[str]) -> bool:
     return any(base.__name__ in names for base in cls.__mro__)
 
 
+def _is_nested(registry: str, value: Any) -> bool:
+    """Whether an argument of a network is itself the options of a network, as that of LumaOnly is."""
+    return registry == "networks" and isinstance(value, Mapping) and isinstance(value.get("type"), str)
+
+
 class _Checker:
     def __init__(self, options: Mapping[str, Any], is_train: bool) -> None:
         self.options, self.is_train = options, is_train
@@ -92,19 +97,22 @@ class _Checker:
 
     def top(self) -> dict[str, Key]:
         keys = self._for_model(tables.TOP, "top")
-        for name, table in (("path", tables.PATH), ("train", tables.TRAIN), ("val", tables.VAL), ("logger", tables.LOGGER)):
+        for (name,), table in list(_TABLES.items())[1:]:
             keys[name] = Key(Section(self._for_model(table, name)), tables.TOP[name].text)
         for suffix in self.networks:
             if f"network{suffix}" in self.reads.get("top", ()):
                 keys[f"network{suffix}"] = Key(tables.NETWORK, "a network")
-        needed = ("train", "logger", "path", "network_g") if self.is_train else ("val", "path", "network_g")
+        needed: tuple[str, ...] = (
+            ("train", "logger", "path", "network_g") if self.is_train else ("val", "path", "network_g")
+        )
         if self.model is not None and not _named(self.model, ("SRModel",)):
             needed = tuple(name for name in needed if name != "network_g")
         keys |= _required(keys, needed)
         if not self.is_train and isinstance(keys["val"].kind, Section):
             val = dict(keys["val"].kind.keys)
             val["val_freq"] = Key(val["val_freq"].kind, val["val_freq"].text)
-            if self.options.get("val", {}) and isinstance(self.options["val"], Mapping) and self.options["val"].get("save_img"):
+            given = self.options.get("val")
+            if isinstance(given, Mapping) and given.get("save_img"):
                 val |= _required(val, ("suffix",))
             keys["val"] = Key(Section(val), keys["val"].text, REQUIRED)
         return keys
@@ -143,7 +151,9 @@ class _Checker:
                 self._unknown(keys, name, value, path, what)
         for name, key in keys.items():
             if key.default is REQUIRED and name not in options:
-                self.add((*path, name), f"the key is missing; expected {key.kind.expected}: {key.text or 'an argument'}.")
+                self.add(
+                    (*path, name), f"the key is missing; expected {key.kind.expected}: {key.text or 'an argument'}."
+                )
 
     def value(self, key: Key, value: Any, path: Path) -> None:
         kind = key.kind
@@ -179,12 +189,11 @@ class _Checker:
         if registry == "metrics" and "crop_border" in keys and self._has_border(options):
             keys.pop("crop_border")
             options = {name: value for name, value in options.items() if name != "crop_border"}
-        given = {name: value for name, value in options.items() if name != "type"}
-        for name, value in list(given.items()):
-            if name in keys and isinstance(value, Mapping) and isinstance(value.get("type"), str) and registry == "networks":
-                self.named(registry, value, (*path, name))
-                del given[name], keys[name]
-        self.section(keys, given, path, what=f"{kind} has no such argument")
+        arguments = {name: value for name, value in options.items() if name != "type"}
+        for name in [name for name in arguments if name in keys and _is_nested(registry, arguments[name])]:
+            self.named(registry, arguments.pop(name), (*path, name))
+            del keys[name]
+        self.section(keys, arguments, path, what=f"{kind} has no such argument")
 
     def _has_border(self, options: Mapping[str, Any]) -> bool:
         ours = self.model is not None and _named(self.model, tables.OURS)
@@ -200,8 +209,11 @@ class _Checker:
         elsewhere = _places(name)
         table = next((table for place, table in _TABLES.items() if place == path), {})
         if name in table and table[name].only:
-            self.add(here, f"is {as_yaml(value)}, and {self.model_name} does not read it: remove it, or write "
-                           f"model_type: {table[name].only[0]}.")
+            self.add(
+                here,
+                f"is {as_yaml(value)}, and {self.model_name} does not read it: remove it, or write "
+                f"model_type: {table[name].only[0]}.",
+            )
         elif not what and elsewhere and path not in elsewhere:
             self.add(here, f"is not read here, but under {': '.join(elsewhere[0]) or 'the top level'}: move it there.")
         else:
@@ -221,14 +233,21 @@ class _Checker:
             path = ("datasets", phase)
             if not re.fullmatch(phases, phase):
                 program = "training" if self.is_train else "testing"
-                self.add(path, f"is no data set that {program} reads; expected {expected}.{did_you_mean(phase, ['train', 'val', 'test'])}")
+                hint = did_you_mean(phase, ["train", "val", "test"])
+                self.add(
+                    path,
+                    f"is no data set that {program} reads; expected {expected}.{hint}",
+                )
             elif not isinstance(data, Mapping):
                 self.add(path, f"is {as_yaml(data)}; expected a mapping with name, type, dataroot_gt.")
             else:
                 self._dataset(data, path, training=phase == "train")
         if not any(re.fullmatch("train" if self.is_train else TEST_PHASES, phase) for phase in datasets):
-            self.add(("datasets",), f"there is no data set to {'train on' if self.is_train else 'test on'}; expected "
-                                    f"{'train' if self.is_train else expected}.")
+            self.add(
+                ("datasets",),
+                f"there is no data set to {'train on' if self.is_train else 'test on'}; expected "
+                f"{'train' if self.is_train else expected}.",
+            )
 
     def _dataset(self, data: Mapping[str, Any], path: Path, training: bool) -> None:
         kind = data.get("type")
@@ -247,8 +266,10 @@ class _Checker:
             if not training and name in tables.TRAINING_DATA:
                 self.add((*path, name), f"is {as_yaml(value)}; it is read under datasets: train alone: remove it.")
             elif key is not None and key.only:
-                self.add((*path, name), f"is {as_yaml(value)}, and {kind} does not read it: remove it, or write type: "
-                                        f"{key.only[0]}.")
+                self.add(
+                    (*path, name),
+                    f"is {as_yaml(value)}, and {kind} does not read it: remove it, or write type: {key.only[0]}.",
+                )
             else:
                 self._unknown(known, name, value, path, f"{kind} does not read this key")
         self.section(known, {name: value for name, value in data.items() if name in known}, path)
@@ -261,8 +282,11 @@ class _Checker:
             if isinstance(metric, Mapping):
                 self.named("metrics", metric, path)
             else:
-                self.add(path, f"is {as_yaml(metric)}; expected a mapping with type, such as {{type: calculate_psnr, "
-                               "crop_border: 4, test_y_channel: true}.")
+                self.add(
+                    path,
+                    f"is {as_yaml(metric)}; expected a mapping with type, such as {{type: calculate_psnr, "
+                    "crop_border: 4, test_y_channel: true}.",
+                )
 
 
 _TABLES: dict[Path, Mapping[str, Key]] = {

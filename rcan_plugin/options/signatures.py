@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from rcan_plugin.options.keys import METRIC, REQUIRED, Key
-from rcan_plugin.options.kinds import kind_of_parameter
+from rcan_plugin.options.kinds import kind_of_parameter, number
 
 REGISTRIES = {"networks": "ARCH", "losses": "LOSS", "metrics": "METRIC", "datasets": "DATASET", "models": "MODEL"}
 
@@ -33,7 +33,9 @@ def registered(kind: str) -> dict[str, Any]:
     if kind == "optimizers":
         torch = importlib.import_module("torch")
         found = {name: cls for name, cls in vars(torch.optim).items() if inspect.isclass(cls)}
-        return {name: cls for name, cls in found.items() if issubclass(cls, torch.optim.Optimizer) and name != "Optimizer"}
+        return {
+            name: cls for name, cls in found.items() if issubclass(cls, torch.optim.Optimizer) and name != "Optimizer"
+        }
     importlib.import_module("basicsr")
     registry = getattr(importlib.import_module("basicsr.utils.registry"), f"{REGISTRIES[kind]}_REGISTRY")
     names = dict(iter(registry))
@@ -56,21 +58,20 @@ def keys_of(kind: str, target: Any) -> dict[str, Key]:
     """The keys beside `type` that a class or function takes, from its signature; texts from its docstring."""
     function = target.__init__ if inspect.isclass(target) else target
     keys = _parameters(function, inspect.getdoc(target) or "")
-    skipped = {"losses": (), "networks": (), "metrics": ("img", "img2"), "schedulers": ("optimizer", "last_epoch"),
-               "optimizers": ("params",)}[kind]
+    skipped = {
+        "losses": (),
+        "networks": (),
+        "metrics": ("img", "img2"),
+        "schedulers": ("optimizer", "last_epoch"),
+        "optimizers": ("params",),
+    }[kind]
     for name in skipped:
         keys.pop(name, None)
     if kind == "metrics":
-        keys |= {name: key for name, key in METRIC.items() if name != "type"}
+        keys |= {name: key for name, key in METRIC.items() if name == "better" or name in keys}
     if kind == "optimizers":
-        keys["lr"] = Key(_rate(), "learning rate", REQUIRED)
+        keys["lr"] = Key(number(above=0), "learning rate", REQUIRED)
     return keys
-
-
-def _rate() -> Any:
-    from rcan_plugin.options.kinds import number
-
-    return number(above=0)
 
 
 def _parameters(function: Callable[..., Any], doc: str) -> dict[str, Key]:
@@ -105,7 +106,7 @@ def _text(doc: str, name: str) -> str:
 
 @functools.lru_cache
 def keys_in_source(target: type) -> frozenset[str]:
-    """Texts that the source of a class and its bases use as keys: `x["key"]`, `x.get("key")`, `"key" in x`, `x.pop("key")`."""
+    """Keys in the source of a class and its bases: `x["key"]`, `x.get("key")`, `x.pop("key")`, `"key" in x`."""
     return frozenset(key for tree in _sources(target) for node in ast.walk(tree) for key in _key_of(node))
 
 
@@ -121,7 +122,11 @@ def _key_of(node: ast.AST) -> set[str]:
     candidates: list[ast.expr] = []
     if isinstance(node, ast.Subscript):
         candidates = [node.slice]
-    elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in ("get", "pop", "setdefault"):
+    elif (
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in ("get", "pop", "setdefault")
+    ):
         candidates = node.args[:1]
     elif isinstance(node, ast.Compare) and isinstance(node.ops[0], (ast.In, ast.NotIn)):
         candidates = [node.left]

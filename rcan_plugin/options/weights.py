@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import copy
-import logging
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
+from rcan_plugin.options.networks import unnoticed
 from rcan_plugin.weights import files, fit
 
 PREFIX = "pretrain_network"
@@ -36,7 +34,7 @@ def check_weights(opt: Mapping[str, Any]) -> None:
         label = option.removeprefix(PREFIX).removeprefix("_")
         averaged = label == "g" and opt.get("is_train") and (opt.get("train") or {}).get("ema_decay")
         try:
-            with _unnoticed():
+            with unnoticed():
                 any_layout = _loads_any_layout(opt.get("model_type"))
                 if any_layout is None:
                     files.read(path)
@@ -82,23 +80,3 @@ def _build(options: Mapping[str, Any] | None) -> nn.Module | None:
         return architecture(**arguments)
     except Exception:  # a network of anybody: its arguments are checked elsewhere
         return None
-
-
-@contextmanager
-def _unnoticed() -> Iterator[None]:
-    """Keep a network's construction out of the log and of the run's random numbers.
-
-    BasicSR's logger writes to a file only if the pipeline is the first to ask for it.
-    """
-    from basicsr.utils.logger import initialized_logger
-
-    log, initialized = logging.getLogger("basicsr"), dict(initialized_logger)
-    disabled, log.disabled = log.disabled, True
-    initialized_logger["basicsr"] = True
-    try:
-        with torch.random.fork_rng(devices=[]):
-            yield
-    finally:
-        log.disabled = disabled
-        initialized_logger.clear()
-        initialized_logger.update(initialized)
