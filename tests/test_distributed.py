@@ -38,13 +38,6 @@ MODEL = "import os, torch; from rcan_plugin.models.accelerated_model import Acce
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run")
 
 
-@pytest.fixture(scope="module")
-def forks():
-    server = Forks()
-    yield server
-    server.end()
-
-
 def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

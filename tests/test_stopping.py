@@ -23,13 +23,6 @@ from tests.runs import (
 
 
 @pytest.fixture(scope="module")
-def forks():
-    server = Forks()
-    yield server
-    server.end()
-
-
-@pytest.fixture(scope="module")
 def unbroken(forks, tmp_path_factory) -> Path:
     """The folder of a run that nothing happened to, with the weights and the state of every iteration."""
     folder = training(tmp_path_factory.mktemp("unbroken"), save=1)
