@@ -53,6 +53,20 @@ def forks() -> Iterator[Forks]:
     servers.end()
 
 
+@pytest.fixture(scope="session")
+def unbroken(forks: Forks, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that nothing happened to, with the weights and the state of every iteration."""
+    from rcan_plugin.training import checkpoints
+    from tests.comparison import same
+    from tests.runs import NETWORK, models, training
+
+    folder = training(tmp_path_factory.mktemp("unbroken"), save=1)
+    forks.start(folder, "-opt", "tiny.yml", hook=NETWORK).ends()
+    weights = checkpoints.load(models(folder) / "net_g_latest.pth")
+    assert weights.keys() == {"params", "params_ema"} and not same(weights["params"], weights["params_ema"])
+    return folder
+
+
 @pytest.fixture
 def run(tmp_path: Path, forks: Forks) -> Run:
     """Run a program in the test's folder: `run("-m", "basicsr.train", ...)`; by default with this Python.

@@ -63,10 +63,9 @@ def serve(listener: socket.socket, owner: int) -> tuple[dict[str, Any], list[int
     """Accept requests. Returns in the forked process of each program: the request, and its standard streams."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the owner
     listener.settimeout(LOOK_FOR_OWNER_S)
+    signal.signal(signal.SIGTERM, lambda *_: (reap(), os._exit(0)))
     while True:
-        with contextlib.suppress(ChildProcessError):
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                pass
+        reap()
         try:
             connection, _ = listener.accept()
         except TimeoutError:
@@ -82,8 +81,16 @@ def serve(listener: socket.socket, owner: int) -> tuple[dict[str, Any], list[int
         connection.close()
 
 
+def reap() -> None:
+    """Wait for the supervisors that have ended, so that the time they took counts as this process's."""
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+
+
 def supervise(connection: socket.socket) -> tuple[dict[str, Any], list[int]]:
     """Fork a program, wait for it, and send its status. Returns in the program's process."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     message, handles, *_ = socket.recv_fds(connection, 2**20, 3)
     while not message.endswith(b"\n"):
         message += connection.recv(2**20)
@@ -111,7 +118,7 @@ def run(request: Mapping[str, Any], handles: Sequence[int], base_path: Sequence[
     os.environ.clear()
     os.environ.update(request["environment"])
     if request["nested"]:
-        subprocess.Popen = forks.through(request["address"], nested=True)  # type: ignore[misc]
+        subprocess.Popen = forks.through(request["address"], request["settings"], nested=True)  # type: ignore[misc]
     arguments = list(request["arguments"])
     sys.orig_argv = [sys.executable, *arguments]
     if arguments[0] == "-u":
@@ -128,8 +135,7 @@ def run(request: Mapping[str, Any], handles: Sequence[int], base_path: Sequence[
     if "rcan_plugin" not in sys.modules:
         sys.meta_path.insert(0, TorchAgain())
     main = sys.modules["__main__"] = ModuleType("__main__")
-    main.__dict__["__builtins__"] = __builtins__
-    main.__dict__["__annotations__"] = {}
+    main.__dict__.update(__builtins__=__builtins__)
     code = 0
     try:
         execute(arguments, main)

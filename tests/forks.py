@@ -61,8 +61,7 @@ class Popen(subprocess.Popen):
         command = [args] if isinstance(args, str | os.PathLike) else list(args)
         environment = dict(os.environ if env is None else env)
         folder = Path(cwd or Path.cwd()).absolute()
-        startupinfo, creationflags, shell, *handles = rest[:9]
-        session = rest[14]
+        shell, handles, session = rest[2], rest[3:9], rest[14]
         if shell or preexec_fn or not self.can_fork(command, folder, environment):
             super()._execute_child(args, executable, preexec_fn, close_fds, pass_fds, cwd, env, *rest)
             return
@@ -163,8 +162,9 @@ class Server:
         return through(self.address, self.settings, nested)
 
     def end(self) -> None:
-        """Kill it. Programs that it started go on."""
-        self.process.kill()
+        """End it. Programs that it started go on."""
+        time.sleep(0.1)  # the time of programs counts as the server's once it has seen them end
+        self.process.terminate()
         self.process.wait()
         self.folder.cleanup()
 
@@ -258,5 +258,5 @@ class Forks:
         """Kill all runs and the servers."""
         for run in self.runs:
             run.kill()
-        for server in self.servers:
+        for server in reversed(self.servers):
             server.end()

@@ -22,28 +22,57 @@ print("to stderr", file=sys.stderr)
 """
 
 ENDS = {
-    "an error": ("def f():\n    raise ValueError('no')\nf()", 1),
     "a chain": ("try:\n    1 / 0\nexcept Exception:\n    raise OSError('no')", 1),
     "nothing": ("", 0),
     "a code": ("sys.exit(7)", 7),
     "a text": ("sys.exit('a text')", 1),
     "Ctrl-C": ("os.kill(os.getpid(), signal.SIGINT)\nimport time; time.sleep(9)", -signal.SIGINT),
-    "a thread": ("import threading, time\nthreading.Thread(target=lambda: time.sleep(0.2) or print('later')).start()", 0),
+    "a thread": ("import threading as t, time; t.Thread(target=lambda: time.sleep(0.2) or print('later')).start()", 0),
 }
 
 
 @pytest.mark.parametrize("way", ["-c", "-m", "script"])
 def test_forked_and_fresh_programs_see_and_say_the_same(way, run, tmp_path):
+    """The script's folder is a link; the switch of torch is off for the module."""
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "real")
-    programs = [(TELL + end, code) for end, code in ENDS.values()]
-    if way == "-m":  # one is enough to see how a module is found
-        programs = programs[:1]
-    for number, (program, code) in enumerate(programs if way == "-c" else programs[:1]):
-        (tmp_path / f"real/program{number}.py").write_text(program)
-        command = {"-c": ("-c", program), "-m": ("-m", f"real.program{number}"), "script": (f"link/program{number}.py",)}
-        env = {"PYTHONPATH": "somewhere:/else", "A": "b", "TORCH_DEVICE_BACKEND_AUTOLOAD": "01"[number % 2]}
-        done = [
-            run(*command[way], "-x", "1", "a b", env=env, code=code, fresh=fresh) for fresh in (False, True)
-        ]
-        assert done[0].stdout == done[1].stdout and done[0].stderr == done[1].stderr
+    program = TELL + "def f():\n    raise ValueError('no')\nf()"
+    (tmp_path / "real/program.py").write_text(program)
+    command = {"-c": ("-c", program), "-m": ("-m", "real.program"), "script": ("link/program.py",)}[way]
+    env = {"PYTHONPATH": "somewhere:/else", "A": "b", "TORCH_DEVICE_BACKEND_AUTOLOAD": "01"[way != "-m"]}
+    forked, new = (run(*command, "-x", "a b", env=env, code=1, fresh=fresh) for fresh in (False, True))
+    assert forked.stdout == new.stdout and forked.stderr == new.stderr
+    assert forked.stdout.endswith("at exit\n") and "ValueError: no" in forked.stderr
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_forked_and_fresh_programs_end_the_same(end, run):
+    program, code = ENDS[end]
+    program = f"import atexit, os, signal, sys\natexit.register(print, 'at exit')\n{program}"
+    forked, new = (run("-c", program, code=code, fresh=fresh) for fresh in (False, True))
+    assert forked.stdout == new.stdout and forked.stderr == new.stderr and "at exit\n" in new.stdout
+
+
+@pytest.mark.parametrize("option", ["-I", "-X"])
+def test_what_a_fork_cannot_do_a_new_python_does(option, run, tmp_path):
+    more = {"-I": ("-I",), "-X": ("-X", "dev")}[option]
+    flags = eval(run(*more, "-c", "import sys; print(sys.flags.isolated, sys.flags.dev_mode)").stdout.replace(" ", ","))
+    assert flags == (int(option == "-I"), option == "-X")
+    (tmp_path / "sitecustomize.py").write_text("print('site')")
+    assert run("-c", "pass", env={"PYTHONPATH": str(tmp_path)}).stdout == "site\n"
+    assert run("-c", "import sys; print(sys.flags.optimize)", env={"PYTHONOPTIMIZE": "2"}).stdout == "2\n"
+
+
+def test_programs_of_programs_are_forked_too(forks, tmp_path):
+    """Those that a `nested` one starts; a session of their own, and a signal that ends them."""
+    code = (
+        "import os, signal, subprocess, sys\n"
+        "inner = 'import os, sys; print(os.getsid(0) == os.getpid(), \"scipy\" in sys.modules, flush=True); input()'\n"
+        "with subprocess.Popen([sys.executable, '-u', '-c', inner], stdin=subprocess.PIPE, stdout=subprocess.PIPE,\n"
+        "                      text=True, start_new_session=True) as process:\n"
+        "    print(process.stdout.readline().strip(), process.poll())\n"
+        "    os.killpg(process.pid, signal.SIGTERM)\n"
+        "    print(process.wait(9))\n"
+    )
+    run = forks.process(tmp_path, sys.executable, "-c", code, popen=forks.programs.popen(nested=True))
+    assert run.ends() == "True True None\n-15\n"

@@ -14,7 +14,6 @@ from rcan_plugin.cli.train import Run
 from rcan_plugin.training import checkpoints
 from tests.comparison import same
 from tests.conftest import link_basicsr, write_options
-from tests.forks import Forks
 from tests.runs import (
     KILL,
     NETWORK,
@@ -28,16 +27,6 @@ from tests.runs import (
     states,
     training,
 )
-
-
-@pytest.fixture(scope="module")
-def unbroken(forks, tmp_path_factory) -> Path:
-    """The folder of a run that nothing happened to, with the weights and the state of every iteration."""
-    folder = training(tmp_path_factory.mktemp("unbroken"), save=1)
-    forks.start(folder, "-opt", "tiny.yml", hook=NETWORK).ends()
-    weights = checkpoints.load(models(folder) / "net_g_latest.pth")
-    assert weights.keys() == {"params", "params_ema"} and not same(weights["params"], weights["params_ema"])
-    return folder
 
 
 @pytest.mark.parametrize(
