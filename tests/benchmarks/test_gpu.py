@@ -16,18 +16,19 @@ import pytest
 from benchmarks import gpu
 from benchmarks.gpu_parts import report
 from benchmarks.gpu_parts.rows import PARTS, Job, Row, jobs
+from tests.forks import Forks
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "benchmarks/gpu.py"
 
 
-def test_a_dry_run_goes_through_all_parts(tmp_path: Path) -> None:
+def test_a_dry_run_goes_through_all_parts(tmp_path: Path, forks: Forks) -> None:
     before = (ROOT / "benchmarks/gpu.md").exists()
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore", "CUDA_VISIBLE_DEVICES": ""}
+    environment = {"PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
     command = [sys.executable, str(SCRIPT), "--dry-run", "--out", str(tmp_path)]
-    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=400)
+    said = forks.process(tmp_path, *command, env=environment, popen=forks.programs.popen(nested=True)).ends()
     log = (tmp_path / "workers.log").read_text()[-3000:]
-    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}\n{log}"
+    assert "Report: " in said, f"{said}\n{log}"
     statuses: dict[tuple[str, str], dict[str, object]] = {}
     for part in PARTS:
         for line in (tmp_path / f"{part}.jsonl").read_text().splitlines():
