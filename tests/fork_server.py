@@ -19,6 +19,7 @@ import importlib
 import json
 import os
 import runpy
+import select
 import signal
 import socket
 import subprocess
@@ -60,52 +61,64 @@ class TorchAgain(MetaPathFinder, Loader):
 
 
 def serve(listener: socket.socket, owner: int) -> tuple[dict[str, Any], list[int]]:
-    """Accept requests. Returns in the forked process of each program: the request, and its standard streams."""
+    """Answer requests. Returns in the forked process of each program: the request, and its standard streams."""
+    running: dict[int, socket.socket] = {}
+    ended, wake = os.pipe()
+    os.set_blocking(wake, False)
+    signal.set_wakeup_fd(wake)
+    signal.signal(signal.SIGCHLD, lambda *_: None)  # it wakes `select`
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the owner
-    listener.settimeout(LOOK_FOR_OWNER_S)
-    signal.signal(signal.SIGTERM, lambda *_: (reap(), os._exit(0)))
     while True:
-        reap()
-        try:
+        ready, _, _ = select.select([listener, ended], [], [], LOOK_FOR_OWNER_S)
+        if ended in ready:
+            os.read(ended, 4096)
+            tell_ends(running)
+        if listener in ready:
             connection, _ = listener.accept()
-        except TimeoutError:
-            try:
-                os.kill(owner, 0)
-            except ProcessLookupError:
-                os._exit(0)
-            continue
-        if os.fork() == 0:
-            listener.close()
-            with connection:
-                return supervise(connection)
-        connection.close()
+            request, handles = receive(connection)
+            if (pid := os.fork()) == 0:
+                signal.set_wakeup_fd(-1)
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                signal.signal(signal.SIGINT, signal.default_int_handler)
+                if request["session"]:
+                    os.setsid()
+                connection.sendall(f"{os.getpid()}\n".encode())
+                for one in (listener, connection, *running.values()):
+                    one.close()
+                os.close(ended)
+                os.close(wake)
+                return request, handles
+            for handle in handles:
+                os.close(handle)
+            running[pid] = connection
+        if not ready and not exists(owner):
+            os._exit(0)
 
 
-def reap() -> None:
-    """Wait for the supervisors that have ended, so that the time they took counts as this process's."""
-    with contextlib.suppress(ChildProcessError):
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
+def exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
-def supervise(connection: socket.socket) -> tuple[dict[str, Any], list[int]]:
-    """Fork a program, wait for it, and send its status. Returns in the program's process."""
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+def receive(connection: socket.socket) -> tuple[dict[str, Any], list[int]]:
+    """A request, and its standard streams."""
     message, handles, *_ = socket.recv_fds(connection, 2**20, 3)
     while not message.endswith(b"\n"):
         message += connection.recv(2**20)
-    request = json.loads(message)
-    if (pid := os.fork()) == 0:
-        if request["session"]:
-            os.setsid()
-        connection.sendall(f"{os.getpid()}\n".encode())
-        return request, handles
-    for handle in handles:
-        os.close(handle)
-    _, status = os.waitpid(pid, 0)
-    with contextlib.suppress(OSError):  # the client has ended
-        connection.sendall(str(status).encode())
-    os._exit(0)
+    return json.loads(message), handles
+
+
+def tell_ends(running: dict[int, socket.socket]) -> None:
+    """Send the status of each program that has ended to its client."""
+    while running:
+        pid, status = os.waitpid(-1, os.WNOHANG)
+        if not pid:
+            return
+        with running.pop(pid) as connection, contextlib.suppress(OSError):  # the client may have ended
+            connection.sendall(str(status).encode())
 
 
 def run(request: Mapping[str, Any], handles: Sequence[int], base_path: Sequence[str]) -> None:
@@ -113,7 +126,6 @@ def run(request: Mapping[str, Any], handles: Sequence[int], base_path: Sequence[
     for number, handle in enumerate(handles):
         os.dup2(handle, number)
         os.close(handle)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     os.chdir(request["folder"])
     os.environ.clear()
     os.environ.update(request["environment"])
@@ -132,6 +144,8 @@ def run(request: Mapping[str, Any], handles: Sequence[int], base_path: Sequence[
     for name in [name for name in sys.modules if name.partition(".")[0] == "tests"]:
         del sys.modules[name]
     importlib.invalidate_caches()
+    if sys.dont_write_bytecode:  # not beside the sources then: each module is compiled once for all programs
+        sys.dont_write_bytecode, sys.pycache_prefix = False, f"{Path(request['address']).parent}/bytecode"
     if "rcan_plugin" not in sys.modules:
         sys.meta_path.insert(0, TorchAgain())
     main = sys.modules["__main__"] = ModuleType("__main__")

@@ -163,7 +163,6 @@ class Server:
 
     def end(self) -> None:
         """End it. Programs that it started go on."""
-        time.sleep(0.1)  # the time of programs counts as the server's once it has seen them end
         self.process.terminate()
         self.process.wait()
         self.folder.cleanup()

@@ -108,7 +108,7 @@ def test_a_torchvision_that_has_the_module_keeps_its_own(run, tmp_path):
         file.write_text("")
     code = "import rcan_plugin.autoload as a; a.load(); import torchvision.transforms.functional_tensor as f"
     code += "; print(f.__file__)"
-    done = run("-c", code, env={"PYTHONPATH": str(tmp_path)})
+    done = run("-c", code, env={"PYTHONPATH": str(tmp_path)}, fresh=True)
     assert done.stdout.strip() == str(package / "functional_tensor.py")
 
 
