@@ -191,9 +191,9 @@ class Run:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, number)
 
-    def ends(self, code: int = 0) -> str:
+    def ends(self, code: int = 0, timeout: float = TIMEOUT) -> str:
         """Wait for its end, check its exit code, and return its output."""
-        exit_code = self.process.wait(TIMEOUT)
+        exit_code = self.process.wait(timeout)
         self.kill()
         assert exit_code == code, f"exit code {exit_code}\n{self.text}"
         return self.text

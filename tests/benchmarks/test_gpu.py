@@ -26,7 +26,7 @@ def test_a_dry_run_goes_through_all_parts(tmp_path: Path, forks: Forks) -> None:
     before = (ROOT / "benchmarks/gpu.md").exists()
     environment = {"PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
     command = [sys.executable, str(SCRIPT), "--dry-run", "--out", str(tmp_path)]
-    said = forks.process(tmp_path, *command, env=environment, popen=forks.programs.popen(nested=True)).ends()
+    said = forks.process(tmp_path, *command, env=environment, popen=forks.programs.popen(nested=True)).ends(timeout=400)
     log = (tmp_path / "workers.log").read_text()[-3000:]
     assert "Report: " in said, f"{said}\n{log}"
     statuses: dict[tuple[str, str], dict[str, object]] = {}
