@@ -89,3 +89,17 @@ def stopped(said: str, number: int) -> int:
 
 def rates(said: str) -> dict[int, float]:
     return {int(at): float(rate) for at, rate in re.findall(r"iter: *(\d+), lr:\(([\d.e+-]+),\)", said)}
+
+
+# At the end of a program, whichever way it was started, say which basicsr ran.
+TELL = """
+import atexit, sys
+atexit.register(lambda: "basicsr" in sys.modules and print("ran", sys.modules["basicsr"].__file__))
+"""
+
+
+def tell(folder: Path) -> Path:
+    """A folder that, in PYTHONPATH, makes programs print `ran FILE` at their end."""
+    (folder / "tell").mkdir()
+    (folder / "tell/sitecustomize.py").write_text(TELL)
+    return folder / "tell"

@@ -35,7 +35,7 @@ def test_help_imports_neither_torch_nor_numpy(run):
         "try:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
         "print(json.dumps(sorted(sys.modules)))"
     )
-    modules = json.loads(run("-c", code).stdout.splitlines()[-1])
+    modules = json.loads(run("-c", code, fresh=True).stdout.splitlines()[-1])
     assert not {"torch", "numpy", "cv2", "basicsr"} & set(modules)
 
 
