@@ -204,7 +204,7 @@ VAL: dict[str, Key] = {
     "save_img": Key(FLAG, "save the results as images", REQUIRED),
     "suffix": Key(nullable(TEXT), "appended to the names of saved images"),
     "metrics": Key(nullable(MAPPING), "a metric each, by any name"),
-    "pbar": Key(FLAG, "show a progress bar", True),
+    "pbar": Key(FLAG, "show a progress bar", False),
     "self_ensemble": Key(FLAG, "average eight flips and rotations (RCAN+)", False, OURS),
     "amp": Key(nullable(one_of("bf16", "fp16")), "precision of the network; none for float32", None, OURS),
     "compile": Key(either(one_of("blocks"), FLAG), "compile the network's repeated blocks", False, OURS),
