@@ -82,7 +82,11 @@ def _below(path: Path, key: Key | None, value: Mapping[str, Any]) -> tuple[dict[
         registry = "networks"  # also of a network that is an argument of another
     if registry is not None:
         return keys_of(registry, registered(registry)[value["type"]]), path, True
-    return (dict(kind.keys), path, False) if isinstance(kind, Section) else None
+    if not isinstance(kind, Section):
+        return None
+    # Of a degradation: the keys of its type.
+    keys = {name: key for name, key in kind.keys.items() if value.get("type") in (None, *key.only) or not key.only}
+    return keys, path, False
 
 
 def _is_used(key: Key, arguments: bool) -> bool:

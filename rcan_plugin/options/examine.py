@@ -52,7 +52,7 @@ def examine(path: str | os.PathLike[str], changes: Sequence[str] = ()) -> Findin
 
 
 def is_for_training(options: Mapping[str, Any]) -> bool:
-    """Whether an option file is for training: it has a data set `train`, or a section `train` and no data set `test`."""
+    """Whether an option file is for training: a data set `train`, or a section `train` and no data set `test`."""
     sections = options.get("datasets")
     phases = [str(phase) for phase in sections] if isinstance(sections, Mapping) else []
     return "train" in phases or ("train" in options and not any(phase.startswith("test") for phase in phases))
@@ -62,9 +62,7 @@ def _examine(path: str, changes: Sequence[str]) -> Findings:
     from basicsr.utils.options import parse_options  # BasicSR may not be imported before us
 
     is_train = is_for_training(read(path, changes).options)
-    arguments = Namespace(
-        opt=path, force_yml=changes, launcher="none", auto_resume=False, debug=False, local_rank=0
-    )
+    arguments = Namespace(opt=path, force_yml=changes, launcher="none", auto_resume=False, debug=False, local_rank=0)
     file = understand(arguments, is_train)
     with given_to_basicsr(file, arguments):
         opt, _ = inspect.unwrap(parse_options)(str(Path.cwd()), is_train=is_train)
