@@ -40,7 +40,9 @@ def print_options(form: str, out: Path | None) -> int:
         import basicsr  # noqa: F401
 
         from rcan_plugin.options import export
-    text = export.reference() if form == "reference" else json.dumps(export.json_schema(), indent=1) + "\n"
+    text = (
+        export.reference() if form == "reference" else json.dumps(export.json_schema(), indent=1, sort_keys=True) + "\n"
+    )
     if out is None:
         sys.stdout.write(text)
         return 0

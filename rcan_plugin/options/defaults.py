@@ -43,14 +43,14 @@ def is_plain(value: Any) -> bool:
 
 def _debugged(options: Mapping[str, Any], is_train: bool, debug: bool) -> dict[str, Any]:
     """What `basicsr.utils.options.parse_options` changes with `--debug`, or with `debug` in the name."""
-    options = deepcopy(dict(options))
-    if debug and not options["name"].startswith("debug"):
-        options["name"] = f"debug_{options['name']}"
-    if is_train and "debug" in options["name"]:
-        if "val" in options:
-            options["val"]["val_freq"] = 8
-        options["logger"] |= {"print_freq": 1, "save_checkpoint_freq": 8}
-    return options
+    changed = deepcopy(dict(options))
+    if debug and not changed["name"].startswith("debug"):
+        changed["name"] = f"debug_{changed['name']}"
+    if is_train and "debug" in changed["name"]:
+        if changed.get("val"):
+            changed["val"]["val_freq"] = 8
+        changed["logger"] |= {"print_freq": 1, "save_checkpoint_freq": 8}
+    return changed
 
 
 def _lines(options: Mapping[str, Any], keys: Mapping[str, Key], path: Path, arguments: bool = False) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rcan_plugin.options import keys as tables
@@ -23,17 +23,19 @@ SECTIONS: dict[str, Mapping[str, Key]] = {
 }
 WITH_ARGUMENTS = ("networks", "optimizers", "schedulers", "losses", "metrics")
 """Registries whose classes take their keys as arguments."""
+MOST_OTHERS = 3
+"""Of the classes that do not read a key, how many the reference names instead of those that do."""
 
 
 def json_schema() -> Schema:
     """Make a JSON schema (draft 2020-12) of option files, for editors.
 
-    It knows keys, types and ranges, by the classes that `model_type` and `type` name. It does not know what `rcan check`
-    finds beyond single keys, and refuses keys that are taken because `allow` lists them.
+    It knows keys, types and ranges, by the classes that `model_type` and `type` name. It does not know what `rcan
+    check` finds beyond single keys, and refuses keys that are taken because `allow` lists them.
     """
     definitions = {registry: _chosen(_arguments(registry)) for registry in WITH_ARGUMENTS}
-    for name, training in (("training_data", True), ("other_data", False)):
-        definitions[name] = _chosen({kind: _data_set(kind, training) for kind in registered("datasets")})
+    for name, is_train in (("training_data", True), ("other_data", False)):
+        definitions[name] = _chosen({kind: _data_set(kind, is_train) for kind in registered("datasets")})
     models = {name: _model(name) for name in registered("models")}
     training = {
         "required": ["train", "logger"],
@@ -130,7 +132,9 @@ def _section(name: str, keys: Mapping[str, Key]) -> Schema:
 
 def _keys_of_model(name: str) -> dict[str, Key]:
     """The top level's keys for a model, with those of its sections, and of the weights of all networks that it has."""
-    networks = {key: {} for key in sections_of({"model_type": name}, True) if key.startswith("network_")}
+    networks: dict[str, Any] = {
+        key: {} for key in sections_of({"model_type": name}, True) if key.startswith("network_")
+    }
     return sections_of({"model_type": name, **networks}, True)
 
 
@@ -166,8 +170,8 @@ def reference() -> str:
     """Write the reference of option files in Markdown: a table of keys for each section and class."""
     parts = [
         "# Option files",
-        "`~` in a key's place means the same as no key, where the default is empty. `rcan check FILE` checks a file, "
-        "`rcan train --print-options -opt FILE` prints it with its defaults.",
+        "`rcan check FILE` checks a file, `rcan train --print-options -opt FILE` prints it with its defaults. A key "
+        "without a default may be `~`, which is the same as leaving it out.",
         "## Top level",
         _table(_of_models("", tables.TOP)),
         "## datasets",
@@ -175,13 +179,13 @@ def reference() -> str:
         _table(_of_data_sets()),
         "## network_g",
         "`type`, and the arguments of that class.",
-        *_classes("networks"),
+        *_classes("networks", "###"),
     ]
     below = {"train": ("optimizers", "schedulers", "losses"), "val": ("metrics",)}
     for section, keys in SECTIONS.items():
         parts += [f"## {section}", _table(_of_models(section, keys))]
         for registry in below.get(section, ()):
-            parts += [f"### {registry.capitalize()}", *_classes(registry)]
+            parts += [f"### {registry.capitalize()}", *_classes(registry, "####")]
     return "\n\n".join(parts) + "\n"
 
 
@@ -194,21 +198,28 @@ def _of_models(section: str, table: Mapping[str, Key]) -> dict[str, tuple[Key, s
             kind = keys[section].kind
             keys = kind.keys if isinstance(kind, Section) else {}
         by_model[name] = keys
-    extra = {name: Key(key.kind, "") for keys in by_model.values() for name, key in keys.items() if name not in table}
-    return {name: (key, _readers(name, by_model)) for name, key in {**table, **extra}.items()}
+    return _with_readers(table, by_model)
 
 
 def _of_data_sets() -> dict[str, tuple[Key, str]]:
     """The keys of data sets, with the classes that read each."""
     by_class = {name: dataset_keys({"type": name}, True) for name in _names("datasets")}
-    known = {**tables.DATASET, **tables.TRAINING_DATA, **tables.LOADER}
-    extra = {name: key for keys in by_class.values() for name, key in keys.items() if name not in known}
-    return {name: (key, _readers(name, by_class)) for name, key in {**known, **extra}.items()}
+    return _with_readers(tables.DATASET | tables.TRAINING_DATA | tables.LOADER, by_class)
 
 
-def _readers(key: str, by_class: Mapping[str, Iterable[str]]) -> str:
+def _with_readers(table: Mapping[str, Key], by_class: Mapping[str, Mapping[str, Key]]) -> dict[str, tuple[Key, str]]:
+    """The keys of a table, then those that classes read beyond it, with the classes that read each."""
+    beyond = {name: key.kind for keys in by_class.values() for name, key in keys.items() if name not in table}
+    keys = {**table, **{name: Key(beyond[name], "") for name in sorted(beyond)}}
+    return {name: (key, _readers(name, by_class)) for name, key in keys.items()}
+
+
+def _readers(key: str, by_class: Mapping[str, Mapping[str, Key]]) -> str:
     readers = [name for name, keys in by_class.items() if key in keys]
-    return "all" if len(readers) == len(by_class) else ", ".join(readers)
+    others = [name for name in by_class if name not in readers]
+    if len(others) > MOST_OTHERS:
+        return ", ".join(readers)
+    return f"all but {', '.join(others)}" if others else "all"
 
 
 def _names(registry: str) -> list[str]:
@@ -216,9 +227,9 @@ def _names(registry: str) -> list[str]:
     return [name for name in registered(registry) if not name.endswith("_basicsr")]
 
 
-def _classes(registry: str) -> Iterable[str]:
+def _classes(registry: str, heading: str) -> Iterator[str]:
     for name in _names(registry):
-        yield f"#### {name}"
+        yield f"{heading} {name}"
         keys = keys_of(registry, registered(registry)[name])
         yield _table({key: (value, "") for key, value in keys.items()}) if keys else "No arguments."
 

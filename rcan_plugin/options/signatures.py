@@ -105,7 +105,7 @@ def _text(doc: str, name: str) -> str:
     'Side, e.g. 3, in pixels'
     """
     match = re.search(
-        rf"^(?P<indent>[ \t]*){re.escape(name)}[ \t]*(?:\([^\n]*?\))?[ \t]*:"
+        rf"^(?P<indent>[ \t]*)(?:\w+, )*{re.escape(name)}(?:, \w+)*[ \t]*(?:\([^\n]*?\))?[ \t]*:"
         r"(?P<text>[^\n]*(?:\n(?P=indent)[ \t]+\S[^\n]*)*)",
         doc,
         re.MULTILINE,
