@@ -177,9 +177,8 @@ def shrink(options: Mapping[str, Any], data: Path) -> dict[str, Any]:
         train["dataset_enlarge_ratio"] = 4
         opt["train"]["total_iter"] = 2
         scheduler = opt["train"]["scheduler"]
-        scheduler |= {key: [2] for key in ("milestones", "periods") if key in scheduler} | (
-            {"total": 2, "warmup": 0} if "total" in scheduler else {}
-        )
+        short = {"milestones": [2], "periods": [2], "restart_weights": [1], "total": 2, "warmup": 0}
+        scheduler |= {key: value for key, value in short.items() if key in scheduler}
         opt["val"]["val_freq"] = 2
         opt["logger"] |= {"print_freq": 1, "save_checkpoint_freq": 2}
     return opt

@@ -84,6 +84,9 @@ def understand(arguments: Namespace, is_train: bool) -> OptionFile:
     mistakes = check_keys(file.options, is_train)
     mistakes += check_contradictions(file.options, is_train, {mistake.path for mistake in mistakes})
     mistakes += check_launcher(arguments.launcher)
+    if any(change.replace(" ", "").startswith("train:total_iter=") for change in arguments.force_yml):
+        # A run made shorter on the command line keeps the schedule of its file.
+        mistakes = [mistake for mistake in mistakes if mistake.path != ("train", "scheduler", "milestones")]
     if mistakes:
         raise Mistakes(mistakes, file.lines)
     return file
