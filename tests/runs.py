@@ -31,7 +31,7 @@ def training(
     opt["network_g"]["type"] = network
     opt["datasets"]["train"] |= {"num_worker_per_gpu": workers, "dataset_enlarge_ratio": times}
     opt["train"] |= {"total_iter": TOTAL, "ema_decay": 0.9, "guard": {"factor": 100, "stop_after": 100}, **train}
-    opt["train"]["scheduler"]["milestones"] = [10, 25]
+    opt["train"]["scheduler"]["milestones"] = [step for step in (10, 25) if step <= opt["train"]["total_iter"]]
     opt["val"]["val_freq"] = 10
     opt["logger"] |= {"save_checkpoint_freq": save, "keep_last": keep, "use_tb_logger": False}
     write_options(folder / "tiny.yml", opt)
