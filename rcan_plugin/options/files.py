@@ -41,6 +41,8 @@ def check_files(opt: dict[str, Any], option_file: str, all_epochs: bool) -> list
     state: list[Any] = []
     if opt["is_train"]:
         mistakes += _tried(("path", "resume_state"), lambda: state.append(choose_state(opt)))
+    if not all_epochs and state not in ([], [None]):
+        mistakes += _check_resume_without_gpu()
     if not opt["is_train"] or state == [None]:
         mistakes += _tried(("path",), lambda: check_weights(opt))
     if opt["is_train"] and state and not data_mistakes:
@@ -90,6 +92,14 @@ def _check_gpus(opt: Mapping[str, Any]) -> Iterator[Mistake]:
             yield Mistake(("train", name, "capturable"), "is true, which needs a GPU, and this run has none.")
     if present == 0 and (opt["datasets"].get("train") or {}).get("prefetch_mode") == "cuda":
         yield Mistake(("datasets", "train", "prefetch_mode"), "is cuda, and this machine has no GPU: write ~.")
+
+
+def _check_resume_without_gpu() -> Iterator[Mistake]:
+    try:
+        torch.cuda.current_device()
+    except (RuntimeError, AssertionError):  # the latter of a torch without CUDA
+        text = "BasicSR's train.py resumes on a GPU alone, and this machine has none: use `rcan train`."
+        yield Mistake(("path", "resume_state"), text)
 
 
 def _check_logger(opt: Mapping[str, Any]) -> Iterator[Mistake]:

@@ -223,6 +223,15 @@ OUR_CROP_BORDER = Key(
     either(whole(0), one_of("scale")), "pixels that are left out at each side; `scale` for the data set's", REQUIRED
 )
 
+LAYER_RATES = Key(
+    Kind(
+        "a mapping of parts of parameters' names to numbers of 0 or more, such as {bias: 0.1}",
+        lambda value: isinstance(value, Mapping) and all(map(number(least=0).accepts, value.values())),
+        {"type": "object", "additionalProperties": {"type": "number", "minimum": 0}},
+    ),
+    "factors on the rate, by parts of parameters' names",
+)
+
 SCHEDULES: dict[str, Key] = {
     "milestones": Key(list_of(count()), "iterations at which the rate is multiplied by gamma", REQUIRED),
     "gamma": Key(number(above=0, most=1), "factor on the rate at each milestone", 0.1),
@@ -250,8 +259,8 @@ LOGGER: dict[str, Key] = {
 }
 
 DIST_PARAMS: dict[str, Key] = {
-    "backend": Key(TEXT, "of torch.distributed, with --launcher slurm", "nccl"),
-    "port": Key(whole(), "of the first process, with --launcher slurm", 29500),
+    "backend": Key(one_of("nccl", "gloo", "mpi"), "of torch.distributed, with --launcher slurm", "nccl"),
+    "port": Key(whole(1, most=65535), "of the first process, with --launcher slurm", 29500),
 }
 
 TOP: dict[str, Key] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import math
 import re
 import sys
@@ -71,7 +72,7 @@ def number(
     def accepts(value: Any) -> bool:
         return (
             is_number(value, (int, float))
-            and math.isfinite(value)
+            and abs(value) <= sys.maxsize  # and neither infinite nor NaN
             and (least is None or value >= least)
             and (above is None or value > above)
             and (most is None or value <= most)
@@ -220,6 +221,8 @@ def as_yaml(value: Any) -> str:
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{key}: {as_yaml(entry)}" for key, entry in value.items()) + "}"
     text = str(value)
+    if not text.isprintable():
+        return json.dumps(text)
     return f'"{text}"' if isinstance(value, str) and (not text or _looks_like_another_type(text)) else text
 
 

@@ -75,7 +75,7 @@ def check_network(options: Mapping[str, Any], is_train: bool) -> Iterator[Mistak
         is_train: whether it is for training.
     """
     option = options["network_g"]
-    if mistake := _too_large(option, "network_g"):
+    if mistake := _out_of_range(option, "network_g"):
         yield mistake
         return
     try:
@@ -113,7 +113,7 @@ def check_discriminator(options: Mapping[str, Any]) -> Iterator[Mistake]:
         options: an option file's content, whose keys have been checked.
     """
     option, data = options["network_d"], options["datasets"].get("train") or {}
-    if mistake := _too_large(option, "network_d"):
+    if mistake := _out_of_range(option, "network_d"):
         yield mistake
         return
     channels, size = (1 if data.get("color") == "y" else data.get("channels", 3)), data.get("gt_size")
@@ -131,10 +131,15 @@ def check_discriminator(options: Mapping[str, Any]) -> Iterator[Mistake]:
         yield Mistake(("network_d",), f"{text}: {_one_line(error)}")
 
 
-def _too_large(option: Mapping[str, Any], section: str) -> Mistake | None:
+def _out_of_range(option: Mapping[str, Any], section: str) -> Mistake | None:
+    """A number that no network takes, though its class may not say so."""
     for key, value in option.items():
-        if is_number(value, (int, float)) and abs(value) > LARGEST_ARGUMENT:
+        if not is_number(value, (int, float)):
+            continue
+        if abs(value) > LARGEST_ARGUMENT:
             return Mistake((section, key), f"is {value}; expected at most {LARGEST_ARGUMENT}.")
+        if (key.startswith("num_") and value < 0) or (key in ("upscale", "img_range") and value <= 0):
+            return Mistake((section, key), f"is {value}; expected a number above 0.")
     return None
 
 

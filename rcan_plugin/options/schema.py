@@ -9,7 +9,7 @@ from typing import Any
 from rcan_plugin.options import keys as tables
 from rcan_plugin.options.data_keys import dataset_keys
 from rcan_plugin.options.keys import REQUIRED, Key, Section
-from rcan_plugin.options.kinds import MAPPING, as_short_yaml, remedy
+from rcan_plugin.options.kinds import as_short_yaml, remedy
 from rcan_plugin.options.mistakes import Mistake, Path, did_you_mean, nearest
 from rcan_plugin.options.sections import IN_TRAINING, TABLES, places, sections_of
 from rcan_plugin.options.signatures import keys_of, named, registered, sections_in_source
@@ -113,7 +113,7 @@ class _Checker:
         keys = keys_of(registry, target)
         ours = self.model is not None and named(self.model, tables.OURS)
         if registry == "optimizers" and ours:
-            keys["layer_rates"] = Key(MAPPING, "factors on the rate, by parts of parameters' names")
+            keys["layer_rates"] = tables.LAYER_RATES
         if (
             registry == "metrics"
             and "crop_border" in keys
@@ -155,10 +155,10 @@ class _Checker:
         """What the model reads of `network_g` beyond the network's arguments."""
         network = self.options.get("network_g")
         reads: frozenset[str] = frozenset() if self.model is None else sections_in_source(self.model)["network_g"]
-        for name in sorted(reads - {"type"}) if isinstance(network, Mapping) else ():
-            if name not in network:
-                text = f"the key is missing, and {self.model_name} reads it: write it, or another model_type."
-                self.add(("network_g", name), text)
+        given = set(network) if isinstance(network, Mapping) else reads
+        for name in sorted(reads - {"type"} - given):
+            text = f"the key is missing, and {self.model_name} reads it: write it, or another model_type."
+            self.add(("network_g", name), text)
 
     def _datasets(self) -> None:
         datasets = self.options.get("datasets")

@@ -81,7 +81,9 @@ def _for_model(model: Any, path: Path, networks: list[str]) -> dict[str, Key]:
         if not key.only or model is None or named(model, key.only):
             keys[name] = key
         elif name in reads:
-            keys[name] = Key(key.kind, key.text, None if key.default is REQUIRED else key.default)
+            # BasicSR's models read what GANs need without a default; others may not.
+            optional = key.default is REQUIRED and not model.__module__.startswith("basicsr.")
+            keys[name] = Key(key.kind, key.text, None if optional else key.default)
     if model is None:
         keys |= {name: Key(key.kind, key.text) for name, key in keys.items() if key.only}
     for name in reads - keys.keys():

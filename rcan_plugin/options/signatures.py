@@ -77,7 +77,7 @@ def keys_of(kind: str, target: Any) -> dict[str, Key]:
     if kind == "metrics":
         keys["better"] = METRIC["better"]
     if kind == "optimizers":
-        keys["lr"] = Key(number(above=0), "learning rate", REQUIRED)
+        keys["lr"] = Key(number(above=0, most=100), "learning rate", REQUIRED)
     return keys
 
 
@@ -169,6 +169,7 @@ OWNERS = {
     "opt['path']": "path",
     "self.opt['logger']": "logger",
     "self.opt['network_g']": "network_g",
+    "opt['network_g']": "network_g",
 }
 
 
