@@ -138,7 +138,9 @@ def test_train_resume_and_test_under_the_current_folder(tiny, run):
     done = run("-m", "rcan_plugin.train", "-opt", "../tiny.yml", "--auto_resume", cwd=elsewhere, code=1)
     said = [line for line in done.stderr.splitlines() if "cannot be resumed from" in line]
     assert len(said) == 2 and "4.state cannot be read" in said[0] and said[1].endswith("net_g_2.pth does not exist.")
-    assert "RCAN_BI_x2/training_states can be resumed from: name another" in done.stderr and "Traceback" not in done.stderr
+    assert (
+        "RCAN_BI_x2/training_states can be resumed from: name another" in done.stderr and "Traceback" not in done.stderr
+    )
     assert tree(elsewhere) == before
 
 
