@@ -126,9 +126,7 @@ def test_ranks_share_validation_and_its_figures_are_those_of_one(images, forks, 
     exactly = [re.findall("exactly (.*)", text) for text in (alone, *said)]
     assert len(exactly[0]) == 1 and exactly[0] == exactly[1] == exactly[2]
     saved = [[Path(path).name for path in re.findall("saved (.*)", text)] for text in said]
-    assert saved == [
-        [f"{i}_3.png" for i in range(rank, images, 2)] for rank in range(2)
-    ]  # BasicSR counts on at the end
+    assert saved == [[f"{i}_3.png" for i in range(rank, images, 2)] for rank in range(2)]
 
 
 @pytest.mark.parametrize("ema_decay", [0, 0.9])

@@ -122,6 +122,8 @@ def refuse(path: str, mistakes: Mistakes) -> None:
 
 def _names_ours(path: str) -> bool:
     """Whether the text of an option file names a class of ours; true for a file that cannot be opened."""
+    if not Path(path).is_file():
+        return True
     try:
         text = Path(path).read_bytes()
     except OSError:
