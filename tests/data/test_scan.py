@@ -9,6 +9,7 @@ from rcan_plugin.data import scan as scan_module
 from rcan_plugin.data.options import DatasetOptions
 from rcan_plugin.data.paired_dataset import DegradationPairedDataset
 from rcan_plugin.data.scan import forget_scans, keep_scan
+from rcan_plugin.images.environments import close_environments
 from rcan_plugin.images.store import ImageStore
 from rcan_plugin.options.files import check_files
 from tests.data.tiny import options, picture, write_lmdb
@@ -92,6 +93,7 @@ def test_an_lmdb_that_cannot_be_read_through_is_refused_with_the_data_set_and_th
         lines.write("c.png (60,80,3) 1\n")
     with pytest.raises(ValueError, match=rf"{start}: meta_info.txt names 1 images .* does not hold, such as 'c'"):
         DegradationPairedDataset(of)
+    close_environments()
     os.truncate(root / "data.mdb", 20_000)
     with pytest.raises(ValueError, match=rf"{start}/data.mdb is cut short: it has 20000 bytes"):
         DegradationPairedDataset(of)
