@@ -201,6 +201,7 @@ def _options(name: str, dry_run: bool) -> dict[str, Any]:
     opt["datasets"].pop("val", None)
     opt.pop("val", None)
     opt["logger"]["use_tb_logger"] = False
+    opt["train"]["scheduler"]["milestones"] = [1]  # runs are shorter than the recipe
     if dry_run:
         opt["network_g"] |= SMALL["RCAN"]
         opt["datasets"]["train"] |= {"gt_size": 32, "num_worker_per_gpu": 0, "batch_size_per_gpu": 2}
