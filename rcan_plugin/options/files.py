@@ -41,8 +41,8 @@ def check_files(opt: dict[str, Any], option_file: str, all_epochs: bool) -> list
     state: list[Any] = []
     if opt["is_train"]:
         mistakes += _tried(("path", "resume_state"), lambda: state.append(choose_state(opt)))
-    if not all_epochs and state not in ([], [None]):
-        mistakes += _check_resume_without_gpu()
+    if state not in ([], [None]):
+        mistakes += _check_resume(opt, state[0], all_epochs)
     if not opt["is_train"] or state == [None]:
         mistakes += _tried(("path",), lambda: check_weights(opt))
     if opt["is_train"] and state and not data_mistakes:
@@ -94,12 +94,17 @@ def _check_gpus(opt: Mapping[str, Any]) -> Iterator[Mistake]:
         yield Mistake(("datasets", "train", "prefetch_mode"), "is cuda, and this machine has no GPU: write ~.")
 
 
-def _check_resume_without_gpu() -> Iterator[Mistake]:
-    try:
-        torch.cuda.current_device()
-    except (RuntimeError, AssertionError):  # the latter of a torch without CUDA
-        text = "BasicSR's train.py resumes on a GPU alone, and this machine has none: use `rcan train`."
-        yield Mistake(("path", "resume_state"), text)
+def _check_resume(opt: Mapping[str, Any], state: Mapping[str, Any], all_epochs: bool) -> Iterator[Mistake]:
+    total = opt["train"]["total_iter"]
+    if total < state["iter"]:
+        text = f"is {total}, and the state to resume from is of iteration {state['iter']}: nothing would be trained."
+        yield Mistake(("train", "total_iter"), text)
+    if not all_epochs:
+        try:
+            torch.cuda.current_device()
+        except (RuntimeError, AssertionError):  # the latter of a torch without CUDA
+            text = "BasicSR's train.py resumes on a GPU alone, and this machine has none: use `rcan train`."
+            yield Mistake(("path", "resume_state"), text)
 
 
 def _check_logger(opt: Mapping[str, Any]) -> Iterator[Mistake]:
