@@ -34,7 +34,8 @@ def check_files(opt: dict[str, Any], option_file: str, all_epochs: bool) -> list
     from rcan_plugin.models.resuming import choose_state  # they need BasicSR, which may not be imported before us
     from rcan_plugin.models.run_length import check_run_length
 
-    mistakes = [*_check_gpus(opt), *_check_logger(opt)]
+    gpu_mistakes = list(_check_gpus(opt))
+    mistakes = [*gpu_mistakes, *_check_logger(opt)]
     mistakes += _tried((), lambda: check_outputs(opt, option_file, is_resumed(opt)))
     data_mistakes = [mistake for phase, data in opt["datasets"].items() for mistake in _check_data(opt, phase, data)]
     mistakes += data_mistakes
@@ -45,7 +46,7 @@ def check_files(opt: dict[str, Any], option_file: str, all_epochs: bool) -> list
         mistakes += _check_resume(opt, state[0], all_epochs)
     if not opt["is_train"] or state == [None]:
         mistakes += _tried(("path",), lambda: check_weights(opt))
-    if opt["is_train"] and state and not data_mistakes:
+    if opt["is_train"] and state and not (data_mistakes or gpu_mistakes):
         mistakes += _tried(("datasets", "train"), lambda: check_run_length(opt, state[0], all_epochs))
     return mistakes
 

@@ -203,8 +203,8 @@ def _is_tensor(annotation: Any) -> bool:
 def as_yaml(value: Any) -> str:
     """A value as an option file has it, on one line.
 
-    >>> as_yaml(None), as_yaml(True), as_yaml([1, "a"]), as_yaml(1e-4), as_yaml("true"), as_yaml({"a": 1})
-    ('~', 'true', '[1, a]', '1.0e-4', '"true"', '{a: 1}')
+    >>> as_yaml(None), as_yaml(True), as_yaml([1, "a"]), as_yaml(1e-5), as_yaml("true"), as_yaml({"a": 1})
+    ('~', 'true', '[1, a]', '1.0e-5', '"true"', '{a: 1}')
     """
     if value is None:
         return "~"

@@ -1,4 +1,4 @@
-"""Each key of an option file: unknown, misplaced, missing, of the wrong type, out of range, or not read by the model."""
+"""Each key of an option file: unknown, misplaced, missing, of the wrong type, out of range, not read by the model."""
 
 import math
 
@@ -12,7 +12,7 @@ SHORT = {"allow": ["train: mine"], "train__mine": 1}
 
 ONE_KEY = [
     # misspelt
-    ("SRModel", {"scal": 2, "scale": MISSING}, "scal: is 2; nobody reads this key. Did you mean scale?"),
+    ("SRModel", {"num_gp": 0, "num_gpu": MISSING}, "num_gp: is 0; nobody reads this key. Did you mean num_gpu?"),
     ("SRModel", {"dataset": {}, "datasets": MISSING}, "dataset: is {}; nobody reads this key. Did you mean datasets?"),
     ("SRModel", {"datasets__train__chanels": 1}, "does not read this key. Did you mean channels?"),
     ("SRModel", {"path__pretrained_network_g": "a.pth"}, "Did you mean pretrain_network_g?"),
@@ -22,25 +22,49 @@ ONE_KEY = [
     ("SRModel", {"val__metric": {}}, "val: metric: is {}; nobody reads this key. Did you mean metrics?"),
     ("SRModel", {"train__mine": 1}, "To keep it: `allow: ['train: mine']`."),
     ("ours", {"train__ampp": "bf16"}, "train: ampp: is bf16; nobody reads this key. Did you mean amp?"),
-    ("ours", {"val__self_ensamble": True}, "val: self_ensamble: is true; nobody reads this key. Did you mean self_ensem"),
+    (
+        "ours",
+        {"val__self_ensamble": True},
+        "val: self_ensamble: is true; nobody reads this key. Did you mean self_ensem",
+    ),
     # misplaced
     ("SRModel", {"gt_size": 16}, "gt_size: is 16; it is not read here, but under datasets: train: move it there."),
     ("SRModel", {"train__lr": 1e-4}, "it is not read here, but under train: optim_g: move it there."),
     ("SRModel", {"crop_border": 2}, "it is not read here, but under val: metrics: psnr: move it there."),
-    ("SRModel", {"datasets__val__gt_size": 16}, "is 16; it is read in datasets: train alone: remove it."),
-    ("SRModel", {"datasets__val2": {}}, "datasets: val2: is no data set that training reads; expected train, val, val_1"),
+    ("SRModel", {"datasets__val__gt_size": 16}, "is 16; it is read under datasets: train alone: remove it."),
+    (
+        "SRModel",
+        {"datasets__val2": {}},
+        "datasets: val2: is no data set that training reads; expected train, val, val_1",
+    ),
     ("test", {"datasets__train": {}}, "datasets: train: is no data set that testing reads; expected test, test_1"),
     ("test", {"train": {"total_iter": 1}}, "train: is {total_iter: 1}; testing does not read it: remove it."),
     # of another model or data set
-    ("SRModel", {"train__guard": {"factor": 2}}, "and SRModel does not read it: remove it, or write model_type: Accelera"),
-    ("SRModel", {"logger__keep_last": 2}, "and SRModel does not read it: remove it, or write model_type: AcceleratedSR"),
+    (
+        "SRModel",
+        {"train__guard": {"factor": 2}},
+        "and SRModel does not read it: remove it, or write model_type: Accelera",
+    ),
+    (
+        "SRModel",
+        {"logger__keep_last": 2},
+        "and SRModel does not read it: remove it, or write model_type: AcceleratedSR",
+    ),
     ("SRModel", {"train__net_d_iters": 1}, "and SRModel does not read it: remove it, or write model_type: SRGANModel."),
-    ("stock", {"datasets__train__channels": 1}, "and PairedImageDataset does not read it: remove it, or write type: De"),
+    (
+        "stock",
+        {"datasets__train__channels": 1},
+        "and PairedImageDataset does not read it: remove it, or write type: De",
+    ),
     ("stock", {"model_type": "SwinIRModel"}, "network_g: window_size: the key is missing, and SwinIRModel reads it"),
     # missing
     ("SRModel", {"num_gpu": MISSING}, "num_gpu: the key is missing; expected auto, or a whole number of 0 or more"),
     ("SRModel", {"train__optim_g__lr": MISSING}, "train: optim_g: lr: the key is missing; expected a number above 0"),
-    ("SRModel", {"val__metrics__psnr__crop_border": MISSING}, "crop_border: the key is missing; expected a whole number"),
+    (
+        "SRModel",
+        {"val__metrics__psnr__crop_border": MISSING},
+        "crop_border: the key is missing; expected a whole number",
+    ),
     ("stock", {"datasets__train__gt_size": MISSING}, "datasets: train: gt_size: the key is missing; expected a whole"),
     ("gan", {"network_d": MISSING}, "network_d: the key is missing"),
     ("gan", {"train__gan_opt": MISSING}, "train: gan_opt: the key is missing"),
@@ -49,13 +73,25 @@ ONE_KEY = [
     # names of classes
     ("SRModel", {"model_type": "srmodel"}, "is srmodel; no model of this name is registered. Did you mean SRModel?"),
     ("SRModel", {"network_g__type": "RCANarch"}, "is RCANarch; no network of this name is registered. Did you mean RC"),
-    ("SRModel", {"val__metrics__psnr__type": "psnr"}, "no metric of this name is registered. Did you mean calculate_psnr?"),
-    ("SRModel", {"train__scheduler__type": "Cosine"}, "is Cosine; no scheduler of this name is registered. Did you mean"),
+    (
+        "SRModel",
+        {"val__metrics__psnr__type": "psnr"},
+        "no metric of this name is registered. Did you mean calculate_psnr?",
+    ),
+    (
+        "SRModel",
+        {"train__scheduler__type": "Cosine"},
+        "is Cosine; no scheduler of this name is registered. Did you mean",
+    ),
     ("SRModel", {"train__optim_g__type": None}, "train: optim_g: type: is ~; expected the name of an optimizer."),
     # values
     ("SRModel", {"train__total_iter": -5}, "train: total_iter: is -5; expected a whole number from 1 to 1000000000."),
     ("SRModel", {"train__total_iter": "1e3"}, 'is "1e3"; expected a whole number from 1'),
-    ("SRModel", {"train__optim_g__lr": math.inf}, "train: optim_g: lr: is .inf; expected a number above 0, at most 100."),
+    (
+        "SRModel",
+        {"train__optim_g__lr": math.inf},
+        "train: optim_g: lr: is .inf; expected a number above 0, at most 100.",
+    ),
     ("SRModel", {"train__optim_g__lr": "1e-4"}, "YAML reads 1e-4 as text: write 0.0001."),
     ("SRModel", {"train__optim_g__betas": [0.9, 0.99, 0.999]}, "expected a list of 2 values, each a number."),
     ("SRModel", {"train__optim_g__betas": "0.9, 0.99"}, "It is text: write [0.9, 0.99]."),
@@ -80,9 +116,17 @@ ONE_KEY = [
     ("SRModel", {"logger": [1]}, "logger: is [1]; expected a mapping with print_freq, save_checkpoint_freq"),
     ("SRModel", {"datasets__val": ["v"] * 50}, "[v, v, v, v, v, v, v, v, v, v, v, v, v, v, v, v, v, v, ...]; expected"),
     ("ours", {"train__amp": "BF16"}, "train: amp: is BF16; expected bf16 or fp16, or ~."),
-    ("ours", {"train__guard": {"factor": 1, "stop_after": 3}}, "train: guard: factor: is 1; expected a number above 1."),
-    ("ours", {"train__optim_g__layer_rates": {"bias": -1}}, "train: optim_g: layer_rates: is {bias: -1}; expected a map"),
-]  # fmt: skip
+    (
+        "ours",
+        {"train__guard": {"factor": 1, "stop_after": 3}},
+        "train: guard: factor: is 1; expected a number above 1.",
+    ),
+    (
+        "ours",
+        {"train__optim_g__layer_rates": {"bias": -1}},
+        "train: optim_g: layer_rates: is {bias: -1}; expected a map",
+    ),
+]
 
 
 @pytest.mark.parametrize(("base", "changes", "expected"), ONE_KEY, ids=[str(entry[1])[:60] for entry in ONE_KEY])

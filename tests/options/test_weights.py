@@ -2,7 +2,6 @@
 
 import copy
 import logging
-from argparse import Namespace
 
 import basicsr.utils.logger
 import pytest
@@ -14,9 +13,8 @@ from torch import nn
 
 import rcan_plugin
 from rcan_plugin.archs.vdsr_arch import VDSRArch
-from rcan_plugin.options.check import checked
 from rcan_plugin.options.weights import check_weights
-from tests.archs.rcan import official_layout, small_rcan
+from tests.archs.rcan import small_rcan
 from tests.archs.small import SMALL
 from tests.weights.saved import save, wrong_files
 
@@ -130,17 +128,3 @@ def test_the_check_is_not_noticed_by_the_run(tmp_path, monkeypatch, caplog):
     assert not basicsr.utils.logger.initialized_logger and logging.getLogger("basicsr").handlers == handlers
     assert not caplog.messages and not logging.getLogger("basicsr").disabled
     assert opt == before
-
-
-def test_a_wrong_file_ends_the_program_and_a_resumed_run_does_not_read_it(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    path = save(tmp_path / "net.pth", official_layout(small_rcan(upscale=2)))
-    opt = options({"pretrain_network_g": str(path), "param_key_g": None}, name="run", datasets={})
-    parse = checked(lambda: (opt, Namespace(opt="some.yml")))
-    with pytest.raises(
-        SystemExit, match=r"some\.yml: path: pretrain_network_g: .* upscale is 2 in the file, 4"
-    ) as ended:
-        parse()
-    assert str(ended.value).endswith("Nothing was built, moved or written.")
-    opt["path"]["resume_state"] = str(save(tmp_path / "5.state", {"iter": 5}))
-    parse()

@@ -77,7 +77,13 @@ def testing() -> Options:
     return {**kept, "datasets": {"test_1": data}, "path": {"pretrain_network_g": "w.pth"}, "val": val}
 
 
-BASES = {"ours": lambda: training("AcceleratedSRModel"), "SRModel": training, "stock": stock, "gan": gan, "test": testing}
+BASES = {
+    "ours": lambda: training("AcceleratedSRModel"),
+    "SRModel": training,
+    "stock": stock,
+    "gan": gan,
+    "test": testing,
+}
 MISSING = object()
 """A value that removes the key."""
 
@@ -112,5 +118,8 @@ def refused(path: Path, options: Options | str, *force_yml: str, is_train: bool 
     for number, text in raised.value.numbered:
         if isinstance(options, dict) and number:
             key = lines[number - 1].split(":")[0].strip(" -?\"'")
-            assert re.search(rf"(^|: ){re.escape(key)}(: |\Z)", text.partition(": is ")[0] + ": "), (lines[number - 1], text)
+            assert re.search(rf"(^|: ){re.escape(key)}(: |\Z)", text.partition(": is ")[0] + ": "), (
+                lines[number - 1],
+                text,
+            )
     return str(raised.value).splitlines()
