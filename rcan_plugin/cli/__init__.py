@@ -19,6 +19,8 @@ from rcan_plugin._version import __version__
 COMMANDS = {
     "train": "train with BasicSR, from any folder and on any machine",
     "test": "test with BasicSR, from any folder and on any machine",
+    "check": "check option files: all mistakes, and what this machine lacks",
+    "options": "print the keys of option files, as a page or as JSON schema",
     "doctor": "show what is installed and registered, and how to correct it",
     "prepare-div2k": "make LMDBs from the DIV2K archives, or download them first",
     "prepare-benchmarks": "lay out Set5, Set14, B100, Urban100 and Manga109",

@@ -27,6 +27,9 @@ def parse_arguments(argv: list[str] | None = None) -> Namespace:
         "--launcher", choices=["none", "pytorch", "slurm"], default="none", help="what starts processes"
     )
     parser.add_argument("--auto_resume", action="store_true", help="resume from the newest state of this name")
+    parser.add_argument(
+        "--print-options", action="store_true", help="print the options, defaults included, and end; build nothing"
+    )
     parser.add_argument("--debug", action="store_true", help="validate and save every 8 iterations")
     parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help="set by some launchers")
     parser.add_argument(

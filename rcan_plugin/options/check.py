@@ -19,6 +19,7 @@ from rcan_plugin.data.paired_dataset import DegradationPairedDataset
 from rcan_plugin.data.scan import forget_scans
 from rcan_plugin.options.arguments import check_launcher, parse_arguments, without_changes
 from rcan_plugin.options.contradictions import check_contradictions
+from rcan_plugin.options.defaults import as_option_file
 from rcan_plugin.options.files import check_files
 from rcan_plugin.options.mistakes import Mistakes
 from rcan_plugin.options.networks import unnoticed
@@ -34,7 +35,7 @@ def checked(parse_options: Parse, only_ours: bool = True) -> Parse:
     """Make a function that checks the option file, calls BasicSR's `parse_options`, and checks the files it names.
 
     The file is read once, by a safe loader, with the changes of `--force_yml`; BasicSR gets what was read. Mistakes end
-    the program with one message.
+    the program with one message. With `--print-options` it ends after the options are printed.
 
     Args:
         parse_options: BasicSR's function, or what this function made of it.
@@ -46,13 +47,16 @@ def checked(parse_options: Parse, only_ours: bool = True) -> Parse:
     @functools.wraps(parse_options)
     def parse(root_path: str, is_train: bool = True) -> tuple[dict[str, Any], Namespace]:
         arguments = parse_arguments()
-        if only_ours and not _names_ours(arguments.opt):
+        if only_ours and not arguments.print_options and not _names_ours(arguments.opt):
             return parse_options(root_path, is_train=is_train)
         report_uncaught()
         try:
             with unnoticed():
                 file = understand(arguments, is_train)
-            with _given_to_basicsr(file, arguments):
+            if arguments.print_options:
+                print(as_option_file(file.options, is_train, arguments.debug), end="")
+                sys.exit()
+            with given_to_basicsr(file, arguments):
                 opt, namespace = parse_options(root_path, is_train=is_train)
             with unnoticed():
                 check(opt, file, all_epochs=not only_ours)
@@ -80,6 +84,9 @@ def understand(arguments: Namespace, is_train: bool) -> OptionFile:
     mistakes = check_keys(file.options, is_train)
     mistakes += check_contradictions(file.options, is_train, {mistake.path for mistake in mistakes})
     mistakes += check_launcher(arguments.launcher)
+    if any(change.replace(" ", "").startswith("train:total_iter=") for change in arguments.force_yml):
+        # A run made shorter on the command line keeps the schedule of its file.
+        mistakes = [mistake for mistake in mistakes if mistake.path != ("train", "scheduler", "milestones")]
     if mistakes:
         raise Mistakes(mistakes, file.lines)
     return file
@@ -115,6 +122,8 @@ def refuse(path: str, mistakes: Mistakes) -> None:
 
 def _names_ours(path: str) -> bool:
     """Whether the text of an option file names a class of ours; true for a file that cannot be opened."""
+    if not Path(path).is_file():
+        return True
     try:
         text = Path(path).read_bytes()
     except OSError:
@@ -136,7 +145,7 @@ class _Given:
 
 
 @contextmanager
-def _given_to_basicsr(file: OptionFile, arguments: Namespace) -> Iterator[None]:
+def given_to_basicsr(file: OptionFile, arguments: Namespace) -> Iterator[None]:
     """Let `parse_options` take the options of `file`, where it would run the file's code and `--force_yml`'s."""
     module: Any = importlib.import_module("basicsr.utils.options")
     loader = type("_GivenOptions", (_Given,), {"options": file.options})

@@ -71,7 +71,7 @@ def _paired(view: View, data: Mapping[str, Any], path: Path) -> Iterator[Mistake
             yield view.locate(error, path)
             return
         for key in ("filename_tmpl", "gt_filename_tmpl"):
-            if key in data and data.get("dataroot_lq") is None:
+            if data.get(key, "{}") != "{}" and data.get("dataroot_lq") is None:
                 text = f"is {data[key]}, and there is no dataroot_lq with LR files to find: remove it."
                 yield Mistake((*path, key), text)
     else:

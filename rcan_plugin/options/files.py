@@ -69,14 +69,14 @@ def _tried(keys: Keys, check: Callable[[], object]) -> Iterator[Mistake]:
             name, colon, rest = text.partition(": ")
             if keys == ("path",) and colon:
                 keys, text = (*keys, name), rest
-        yield Mistake(keys, text)
+        yield Mistake(keys, text, missing=isinstance(error, FileNotFoundError))
 
 
 def _check_gpus(opt: Mapping[str, Any]) -> Iterator[Mistake]:
     asked, present = opt["num_gpu"], torch.cuda.device_count()
     if asked > present:
         text = f"is {asked}, and this machine has {present}: write auto, or {present}{' for the CPU' * (present == 0)}."
-        yield Mistake(("num_gpu",), text)
+        yield Mistake(("num_gpu",), text, missing=True)
     elif asked > 1 and not opt["dist"]:
         program = "train" if opt["is_train"] else "test"
         text = (
@@ -84,7 +84,7 @@ def _check_gpus(opt: Mapping[str, Any]) -> Iterator[Mistake]:
             f"Run `torchrun --nproc_per_node {asked} basicsr/{program}.py -opt FILE --launcher pytorch`, or use one "
             "GPU with CUDA_VISIBLE_DEVICES=0."
         )
-        yield Mistake(("num_gpu",), text)
+        yield Mistake(("num_gpu",), text, missing=True)
     model = registered("models").get(opt["model_type"])
     if asked == 0 and model is not None and needs_gpu(model):
         yield Mistake(("model_type",), f"is {opt['model_type']}, which needs a GPU, and this run has none.")
@@ -92,7 +92,8 @@ def _check_gpus(opt: Mapping[str, Any]) -> Iterator[Mistake]:
         if asked == 0 and name.startswith("optim_") and option.get("capturable"):
             yield Mistake(("train", name, "capturable"), "is true, which needs a GPU, and this run has none.")
     if present == 0 and (opt["datasets"].get("train") or {}).get("prefetch_mode") == "cuda":
-        yield Mistake(("datasets", "train", "prefetch_mode"), "is cuda, and this machine has no GPU: write ~.")
+        text = "is cuda, and this machine has no GPU: write ~."
+        yield Mistake(("datasets", "train", "prefetch_mode"), text, missing=True)
 
 
 def _check_resume(opt: Mapping[str, Any], state: Mapping[str, Any], all_epochs: bool) -> Iterator[Mistake]:
@@ -111,7 +112,7 @@ def _check_resume(opt: Mapping[str, Any], state: Mapping[str, Any], all_epochs: 
 def _check_logger(opt: Mapping[str, Any]) -> Iterator[Mistake]:
     if (opt.get("logger") or {}).get("use_tb_logger") and importlib.util.find_spec("tensorboard") is None:
         text = "is true, and tensorboard is not installed: `pip install tensorboard`, or write false."
-        yield Mistake(("logger", "use_tb_logger"), text)
+        yield Mistake(("logger", "use_tb_logger"), text, missing=True)
 
 
 def _check_data(opt: Mapping[str, Any], phase: str, data: Mapping[str, Any]) -> list[Mistake]:

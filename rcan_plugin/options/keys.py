@@ -33,7 +33,7 @@ class Key:
         kind: what its value may be; a `Section` for a mapping with known keys.
         text: one line of what it is.
         default: what is used without the key; `REQUIRED` if there must be one.
-        only: the classes that read it (models or data sets); empty for all.
+        only: the classes that read it (models or data sets), or the types of the section; empty for all.
     """
 
     kind: Kind | Section
@@ -89,10 +89,10 @@ DEGRADATION = Section(
     {
         "type": Key(one_of("BI", "BD", "DN"), "BI: bicubic; BD: blur, then decimation; DN: BI and noise", REQUIRED),
         "border": Key(one_of("replicate", "symmetric"), "pixels past the border of a BI image", "replicate"),
-        "sigma": Key(number(above=0, most=100), "of BD's Gaussian, in pixels", 1.6),
-        "kernel_size": Key(whole(1, most=1000), "of BD's Gaussian; by default from the scale and sigma"),
-        "noise": Key(number(least=0), "standard deviation of DN's noise, of 255", 30),
-        "seed": Key(whole(None), "of DN's noise in validation", 0),
+        "sigma": Key(number(above=0, most=100), "of BD's Gaussian, in pixels", 1.6, ("BD",)),
+        "kernel_size": Key(whole(1, most=1000), "of BD's Gaussian; by default from the scale and sigma", None, ("BD",)),
+        "noise": Key(number(least=0), "standard deviation of DN's noise, of 255", 30, ("DN",)),
+        "seed": Key(whole(None), "of DN's noise in validation", 0, ("DN",)),
     }
 )
 
@@ -202,7 +202,7 @@ VAL: dict[str, Key] = {
     "save_img": Key(FLAG, "save the results as images", REQUIRED),
     "suffix": Key(nullable(NAME), "appended to the names of saved images"),
     "metrics": Key(nullable(MAPPING), "a metric each, by any name"),
-    "pbar": Key(FLAG, "show a progress bar", True),
+    "pbar": Key(FLAG, "show a progress bar", False),
     "self_ensemble": Key(FLAG, "average eight flips and rotations (RCAN+)", False, OURS),
     "amp": Key(nullable(one_of("bf16", "fp16")), "precision of the network; none for float32", None, OURS),
     "compile": Key(either(one_of("blocks"), FLAG), "compile the network's repeated blocks", False, OURS),

@@ -18,11 +18,13 @@ class Mistake:
         path: keys from the top of the file down to what is wrong; empty for the file as a whole.
         text: the value, what is expected, and what to do.
         line: counted from 1; None where `path` tells it, or where there is none.
+        missing: the file may be right; this machine, or the way the program was started, lacks what it needs.
     """
 
     path: Path
     text: str
     line: int | None = None
+    missing: bool = False
 
     def __str__(self) -> str:
         return f"{': '.join(self.path)}: {self.text}" if self.path else self.text

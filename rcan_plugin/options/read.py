@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from rcan_plugin._files import in_words, require_file
 from rcan_plugin.options.mistakes import Mistake, Mistakes, Path, did_you_mean
 
 MOST_VALUES = 100_000
@@ -49,11 +50,12 @@ def read(path: str | os.PathLike[str], changes: Sequence[str] = ()) -> OptionFil
     """
     path = FilePath(path)
     try:
+        require_file("option file", path)
         text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise Mistakes([Mistake((), f"the option file cannot be read: {error.strerror}: check the path.")]) from None
     except UnicodeDecodeError as error:
         raise Mistakes([Mistake((), f"the option file is not UTF-8 text (byte {error.start}).")]) from None
+    except (OSError, ValueError) as error:
+        raise Mistakes([Mistake((), in_words(error))]) from None
     file = OptionFile(path, {})
     mistakes = list(_parse(text, file))
     if not mistakes:

@@ -106,9 +106,19 @@ def _hints(function: Callable[..., Any]) -> Mapping[str, Any]:
 
 
 def _text(doc: str, name: str) -> str:
-    """The first line of a parameter's description in a docstring's `Args:`."""
-    match = re.search(rf"^\s*{re.escape(name)}\s*(?:\([^\n]*?\))?\s*:\s*([^\n]*)", doc, re.MULTILINE)
-    return match[1].strip() if match else ""
+    """The first sentence of a parameter's description in a docstring's `Args:`, without its full stop.
+
+    >>> _text("Args:\\n    a (int): Side, e.g. 3,\\n        in pixels. Even.\\n    b: Other.", "a")
+    'Side, e.g. 3, in pixels'
+    """
+    match = re.search(
+        rf"^(?P<indent>[ \t]*)(?:\w+, )*{re.escape(name)}(?:, \w+)*[ \t]*(?:\([^\n]*?\))?[ \t]*:"
+        r"(?P<text>[^\n]*(?:\n(?P=indent)[ \t]+\S[^\n]*)*)",
+        doc,
+        re.MULTILINE,
+    )
+    text = " ".join(match["text"].split()) if match else ""
+    return re.split(r"(?<!e\.g)(?<!i\.e)\.(?:\s|$)", text, maxsplit=1)[0]
 
 
 @functools.lru_cache

@@ -1,6 +1,7 @@
 """Option files are read without running what is in them; what is no plain YAML is refused with its line."""
 
 import itertools
+import re
 from pathlib import Path
 
 import pytest
@@ -109,6 +110,6 @@ def test_force_yml_that_is_refused(change, expected, tmp_path, monkeypatch):
 
 
 def test_files_that_cannot_be_opened(tmp_path):
-    for path in (tmp_path, tmp_path / "none.yml"):
-        with pytest.raises(Mistakes, match="the option file cannot be read: "):
+    for path, problem in ((tmp_path, "is a folder; expected a file"), (tmp_path / "none.yml", "does not exist")):
+        with pytest.raises(Mistakes, match=f"option file: {re.escape(str(path))} {problem}"):
             read(path)

@@ -4,10 +4,8 @@ import math
 
 import pytest
 
-from tests.conftest import ROOT
 from tests.options.wrong import BASES, MISSING, changed, gan, refused, stock, testing, training, understood
 
-OPTION_FILES = sorted((ROOT / "options").rglob("*.yml"))
 SHORT = {"allow": ["train: mine"], "train__mine": 1}
 
 ONE_KEY = [

@@ -14,7 +14,7 @@ from torch import nn
 import rcan_plugin
 from rcan_plugin.archs.vdsr_arch import VDSRArch
 from rcan_plugin.options.weights import check_weights
-from tests.archs.rcan import small_rcan
+from tests.archs.rcan import official_layout, small_rcan
 from tests.archs.small import SMALL
 from tests.weights.saved import save, wrong_files
 
@@ -128,3 +128,11 @@ def test_the_check_is_not_noticed_by_the_run(tmp_path, monkeypatch, caplog):
     assert not basicsr.utils.logger.initialized_logger and logging.getLogger("basicsr").handlers == handlers
     assert not caplog.messages and not logging.getLogger("basicsr").disabled
     assert opt == before
+
+
+def test_weights_of_another_scale_are_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = save(tmp_path / "net.pth", official_layout(small_rcan(upscale=2)))
+    opt = options({"pretrain_network_g": str(path), "param_key_g": None}, name="run", datasets={})
+    with pytest.raises(ValueError, match=r"path: pretrain_network_g: .* upscale is 2 in the file, 4"):
+        check_weights(opt)
