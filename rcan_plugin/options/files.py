@@ -87,10 +87,12 @@ def _check_gpus(opt: Mapping[str, Any]) -> Iterator[Mistake]:
         yield Mistake(("num_gpu",), text, missing=True)
     model = registered("models").get(opt["model_type"])
     if asked == 0 and model is not None and needs_gpu(model):
-        yield Mistake(("model_type",), f"is {opt['model_type']}, which needs a GPU, and this run has none.")
+        text = f"is {opt['model_type']}, which needs a GPU, and this run has none."
+        yield Mistake(("model_type",), text, missing=True)
     for name, option in (opt.get("train") or {}).items():
         if asked == 0 and name.startswith("optim_") and option.get("capturable"):
-            yield Mistake(("train", name, "capturable"), "is true, which needs a GPU, and this run has none.")
+            text = "is true, which needs a GPU, and this run has none."
+            yield Mistake(("train", name, "capturable"), text, missing=True)
     if present == 0 and (opt["datasets"].get("train") or {}).get("prefetch_mode") == "cuda":
         text = "is cuda, and this machine has no GPU: write ~."
         yield Mistake(("datasets", "train", "prefetch_mode"), text, missing=True)
@@ -106,7 +108,7 @@ def _check_resume(opt: Mapping[str, Any], state: Mapping[str, Any], all_epochs: 
             torch.cuda.current_device()
         except (RuntimeError, AssertionError):  # the latter of a torch without CUDA
             text = "BasicSR's train.py resumes on a GPU alone, and this machine has none: use `rcan train`."
-            yield Mistake(("path", "resume_state"), text)
+            yield Mistake(("path", "resume_state"), text, missing=True)
 
 
 def _check_logger(opt: Mapping[str, Any]) -> Iterator[Mistake]:
