@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from rcan_plugin._files import report_uncaught
 from rcan_plugin.archs import NETWORKS
 from rcan_plugin.data.paired_dataset import DegradationPairedDataset
@@ -121,14 +123,15 @@ def refuse(path: str, mistakes: Mistakes) -> None:
 
 
 def _names_ours(path: str) -> bool:
-    """Whether the text of an option file names a class of ours; true for a file that cannot be opened."""
+    """Whether the text of an option file names a class of ours; true for a file that nobody could read."""
     if not Path(path).is_file():
         return True
     try:
-        text = Path(path).read_bytes()
-    except OSError:
+        text = Path(path).read_text(encoding="utf-8-sig")
+        root = yaml.compose(text, Loader=yaml.SafeLoader)  # builds nothing, so it runs nothing
+    except (OSError, ValueError, yaml.YAMLError, RecursionError):
         return True
-    return any(name.encode() in text for name in OUR_NAMES)
+    return not isinstance(root, yaml.MappingNode) or any(name in text for name in OUR_NAMES)
 
 
 class _Given:

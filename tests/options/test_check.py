@@ -188,3 +188,18 @@ def test_wrapping_twice_checks_once():
         return {}, None
 
     assert checked(checked(parse_options)).__wrapped__ is parse_options
+
+
+def test_of_several_processes_one_prints(parse, monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+    with pytest.raises(SystemExit) as ended:
+        parse(changed(training(), scal=2))
+    assert ended.value.code == 1
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"- a\n", b"text\n", b"\x89PNG\r\n", b"[" * 3000, "name: a\n".encode("utf-16")]
+)
+def test_files_that_are_no_option_files_at_all(content, parse, tiny):
+    (tiny / "o.yml").write_bytes(content)
+    assert message(parse, "o.yml", only_ours=True).startswith("\no.yml: 1 mistake\n  ")
