@@ -111,8 +111,7 @@ def _model(name: str) -> Schema:
         "patternProperties": {"^(val|test)": data},
         "description": keys["datasets"].text,
     }
-    properties["val"] = {"anyOf": [_section("val", keys), {"type": "null"}]}
-    val = properties["val"]["anyOf"][0]
+    val = properties["val"]["then"]
     val["required"].remove("val_freq")
     metric: Schema = {"$ref": "#/$defs/metrics"}
     val["properties"]["metrics"] = {"type": ["object", "null"], "additionalProperties": metric}
@@ -157,7 +156,10 @@ def _value(key: Key) -> Schema:
         schema = {"$ref": f"#/$defs/{kind.named}"}
     else:
         schema = _mapping(kind.keys) if kind.keys else {"type": "object"}
-    if key.default is None and schema:
+    if key.default is None and isinstance(kind, Section):
+        # Not anyOf, so that errors are reported at the key itself.
+        schema = {"type": ["object", "null"], "if": {"type": "object"}, "then": schema}
+    elif key.default is None and schema:
         schema = {"anyOf": [schema, {"type": "null"}]}
     if key.text:
         schema["description"] = key.text
