@@ -1,15 +1,14 @@
-"""Option files are examined one after another: mistakes, what is missing here, and nothing that the next would notice."""
+"""Option files are examined one after another: mistakes, what is missing here, no trace for the next."""
 
 import logging
-import random
 import sys
 
-import numpy as np
 import pytest
 import torch
 
 from rcan_plugin.data import scan
 from rcan_plugin.options.examine import examine, is_for_training
+from rcan_plugin.training.random_states import read_random_states
 from tests.conftest import ROOT, read_options, shrink, write_options
 
 ESPCN = ROOT / "options/others/train_ESPCN_x2.yml"
@@ -52,15 +51,20 @@ def test_data_that_do_not_fit_are_a_mistake(tiny, monkeypatch):
     assert len(mistakes) == 1 and "gt_size" in mistakes[0] and "64" in mistakes[0]
 
 
+def random_states():
+    python, numpy, torchs, _ = read_random_states()
+    return python, numpy["state"]["pos"], numpy["state"]["key"].tolist(), torchs.tolist()
+
+
 def test_examining_leaves_the_process_as_it_was(tiny, monkeypatch):
     monkeypatch.chdir(tiny)
     monkeypatch.setattr(sys, "argv", ["program", "argument"])
     path = write_options(tiny / "a.yml", shrink(read_options("others/train_ESPCN_x2"), tiny))
-    states = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
+    states = random_states()
     log = logging.getLogger("basicsr")
     before = log.disabled, list(log.handlers), sorted(tiny.rglob("*"))
     first = examine(path)
-    assert (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()) == states
+    assert random_states() == states
     assert (log.disabled, list(log.handlers), sorted(tiny.rglob("*"))) == before
     assert sys.argv == ["program", "argument"] and scan._kept == {} and not torch.distributed.is_initialized()
     assert examine(path) == first
