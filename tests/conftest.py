@@ -8,11 +8,12 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import copy
+import gc
 import importlib
 import subprocess
 import sys
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -23,6 +24,7 @@ import pytest
 import yaml
 
 from tests.archs.small import SMALL as SMALL_NETWORKS
+from tests.forks import Forks, usual_environment
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -44,9 +46,43 @@ class Ran(NamedTuple):
 Pipeline = Callable[..., Ran]
 
 
+gc.disable()  # while modules are imported, where it takes a quarter of the time and finds nothing
+
+
+def pytest_collection_finish() -> None:
+    """Collect garbage again, but not among what the modules hold."""
+    gc.freeze()
+    gc.enable()
+
+
+@pytest.fixture(scope="session")
+def forks() -> Iterator[Forks]:
+    """The servers that start programs fast."""
+    servers = Forks()
+    yield servers
+    servers.end()
+
+
+@pytest.fixture(scope="session")
+def unbroken(forks: Forks, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that nothing happened to, with the weights and the state of every iteration."""
+    from rcan_plugin.training import checkpoints
+    from tests.comparison import same
+    from tests.runs import NETWORK, models, training
+
+    folder = training(tmp_path_factory.mktemp("unbroken"), save=1)
+    forks.start(folder, "-opt", "tiny.yml", hook=NETWORK).ends()
+    weights = checkpoints.load(models(folder) / "net_g_latest.pth")
+    assert weights.keys() == {"params", "params_ema"} and not same(weights["params"], weights["params_ema"])
+    return folder
+
+
 @pytest.fixture
-def run(tmp_path: Path) -> Run:
-    """Run a program in the test's folder: `run("-m", "basicsr.train", ...)`; by default with this Python."""
+def run(tmp_path: Path, forks: Forks) -> Run:
+    """Run a program in the test's folder: `run("-m", "basicsr.train", ...)`; by default with this Python.
+
+    It is a fork of a process that has imported torch and more (`forks.py`), or with `fresh=True` a new Python.
+    """
 
     def call(
         *arguments: str | os.PathLike[str],
@@ -54,15 +90,18 @@ def run(tmp_path: Path) -> Run:
         cwd: Path = tmp_path,
         env: Mapping[str, str | None] | None = None,
         code: int | None = 0,
+        fresh: bool = False,
     ) -> subprocess.CompletedProcess[str]:
-        changed = {**os.environ, "PYTHONWARNINGS": "ignore", **(env or {})}
-        environment = {name: value for name, value in changed.items() if value is not None}
-        done = subprocess.run(
-            [python, *arguments], cwd=cwd, env=environment, capture_output=True, text=True, timeout=400, check=False
-        )
+        popen = subprocess.Popen if fresh or python != sys.executable else forks.programs.popen()
+        pipe, command = subprocess.PIPE, [python, *arguments]
+        with popen(command, cwd=cwd, env=usual_environment(env), stdout=pipe, stderr=pipe, text=True) as process:
+            try:
+                out, err = process.communicate(timeout=400)
+            finally:
+                process.kill()
         if code is not None:
-            assert done.returncode == code, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
-        return done
+            assert process.returncode == code, f"exit code {process.returncode}\n{out}\n{err}"
+        return subprocess.CompletedProcess(command, process.returncode, out, err)
 
     return call
 
@@ -138,9 +177,8 @@ def shrink(options: Mapping[str, Any], data: Path) -> dict[str, Any]:
         train["dataset_enlarge_ratio"] = 4
         opt["train"]["total_iter"] = 2
         scheduler = opt["train"]["scheduler"]
-        scheduler |= {key: [2] for key in ("milestones", "periods") if key in scheduler} | (
-            {"total": 2, "warmup": 0} if "total" in scheduler else {}
-        )
+        short = {"milestones": [2], "periods": [2], "restart_weights": [1], "total": 2, "warmup": 0}
+        scheduler |= {key: value for key, value in short.items() if key in scheduler}
         opt["val"]["val_freq"] = 2
         opt["logger"] |= {"print_freq": 1, "save_checkpoint_freq": 2}
     return opt

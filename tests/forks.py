@@ -1,33 +1,178 @@
-"""Cheap training runs: one Python process imports everything once and forks a child for each run.
-
-Run as a program, it reads jobs from standard input, one line of JSON each, and answers each with a line.
-"""
+"""Programs in forked processes: seconds faster than new Pythons. `fork_server.py` is the other side."""
 
 from __future__ import annotations
 
-import atexit
 import contextlib
-import gc
+import functools
 import json
 import os
-import runpy
+import select
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import time
-import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+
+ROOT = Path(__file__).parent.parent
+
+THIRD_PARTY = (
+    "torch._dynamo", "torch.distributed.nn", "torch.utils.tensorboard", "torchvision", "cv2", "lmdb", "scipy.stats",
+    "skimage", "requests", "setuptools", "tqdm", "yaml",
+)  # fmt: skip
+"""Most of the time of `import basicsr`, of an optimizer's first step and of DistributedDataParallel. None of them
+imports BasicSR or the plugin."""
+
+READ_AT_START = ("PYTHON", "OMP_", "MKL_", "KMP_", "OPENBLAS_", "LD_", "TRITON_INTERPRET")
+HONOURED = ("PYTHONPATH", "PYTHONUNBUFFERED")
+"""Variables that Python and the packages read once, but for those that a fork can honour as well."""
+
+MAIN = "import rcan_plugin.cli.train; rcan_plugin.cli.train.main()"
 
 TIMEOUT = 60  # seconds, of any run
+
+
+def start_settings(environment: Mapping[str, str]) -> dict[str, str]:
+    """The variables that a fork cannot honour."""
+    return {key: value for key, value in environment.items() if key.startswith(READ_AT_START) and key not in HONOURED}
+
+
+def usual_environment(changes: Mapping[str, str | None] | None = None) -> dict[str, str]:
+    """This process's environment without warnings, changed; None removes a variable."""
+    changed = {**os.environ, "PYTHONWARNINGS": "ignore", **(changes or {})}
+    return {name: value for name, value in changed.items() if value is not None}
+
+
+class Popen(subprocess.Popen):
+    """As `subprocess.Popen`; commands of this Python are run by a server of `fork_server.py` where it can.
+
+    It cannot if Python gets other options than `-u`, `-c` and `-m`, or `start_settings` differ, or there is a
+    `sitecustomize.py`. `through` gives the class of a server.
+    """
+
+    address: str
+    settings: Mapping[str, str]
+    nested: bool
+    connection: socket.socket | None = None
+
+    def _execute_child(self, args, executable, preexec_fn, close_fds, pass_fds, cwd, env, *rest):  # type: ignore[override]
+        command = [args] if isinstance(args, str | os.PathLike) else list(args)
+        environment = dict(os.environ if env is None else env)
+        folder = Path(cwd or Path.cwd()).absolute()
+        shell, handles, session = rest[2], rest[3:9], rest[14]
+        if shell or preexec_fn or not self.can_fork(command, folder, environment):
+            super()._execute_child(args, executable, preexec_fn, close_fds, pass_fds, cwd, env, *rest)
+            return
+        request = {
+            "arguments": [os.fspath(one) for one in command[1:]], "folder": str(folder), "environment": environment,
+            "session": bool(session), "nested": self.nested, "address": self.address, "settings": self.settings,
+        }  # fmt: skip
+        self.connection = socket.socket(socket.AF_UNIX)
+        self.connection.connect(self.address)
+        p2cread, _, _, c2pwrite, _, errwrite = handles
+        streams = [given if given != -1 else number for number, given in enumerate((p2cread, c2pwrite, errwrite))]
+        socket.send_fds(self.connection, [b" "], streams)
+        self.connection.sendall(json.dumps(request).encode() + b"\n")
+        self.pid = int(self._line())
+        self._child_created = True
+        self._close_pipe_fds(*handles)
+
+    def can_fork(self, command, folder: Path, environment: Mapping[str, str]) -> bool:
+        """Whether a fork of the server does what a new Python would."""
+        if str(command[0]) != sys.executable or len(command) < 2:
+            return False
+        options = [str(one) for one in command[1:3]]
+        what = options[1] if options[0] == "-u" else options[0]
+        paths = environment.get("PYTHONPATH", "").split(os.pathsep)
+        return (
+            (what in ("-c", "-m") or not what.startswith("-"))
+            and start_settings(environment) == self.settings
+            and not any((folder / path / "sitecustomize.py").exists() for path in paths)
+        )
+
+    def _line(self) -> bytes:
+        line = b""
+        while not line.endswith(b"\n"):
+            piece = self.connection.recv(1)
+            assert piece, "the server ended"
+            line += piece
+        return line
+
+    def _ended(self, timeout: float | None) -> bool:
+        """Note the exit status if it comes within some seconds."""
+        if not select.select([self.connection], [], [], timeout)[0]:
+            return False
+        status = self.connection.recv(64)
+        self.connection.close()
+        self._handle_exitstatus(int(status) if status else signal.SIGKILL)
+        return True
+
+    def _internal_poll(self, *args, **more):
+        if self.connection is None:
+            return super()._internal_poll(*args, **more)
+        if self.returncode is None:
+            self._ended(0)
+        return self.returncode
+
+    def _wait(self, timeout):
+        if self.connection is None:
+            return super()._wait(timeout)
+        if self.returncode is None and not self._ended(timeout):
+            raise subprocess.TimeoutExpired(self.args, timeout)
+        return self.returncode
+
+
+def through(address: str, settings: Mapping[str, str], nested: bool = False) -> type[Popen]:
+    """`Popen` of one server.
+
+    Args:
+        address: of the server.
+        settings: `start_settings` that the server was started with.
+        nested: the programs start their own programs in the same way.
+    """
+    return type("Popen", (Popen,), {"address": address, "settings": settings, "nested": nested})
+
+
+class Server:
+    """A running server.
+
+    Args:
+        modules: what it imports.
+        popen: starts it: by default as a new Python.
+        environment: what differs from this process's environment.
+    """
+
+    def __init__(
+        self, *modules: str, environment: Mapping[str, str | None], popen: type[subprocess.Popen] = subprocess.Popen
+    ) -> None:
+        self.folder = tempfile.TemporaryDirectory(prefix="forks")
+        self.address = f"{self.folder.name}/socket"
+        own = usual_environment({"PYTHONPATH": None, "PYTHONUNBUFFERED": None, **environment})
+        self.settings = start_settings(own)
+        command = [sys.executable, "-m", "tests.fork_server", str(os.getpid()), *modules]
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(self.address)
+            listener.listen(64)
+            self.process = popen(command, cwd=ROOT, env=own, stdin=listener)
+
+    def popen(self, nested: bool = False) -> type[Popen]:
+        """The class that starts programs by this server."""
+        return through(self.address, self.settings, nested)
+
+    def end(self) -> None:
+        """End it. Programs that it started go on."""
+        self.process.terminate()
+        self.process.wait()
+        self.folder.cleanup()
 
 
 class Run:
     """A started run; its output goes to `log`."""
 
-    def __init__(self, pid: int, log: Path, code: Callable[[], int | None]) -> None:
-        self.pid, self.log, self.code = pid, log, code
+    def __init__(self, process: subprocess.Popen, log: Path) -> None:
+        self.process, self.pid, self.log = process, process.pid, log
 
     @property
     def text(self) -> str:
@@ -46,28 +191,38 @@ class Run:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, number)
 
-    def ends(self, code: int = 0) -> str:
+    def ends(self, code: int = 0, timeout: float = TIMEOUT) -> str:
         """Wait for its end, check its exit code, and return its output."""
-        exit_code = self.code()
+        exit_code = self.process.wait(timeout)
         self.kill()
         assert exit_code == code, f"exit code {exit_code}\n{self.text}"
         return self.text
 
 
 class Forks:
-    """Starts runs, and ends all of them at the end."""
+    """The servers, each started when it is first needed, and the runs, all of which end with it."""
 
     def __init__(self) -> None:
         self.runs: list[Run] = []
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
-        self.server = subprocess.Popen(
-            [sys.executable, __file__], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
+        self.servers: list[Server] = []
+
+    @functools.cached_property
+    def programs(self) -> Server:
+        """Has imported neither BasicSR nor the plugin."""
+        self.servers.append(Server(*THIRD_PARTY, environment={"TORCH_DEVICE_BACKEND_AUTOLOAD": "0"}))
+        return self.servers[-1]
+
+    @functools.cached_property
+    def trainings(self) -> Server:
+        """Has imported `rcan_plugin.cli.train`; BasicSR knows the plugin."""
+        modules = ("basicsr.train", "rcan_plugin.cli.train")
+        self.servers.append(Server(*modules, environment={}, popen=self.programs.popen()))
+        return self.servers[-1]
 
     def start(
         self, folder: Path, *arguments: str, hook: str = "", env: Mapping[str, str] | None = None, program: str = ""
     ) -> Run:
-        """Start `rcan_plugin.cli.train`, or the program at a path, in a folder.
+        """Start `rcan_plugin.cli.train`, or the program at a path, in a folder, with the plugin imported already.
 
         Args:
             folder: current folder of the run.
@@ -76,107 +231,31 @@ class Forks:
             env: added to the environment.
             program: path of the other program.
         """
-        log = folder / f"log{len(self.runs)}.txt"
-        job = {"folder": str(folder), "arguments": arguments, "hook": hook, "env": dict(env or {})}
-        pid = self._ask({**job, "program": program, "log": str(log)})
-        run = Run(pid, log, lambda: self._ask({"wait": pid}))
-        self.runs.append(run)
-        return run
+        main = f"import runpy; runpy.run_path({program!r}, run_name='__main__')" if program else MAIN
+        paths = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+        command = [sys.executable, "-c", f"{hook}\n{main}\n", *arguments]
+        return self.process(folder, *command, env={"PYTHONPATH": paths, **(env or {})}, popen=self.trainings.popen())
 
-    def process(self, folder: Path, *command: str | os.PathLike[str], env: Mapping[str, str] | None = None) -> Run:
-        """Start any program, without the server, in a process group of its own."""
+    def process(
+        self,
+        folder: Path,
+        *command: str | os.PathLike[str],
+        env: Mapping[str, str] | None = None,
+        popen: type[subprocess.Popen] = subprocess.Popen,
+    ) -> Run:
+        """Start any program, in a process group of its own; by default without a server."""
         log = folder / f"log{len(self.runs)}.txt"
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore", **(env or {})}
         with log.open("w") as out:
-            child = subprocess.Popen(
-                command, cwd=folder, env=environment, stdout=out, stderr=out, start_new_session=True
-            )
-        run = Run(child.pid, log, lambda: child.wait(TIMEOUT))
-        self.runs.append(run)
-        return run
-
-    def _ask(self, job: Mapping[str, Any]) -> Any:
-        assert self.server.stdin and self.server.stdout
-        self.server.stdin.write(json.dumps(job) + "\n")
-        self.server.stdin.flush()
-        return json.loads(self.server.stdout.readline())
+            child = popen(
+                command, cwd=folder, env=usual_environment(env), stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+                start_new_session=True,
+            )  # fmt: skip
+        self.runs.append(Run(child, log))
+        return self.runs[-1]
 
     def end(self) -> None:
-        """Kill all runs and the server."""
+        """Kill all runs and the servers."""
         for run in self.runs:
             run.kill()
-        self.server.kill()
-        self.server.wait()
-
-
-def serve() -> dict[str, Any]:
-    """Fork a child for each job; the function returns in the child."""
-    for line in sys.stdin:
-        job = json.loads(line)
-        if "wait" in job:
-            answer = wait(job["wait"])
-        else:
-            answer = os.fork()
-            if answer == 0:
-                os.setpgid(0, 0)
-                return job
-            with contextlib.suppress(OSError):
-                os.setpgid(answer, answer)  # parent or child, whichever comes first
-        print(json.dumps(answer), flush=True)
-    os._exit(0)
-
-
-def wait(pid: int) -> int | None:
-    """The exit code of a child, or minus the number of the signal that ended it; None after a timeout."""
-    deadline = time.monotonic() + TIMEOUT
-    while time.monotonic() < deadline:
-        ended, status = os.waitpid(pid, os.WNOHANG)
-        if ended:
-            return os.waitstatus_to_exitcode(status)
-        time.sleep(0.002)
-    return None
-
-
-def work(job: Mapping[str, Any]) -> None:
-    """Run a job, in the forked child."""
-    log = os.open(job["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    for number, handle in enumerate((os.open(os.devnull, os.O_RDONLY), log, log)):
-        os.dup2(handle, number)
-    os.chdir(job["folder"])
-    os.environ.update(job["env"])
-    sys.argv = ["train", *job["arguments"]]
-    code = 0
-    try:
-        exec(job["hook"], {})
-        if job["program"]:
-            runpy.run_path(job["program"], run_name="__main__")
-        else:
-            rcan_plugin.cli.train.main()
-    except SystemExit as end:
-        code = end.code if isinstance(end.code, int) else int(end.code is not None)
-        print(end.code, file=sys.stderr)
-    except BaseException as error:
-        traceback.print_exc()
-        sys.last_value = error  # Python keeps it too, and with it all objects of its frames
-        code = 1
-    # As Python exits, but without freeing memory, which after a fork takes longer than the run.
-    atexit._run_exitfuncs()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
-
-
-if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).parent.parent))
-    import torch._dynamo  # the first step of an optimiser imports it
-    import torch.distributed.nn  # noqa: F401  (and DistributedDataParallel this)
-
-    import rcan_plugin
-
-    rcan_plugin.register()
-    import basicsr.train  # noqa: F401
-
-    import rcan_plugin.cli.train
-
-    gc.freeze()
-    work(serve())
+        for server in reversed(self.servers):
+            server.end()

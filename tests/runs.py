@@ -31,7 +31,7 @@ def training(
     opt["network_g"]["type"] = network
     opt["datasets"]["train"] |= {"num_worker_per_gpu": workers, "dataset_enlarge_ratio": times}
     opt["train"] |= {"total_iter": TOTAL, "ema_decay": 0.9, "guard": {"factor": 100, "stop_after": 100}, **train}
-    opt["train"]["scheduler"]["milestones"] = [10, 25]
+    opt["train"]["scheduler"]["milestones"] = [step for step in (10, 25) if step <= opt["train"]["total_iter"]]
     opt["val"]["val_freq"] = 10
     opt["logger"] |= {"save_checkpoint_freq": save, "keep_last": keep, "use_tb_logger": False}
     write_options(folder / "tiny.yml", opt)
@@ -89,3 +89,17 @@ def stopped(said: str, number: int) -> int:
 
 def rates(said: str) -> dict[int, float]:
     return {int(at): float(rate) for at, rate in re.findall(r"iter: *(\d+), lr:\(([\d.e+-]+),\)", said)}
+
+
+# At the end of a program, whichever way it was started, say which basicsr ran.
+TELL = """
+import atexit, sys
+atexit.register(lambda: "basicsr" in sys.modules and print("ran", sys.modules["basicsr"].__file__))
+"""
+
+
+def tell(folder: Path) -> Path:
+    """A folder that, in PYTHONPATH, makes programs print `ran FILE` at their end."""
+    (folder / "tell").mkdir()
+    (folder / "tell/sitecustomize.py").write_text(TELL)
+    return folder / "tell"

@@ -18,7 +18,7 @@ from rcan_plugin.archs.drrn_arch import DRRNArch
 from rcan_plugin.data.paired_dataset import DegradationPairedDataset
 from rcan_plugin.training import checkpoints
 from tests.comparison import same
-from tests.conftest import ROOT, write_options
+from tests.conftest import INSTALLED, ROOT, write_options
 from tests.data.tiny import picture, write
 from tests.forks import Forks, Run
 from tests.runs import (
@@ -30,19 +30,13 @@ from tests.runs import (
     start_at,
     states,
     stopped,
+    tell,
     training,
 )
 
 # In front of a hook that changes the model.
 MODEL = "import os, torch; from rcan_plugin.models.accelerated_model import AcceleratedSRModel as Model\n"
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run")
-
-
-@pytest.fixture(scope="module")
-def forks():
-    server = Forks()
-    yield server
-    server.end()
 
 
 def free_port() -> int:
@@ -75,7 +69,7 @@ def pair(forks: Forks, folder: Path, *arguments: str, hook: str = "", other: Pat
 
 
 @pytest.fixture(scope="module")
-def unbroken(forks, tmp_path_factory) -> Path:
+def unbroken_pair(forks, tmp_path_factory) -> Path:
     """Two processes that nothing happened to, with the weights of every iteration."""
     folder = training(tmp_path_factory.mktemp("unbroken"), network="RCANArch", save=1)
     for run in pair(forks, folder):
@@ -118,7 +112,8 @@ def test_ranks_share_validation_and_its_figures_are_those_of_one(images, forks, 
         "def tell(self, *rest): report(self, *rest); print('exactly', self.metric_results)\n"
         "module.imwrite, Model._report = note, tell"
     )
-    folder = training(tmp_path, network="RCANArch", total_iter=0)
+    # One step that changes no weight: what counts is the validation after it.
+    folder = training(tmp_path, network="RCANArch", total_iter=1, optim_g={"type": "SGD", "lr": 1e-30})
     for i in range(images):
         write(folder / "val" / f"{i}.png", picture(24 + 8 * i, 32, seed=9 + i))
     change(folder, val__save_img=True, datasets__val__dataroot_gt=str(folder / "val"))
@@ -131,7 +126,7 @@ def test_ranks_share_validation_and_its_figures_are_those_of_one(images, forks, 
     exactly = [re.findall("exactly (.*)", text) for text in (alone, *said)]
     assert len(exactly[0]) == 1 and exactly[0] == exactly[1] == exactly[2]
     saved = [[Path(path).name for path in re.findall("saved (.*)", text)] for text in said]
-    assert saved == [[f"{i}_1.png" for i in range(rank, images, 2)] for rank in range(2)]
+    assert saved == [[f"{i}_3.png" for i in range(rank, images, 2)] for rank in range(2)]
 
 
 @pytest.mark.parametrize("ema_decay", [0, 0.9])
@@ -274,7 +269,7 @@ def test_a_signal_to_one_of_two(forks, tmp_path):
     assert stopped(first.ends(143), signal.SIGTERM) >= 5
 
 
-def test_processes_that_see_different_folders_do_not_begin(forks, unbroken, tmp_path):
+def test_processes_that_see_different_folders_do_not_begin(forks, unbroken_pair, tmp_path):
     """As on two nodes without a shared disk: the first has states, the second has none."""
     folder = training(tmp_path / "one", network="RCANArch")
     forks.start(folder, "-opt", "tiny.yml", "--force_yml", "train:total_iter=3").ends()
@@ -288,7 +283,8 @@ def test_torchrun_on_one_node_and_on_two(forks, tmp_path):
     """The script's job is stopped by SIGTERM; two nodes that find each other take its state up."""
     folder = training(tmp_path, network="RCANArch", workers=1, save=1000, total_iter=100_000)
     script = str(ROOT / "scripts/dist_train.sh")
-    job = forks.process(folder, script, "2", "tiny.yml", "--auto_resume", env={"PYTHON": sys.executable})
+    env = {"PYTHON": sys.executable, "PYTHONPATH": f"{tell(tmp_path)}:{os.environ.get('PYTHONPATH', '')}"}
+    job = forks.process(folder, script, "2", "tiny.yml", "--auto_resume", env=env)
     job.until(f"iter:{12:8,d},")
     assert "World size (gpu number): 2" in job.text and job.text.count("Validation DIV2K_valid") == 1
     os.kill(job.pid, signal.SIGTERM)
@@ -298,12 +294,15 @@ def test_torchrun_on_one_node_and_on_two(forks, tmp_path):
     at = int(found[0])
     assert [file.name for file in states(folder).iterdir()] == [f"{at}.state"]
     assert "DataLoader worker" not in said
+    assert "Network [RCANArch] is created." in said and "Dataset [DegradationPairedDataset] - DIV2K is built." in said
+    assert {Path(file).resolve() for file in re.findall("^ran (.*)", said, re.MULTILINE)} == {INSTALLED / "__init__.py"}
 
     last = ("--force_yml", f"train:total_iter={at + 8}", f"val:val_freq={at + 8}")
     nodes = ("--nnodes", "2", "--nproc-per-node", "1", "--rdzv-backend", "c10d", "--rdzv-id", "job")
     nodes += ("--rdzv-endpoint", f"127.0.0.1:{free_port()}")
     train = ("-m", "rcan_plugin.train", "-opt", "tiny.yml", "--launcher", "pytorch", "--auto_resume", *last)
-    both = [forks.process(folder, *TORCHRUN, *nodes, *train) for _ in range(2)]
+    popen = forks.programs.popen(nested=True)
+    both = [forks.process(folder, *TORCHRUN, *nodes, *train, popen=popen) for _ in range(2)]
     said = "".join(run.ends() for run in both)
     assert start_at(at, per_epoch=3) in said and "World size (gpu number): 2" in said
     assert said.count("Validation DIV2K_valid") == 2  # at the last iteration, and at the end
@@ -314,7 +313,7 @@ def test_torchrun_on_one_node_and_on_two(forks, tmp_path):
     ended_as(other, folder, at + 8)
 
 
-def test_a_rank_that_dies_ends_the_job(forks, unbroken, tmp_path):
+def test_a_rank_that_dies_ends_the_job(forks, unbroken_pair, tmp_path):
     folder = training(tmp_path, network="RCANArch")
     (folder / "job.py").write_text(
         "import os, rcan_plugin.cli.train as train\n"
@@ -326,7 +325,8 @@ def test_a_rank_that_dies_ends_the_job(forks, unbroken, tmp_path):
         "train.main()\n"
     )
     opt = ("job.py", "-opt", "tiny.yml", "--launcher", "pytorch")
-    said = forks.process(folder, *TORCHRUN, "--standalone", "--nproc_per_node", "2", *opt).ends(1)
+    popen = forks.programs.popen(nested=True)
+    said = forks.process(folder, *TORCHRUN, "--standalone", "--nproc_per_node", "2", *opt, popen=popen).ends(1)
     assert re.search(r"job\.py FAILED", said) and re.search(r"local_rank: 1 .*|rank +: 1 ", said), said
     assert "Signal 9 (SIGKILL) received" in said
     assert sorted(file.name for file in states(folder).iterdir()) == ["3.state", "6.state"]
@@ -334,7 +334,7 @@ def test_a_rank_that_dies_ends_the_job(forks, unbroken, tmp_path):
     for number, run in enumerate(pair(forks, folder, "--auto_resume")):
         said = run.ends()
         assert number or start_at(6, per_epoch=3) in said
-    ended_as(unbroken, folder)
+    ended_as(unbroken_pair, folder)
 
 
 def test_two_ranks_restore_their_own_random_numbers(forks, tmp_path):

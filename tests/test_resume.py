@@ -22,7 +22,6 @@ from tests.comparison import names_all, same
 from tests.conftest import link_basicsr, write_options
 from tests.data.tiny import picture, write
 from tests.disks import names
-from tests.forks import Forks
 from tests.hooks import dropping_network
 from tests.runs import (
     KILL,
@@ -37,23 +36,6 @@ from tests.runs import (
     states,
     training,
 )
-
-
-@pytest.fixture(scope="module")
-def forks():
-    server = Forks()
-    yield server
-    server.end()
-
-
-@pytest.fixture(scope="module")
-def unbroken(forks, tmp_path_factory) -> Path:
-    """The folder of a run that nothing happened to, with the weights and the state of every iteration."""
-    folder = training(tmp_path_factory.mktemp("unbroken"), save=1)
-    forks.start(folder, "-opt", "tiny.yml", hook=NETWORK).ends()
-    weights = checkpoints.load(models(folder) / "net_g_latest.pth")
-    assert weights.keys() == {"params", "params_ema"} and not same(weights["params"], weights["params_ema"])
-    return folder
 
 
 @pytest.mark.parametrize(

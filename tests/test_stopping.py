@@ -2,19 +2,13 @@
 
 import os
 import signal
-import sys
 import time
-from pathlib import Path
 
 import pytest
 
-from rcan_plugin.training import checkpoints
-from tests.comparison import same
-from tests.forks import Forks
 from tests.runs import (
     NETWORK,
     ended_as,
-    models,
     start_at,
     states,
     stopped,
@@ -22,29 +16,12 @@ from tests.runs import (
 )
 
 
-@pytest.fixture(scope="module")
-def forks():
-    server = Forks()
-    yield server
-    server.end()
-
-
-@pytest.fixture(scope="module")
-def unbroken(forks, tmp_path_factory) -> Path:
-    """The folder of a run that nothing happened to, with the weights and the state of every iteration."""
-    folder = training(tmp_path_factory.mktemp("unbroken"), save=1)
-    forks.start(folder, "-opt", "tiny.yml", hook=NETWORK).ends()
-    weights = checkpoints.load(models(folder) / "net_g_latest.pth")
-    assert weights.keys() == {"params", "params_ema"} and not same(weights["params"], weights["params_ema"])
-    return folder
-
-
 @pytest.mark.parametrize(("number", "workers"), [(signal.SIGTERM, 2), (signal.SIGINT, 1)])
 def test_a_signal_to_the_whole_group(number, workers, forks, tmp_path):
-    """As a terminal and torchrun send it: to the workers as well, of a program on its own."""
+    """As a terminal and torchrun send it: to the workers as well, and no process is left."""
     settings = {"network": "RCANArch", "times": 4000}  # so that the workers live as long as the run
     folder = training(tmp_path, workers=workers, save=1000, total_iter=100_000, **settings)
-    run = forks.process(folder, sys.executable, "-m", "rcan_plugin.train", "-opt", "tiny.yml")
+    run = forks.start(folder, "-opt", "tiny.yml")
     run.until(f"iter:{3:8,d},")
     run.kill(number)
     said = run.ends(128 + number)
@@ -68,20 +45,23 @@ STOP = "os.path.exists('second') and os.killpg(0, signal.SIGTERM)"
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_a_signal_while_a_worker_starts(method, forks, tmp_path):
     """To the whole group: under spawn as Python starts, under fork when torch has put its own handlers in place."""
-    (tmp_path / "sitecustomize.py").write_text(
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site/sitecustomize.py").write_text(
         f"import os, signal, sys\nif '--multiprocessing-fork' in sys.orig_argv: {STOP}\n"
     )
     hook = (
         "import os, signal, torch, rcan_plugin.cli.train as train; look = train.Run._agreed_signal\n"
-        f"torch.multiprocessing.set_start_method({method!r})\n"
+        f"os.environ['PYTHONPATH'] = {str(tmp_path / 'site')!r}\n"
         f"torch.set_num_threads = lambda number: {STOP}\n"
         "def second(self, at):\n"
-        "    if at == 6: open('second', 'w').close()\n"
+        "    if at == 6:\n"
+        "        open('second', 'w').close()\n"
+        f"        torch.multiprocessing.set_start_method({method!r}, force=True)\n"
         "    return look(self, at)\n"
         "train.Run._agreed_signal = second\n"
     )
     folder = training(tmp_path, network="RCANArch", workers=1, save=1000)
-    said = forks.start(folder, "-opt", "tiny.yml", hook=hook, env={"PYTHONPATH": str(tmp_path)}).ends(143)
+    said = forks.start(folder, "-opt", "tiny.yml", hook=hook).ends(143)
     assert stopped(said, signal.SIGTERM) == 7 and "DataLoader worker" not in said
 
 

@@ -1,39 +1,30 @@
-"""Installed beside it, BasicSR trains our network in every way it is started: two iterations each, in a subprocess."""
+"""Installed beside it, BasicSR trains our network in every way it is started: two iterations each, in a subprocess.
+
+`torchrun` is in `test_distributed.py`.
+"""
 
 import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.comparison import weights_changed
 from tests.conftest import INSTALLED, ROOT, link_basicsr, read_options, shrink, write_options
-
-# At the end of the program, whichever way it was started, say which basicsr ran.
-TELL = """
-import atexit, sys
-atexit.register(lambda: "basicsr" in sys.modules and print("ran", sys.modules["basicsr"].__file__))
-"""
+from tests.runs import tell
 
 OUTPUT = ("experiments", "results", "tb_logger")
 """Folders that `python -m basicsr.train` makes beside the installed BasicSR."""
 
 
-def shrunk(folder: Path) -> dict[str, Any]:
-    """Options of two iterations, each of which saves its weights."""
-    options = shrink(read_options("train_RCAN_x2"), folder)
-    options["logger"]["save_checkpoint_freq"] = 1
-    return options
-
-
 @pytest.fixture
 def training(tiny):
-    """A folder with an option file `tiny.yml`, and `TELL` in `tell/`."""
-    write_options(tiny / "tiny.yml", shrunk(tiny))
-    (tiny / "tell").mkdir()
-    (tiny / "tell" / "sitecustomize.py").write_text(TELL)
+    """A folder with an option file `tiny.yml`, and `tell/` for PYTHONPATH."""
+    options = shrink(read_options("train_RCAN_x2"), tiny)
+    options["logger"]["save_checkpoint_freq"] = 1
+    write_options(tiny / "tiny.yml", options)
+    tell(tiny)
     return tiny
 
 
@@ -67,21 +58,6 @@ def test_a_checkout_on_pythonpath(training, run):
     paths = f"{training / 'tell'}:{clone}"
     done = run(clone / "basicsr/train.py", "-opt", "tiny.yml", env={"PYTHONPATH": paths})
     trained(done, training, clone / "basicsr")
-
-
-def test_torchrun_with_workers(training, run):
-    """Two processes without a GPU: our launcher's gloo path, and validation on one of them."""
-    options = shrunk(training)
-    options["datasets"]["train"]["num_worker_per_gpu"] = 1
-    write_options(training / "tiny.yml", options)
-    done = run(
-        *("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"),
-        *("-m", "rcan_plugin.train", "-opt", "tiny.yml", "--launcher", "pytorch"),
-        env={"PYTHONPATH": "tell"},
-    )
-    trained(done, training, INSTALLED)
-    assert done.stdout.count("ran ") == 2 and "World size (gpu number): 2" in done.stdout + done.stderr
-    assert (done.stdout + done.stderr).count("Validation DIV2K_valid") == 2  # at iteration 2 and at the end
 
 
 def environment(folder: Path, without: tuple[str, ...]) -> Path:

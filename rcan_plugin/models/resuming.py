@@ -48,7 +48,10 @@ def choose_state(opt: dict[str, Any]) -> dict[str, Any] | None:
             _check_optimizer(opt, networks, state)
         except (ValueError, FileNotFoundError) as error:
             if not opt.get("auto_resume"):
-                raise ValueError(f"path: resume_state: {path} cannot be resumed from: {error}. Name another.") from None
+                reason = str(error).rstrip(".")
+                raise ValueError(
+                    f"path: resume_state: {path} cannot be resumed from: {reason}. Name another."
+                ) from None
             print(f"{path} cannot be resumed from: {error}", file=sys.stderr)
             continue
         if path != candidates[0]:
@@ -121,6 +124,8 @@ def _check_weights(opt: Mapping[str, Any], networks: Mapping[str, torch.nn.Modul
 def _check_optimizer(opt: Mapping[str, Any], networks: Mapping[str, torch.nn.Module], state: Mapping[str, Any]) -> None:
     """Rehearse the optimizer of a model that has a single one, of `network_g`."""
     model = MODEL_REGISTRY.get(opt["model_type"])
+    if "network_g" not in networks:
+        return  # `path: ignore_resume_networks`
     if not issubclass(model, SRModel) or model.setup_optimizers is not SRModel.setup_optimizers:
         return
     if len(state["optimizers"]) != 1:

@@ -84,6 +84,9 @@ def understand(arguments: Namespace, is_train: bool) -> OptionFile:
     mistakes = check_keys(file.options, is_train)
     mistakes += check_contradictions(file.options, is_train, {mistake.path for mistake in mistakes})
     mistakes += check_launcher(arguments.launcher)
+    if any(change.replace(" ", "").startswith("train:total_iter=") for change in arguments.force_yml):
+        # A run made shorter on the command line keeps the schedule of its file.
+        mistakes = [mistake for mistake in mistakes if mistake.path != ("train", "scheduler", "milestones")]
     if mistakes:
         raise Mistakes(mistakes, file.lines)
     return file
@@ -119,6 +122,8 @@ def refuse(path: str, mistakes: Mistakes) -> None:
 
 def _names_ours(path: str) -> bool:
     """Whether the text of an option file names a class of ours; true for a file that cannot be opened."""
+    if not Path(path).is_file():
+        return True
     try:
         text = Path(path).read_bytes()
     except OSError:

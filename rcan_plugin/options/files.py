@@ -16,7 +16,8 @@ from rcan_plugin.options import keys as tables
 from rcan_plugin.options.mistakes import Mistake
 from rcan_plugin.options.mistakes import Path as Keys
 from rcan_plugin.options.outputs import check_outputs
-from rcan_plugin.options.pairs import check_crops, check_pairs
+from rcan_plugin.options.pairs import Size, check_crops, check_pairs, sizes_of
+from rcan_plugin.options.signatures import needs_gpu, registered
 from rcan_plugin.options.their_data import check_roots
 from rcan_plugin.options.weights import check_weights
 from rcan_plugin.training import checkpoints
@@ -40,6 +41,8 @@ def check_files(opt: dict[str, Any], option_file: str, all_epochs: bool) -> list
     state: list[Any] = []
     if opt["is_train"]:
         mistakes += _tried(("path", "resume_state"), lambda: state.append(choose_state(opt)))
+    if state not in ([], [None]):
+        mistakes += _check_resume(opt, state[0], all_epochs)
     if not opt["is_train"] or state == [None]:
         mistakes += _tried(("path",), lambda: check_weights(opt))
     if opt["is_train"] and state and not data_mistakes:
@@ -49,7 +52,7 @@ def check_files(opt: dict[str, Any], option_file: str, all_epochs: bool) -> list
 
 def is_resumed(opt: Mapping[str, Any]) -> bool:
     """Whether there is a state that BasicSR would resume from with these options."""
-    if opt.get("auto_resume"):
+    if opt["is_train"] and opt.get("auto_resume"):
         return bool(checkpoints.states(Path("experiments", opt["name"], "training_states")))
     return bool(opt["is_train"] and opt["path"].get("resume_state"))
 
@@ -81,9 +84,28 @@ def _check_gpus(opt: Mapping[str, Any]) -> Iterator[Mistake]:
             "GPU with CUDA_VISIBLE_DEVICES=0."
         )
         yield Mistake(("num_gpu",), text, missing=True)
+    model = registered("models").get(opt["model_type"])
+    if asked == 0 and model is not None and needs_gpu(model):
+        yield Mistake(("model_type",), f"is {opt['model_type']}, which needs a GPU, and this run has none.")
+    for name, option in (opt.get("train") or {}).items():
+        if asked == 0 and name.startswith("optim_") and option.get("capturable"):
+            yield Mistake(("train", name, "capturable"), "is true, which needs a GPU, and this run has none.")
     if present == 0 and (opt["datasets"].get("train") or {}).get("prefetch_mode") == "cuda":
         text = "is cuda, and this machine has no GPU: write ~."
         yield Mistake(("datasets", "train", "prefetch_mode"), text, missing=True)
+
+
+def _check_resume(opt: Mapping[str, Any], state: Mapping[str, Any], all_epochs: bool) -> Iterator[Mistake]:
+    total = opt["train"]["total_iter"]
+    if total < state["iter"]:
+        text = f"is {total}, and the state to resume from is of iteration {state['iter']}: nothing would be trained."
+        yield Mistake(("train", "total_iter"), text)
+    if not all_epochs:
+        try:
+            torch.cuda.current_device()
+        except (RuntimeError, AssertionError):  # the latter of a torch without CUDA
+            text = "BasicSR's train.py resumes on a GPU alone, and this machine has none: use `rcan train`."
+            yield Mistake(("path", "resume_state"), text)
 
 
 def _check_logger(opt: Mapping[str, Any]) -> Iterator[Mistake]:
@@ -93,11 +115,11 @@ def _check_logger(opt: Mapping[str, Any]) -> Iterator[Mistake]:
 
 
 def _check_data(opt: Mapping[str, Any], phase: str, data: Mapping[str, Any]) -> list[Mistake]:
-    keys = ("datasets", phase)
+    keys, sizes = ("datasets", phase), list[Size]()
     if data["type"] in tables.OUR_DATA:
-        options = DatasetOptions.read(data)
-        mistakes = list(_tried(keys, lambda: keep_scan(options)))
+        mistakes = list(_tried(keys, lambda: keep_scan(DatasetOptions.read(data))))
+        sizes += sizes_of(data) if phase != "train" and not mistakes else ()
     else:
         mistakes = list(_tried(keys, lambda: check_roots(data)))
-        mistakes = mistakes or list(_tried(keys, lambda: check_pairs(data)))
-    return mistakes or list(check_crops(opt, phase, data))
+        mistakes = mistakes or list(_tried(keys, lambda: sizes.extend(check_pairs(data))))
+    return mistakes or list(check_crops(opt, data, sizes) if phase != "train" else ())

@@ -9,6 +9,7 @@ from typing import Any
 from rcan_plugin.options.kinds import (
     FLAG,
     MAPPING,
+    NAME,
     NUMBER,
     TEXT,
     Kind,
@@ -88,15 +89,15 @@ DEGRADATION = Section(
     {
         "type": Key(one_of("BI", "BD", "DN"), "BI: bicubic; BD: blur, then decimation; DN: BI and noise", REQUIRED),
         "border": Key(one_of("replicate", "symmetric"), "pixels past the border of a BI image", "replicate"),
-        "sigma": Key(number(above=0), "of BD's Gaussian, in pixels", 1.6, ("BD",)),
-        "kernel_size": Key(whole(), "of BD's Gaussian; by default from the scale and sigma", None, ("BD",)),
+        "sigma": Key(number(above=0, most=100), "of BD's Gaussian, in pixels", 1.6, ("BD",)),
+        "kernel_size": Key(whole(1, most=1000), "of BD's Gaussian; by default from the scale and sigma", None, ("BD",)),
         "noise": Key(number(least=0), "standard deviation of DN's noise, of 255", 30, ("DN",)),
         "seed": Key(whole(None), "of DN's noise in validation", 0, ("DN",)),
     }
 )
 
 DATASET: dict[str, Key] = {
-    "name": Key(TEXT, "name in the log, in TensorBoard and of the folder of results", REQUIRED),
+    "name": Key(NAME, "name in the log, in TensorBoard and of the folder of results", REQUIRED),
     "type": Key(TEXT, "class of the data set", REQUIRED),
     "phase": Key(one_of("train", "val", "test"), "set by BasicSR from the section's name"),
     "scale": Key(whole(), "integer scale factor; that of the top level, if there is one"),
@@ -107,7 +108,7 @@ DATASET: dict[str, Key] = {
     "filename_tmpl": Key(TEXT, "how LR names are made from the name that both images share", "{}"),
     "gt_filename_tmpl": Key(TEXT, "how HR names are made from the name that both images share", "{}", OUR_DATA),
     "mean": Key(list_of(NUMBER), "subtracted from the tensors, a value a channel"),
-    "std": Key(list_of(NUMBER), "what the tensors are divided by, a value a channel"),
+    "std": Key(list_of(number(above=0)), "what the tensors are divided by, a value a channel"),
     "color": Key(one_of("y"), "y for luma alone"),
     "degradation": Key(DEGRADATION, "how LR images are made, or were made", None, OUR_DATA),
     "scales": Key(list_of(whole(2), least=1), "several scales for one network, instead of scale", None, OUR_DATA),
@@ -121,9 +122,9 @@ TRAINING_DATA: dict[str, Key] = {
     "lq_size": Key(whole(), "side of the LR crop in pixels, instead of gt_size", None, OUR_DATA),
     "use_hflip": Key(FLAG, "flip left and right at random", REQUIRED),
     "use_rot": Key(FLAG, "flip top and bottom and transpose at random", REQUIRED),
-    "num_worker_per_gpu": Key(whole(0), "processes that load data, for each GPU", REQUIRED),
+    "num_worker_per_gpu": Key(whole(0, most=1000), "processes that load data, for each GPU", REQUIRED),
     "batch_size_per_gpu": Key(whole(), "images a step, for each GPU", REQUIRED),
-    "dataset_enlarge_ratio": Key(number(above=0), "how often an image comes in an epoch", 1),
+    "dataset_enlarge_ratio": Key(number(above=0, most=10**6), "how often an image comes in an epoch", 1),
 }
 """Keys of the data set `train` alone."""
 
@@ -181,8 +182,8 @@ TRAIN: dict[str, Key] = {
     "grad_accum": Key(whole(), "parts that a batch is cut into to save memory", 1, OURS),
     "grad_clip": Key(GRAD_CLIP, "bound of the gradients, one of", None, OURS),
     "guard": Key(GUARD, "skip steps that would destroy the weights", None, OURS),
-    "optim_d": Key(Section(named="optimizers"), "optimizer of the discriminator", None, GAN),
-    "gan_opt": Key(LOSS, "loss of the discriminator's judgement", None, GAN),
+    "optim_d": Key(Section(named="optimizers"), "optimizer of the discriminator", REQUIRED, GAN),
+    "gan_opt": Key(LOSS, "loss of the discriminator's judgement", REQUIRED, GAN),
     "ldl_opt": Key(LOSS, "locally discriminative loss", None, GAN),
     "net_d_iters": Key(whole(), "train the network every N iterations", 1, GAN),
     "net_d_init_iters": Key(whole(0), "iterations that train the discriminator alone", 0, GAN),
@@ -199,7 +200,7 @@ TILE = Section(
 VAL: dict[str, Key] = {
     "val_freq": Key(count(), "iterations between validations", REQUIRED),
     "save_img": Key(FLAG, "save the results as images", REQUIRED),
-    "suffix": Key(nullable(TEXT), "appended to the names of saved images"),
+    "suffix": Key(nullable(NAME), "appended to the names of saved images"),
     "metrics": Key(nullable(MAPPING), "a metric each, by any name"),
     "pbar": Key(FLAG, "show a progress bar", False),
     "self_ensemble": Key(FLAG, "average eight flips and rotations (RCAN+)", False, OURS),
@@ -212,13 +213,42 @@ VAL: dict[str, Key] = {
 
 METRIC: dict[str, Key] = {
     "type": Key(TEXT, "name of the metric", REQUIRED),
-    "crop_border": Key(
-        whole(0), "pixels that are left out at each side; `scale` for that of the data set (ours)", REQUIRED
-    ),
-    "input_order": Key(one_of("HWC", "CHW"), "of the arrays that BasicSR compares: leave it", "HWC"),
+    "crop_border": Key(whole(0), "pixels that are left out at each side", REQUIRED),
+    "input_order": Key(one_of("HWC"), "of the arrays that BasicSR compares", "HWC"),
     "test_y_channel": Key(FLAG, "measure on Y (luma), as the papers do", False),
     "better": Key(one_of("higher", "lower"), "which values are better", "higher"),
 }
+
+OUR_CROP_BORDER = Key(
+    either(whole(0), one_of("scale")), "pixels that are left out at each side; `scale` for the data set's", REQUIRED
+)
+
+LAYER_RATES = Key(
+    Kind(
+        "a mapping of parts of parameters' names to numbers of 0 or more, such as {bias: 0.1}",
+        lambda value: isinstance(value, Mapping) and all(map(number(least=0).accepts, value.values())),
+        {"type": "object", "additionalProperties": {"type": "number", "minimum": 0}},
+    ),
+    "factors on the rate, by parts of parameters' names",
+)
+
+SCHEDULES: dict[str, Key] = {
+    "milestones": Key(list_of(count()), "iterations at which the rate is multiplied by gamma", REQUIRED),
+    "gamma": Key(number(above=0, most=1), "factor on the rate at each milestone", 0.1),
+    "restarts": Key(list_of(count(0)), "iterations at which the rate is set anew", (0,)),
+    "periods": Key(list_of(count(), least=1), "iterations of each cosine", REQUIRED),
+    "restart_weights": Key(list_of(number(above=0)), "factor on the rate at each restart", (1,)),
+    "eta_min": Key(number(least=0), "the lowest rate", 0),
+    "total": Key(whole(), "iterations from the start to eta_min", REQUIRED),
+    "warmup": Key(whole(0), "iterations of linear warm-up", 0),
+}
+"""Arguments of the schedulers, of which signatures tell too little."""
+
+LOSSES: dict[str, Key] = {
+    "loss_weight": Key(number(least=0), "factor on the loss", 1.0),
+    "reduction": Key(one_of("mean", "sum"), "of the pixels' losses to one number", "mean"),
+}
+"""Arguments of losses, of which signatures tell too little."""
 
 LOGGER: dict[str, Key] = {
     "print_freq": Key(count(), "iterations between lines of the log", REQUIRED),
@@ -229,20 +259,20 @@ LOGGER: dict[str, Key] = {
 }
 
 DIST_PARAMS: dict[str, Key] = {
-    "backend": Key(TEXT, "of torch.distributed, with --launcher slurm", "nccl"),
-    "port": Key(whole(), "of the first process, with --launcher slurm", 29500),
+    "backend": Key(one_of("nccl", "gloo", "mpi"), "of torch.distributed, with --launcher slurm", "nccl"),
+    "port": Key(whole(1, most=65535), "of the first process, with --launcher slurm", 29500),
 }
 
 TOP: dict[str, Key] = {
-    "name": Key(TEXT, "name of the run and of its folder in experiments/ or results/", REQUIRED),
+    "name": Key(NAME, "name of the run and of its folder in experiments/ or results/", REQUIRED),
     "model_type": Key(TEXT, "class of the model", REQUIRED),
     "scale": Key(whole(), "integer scale factor of all data sets"),
     "num_gpu": Key(either(one_of("auto"), whole(0)), "auto for all GPUs that are there; 0 for the CPU", REQUIRED),
-    "manual_seed": Key(nullable(whole(0)), "of all random choices; a random one by default"),
+    "manual_seed": Key(nullable(whole(0, most=4 * 10**9)), "of all random choices; a random one by default"),
     "find_unused_parameters": Key(FLAG, "of DistributedDataParallel", False),
     "datasets": Key(Section(), "data sets: train and val, val_1, ..., or test, test_1, ...", REQUIRED),
     "network_g": Key(NETWORK, "the network", REQUIRED),
-    "network_d": Key(NETWORK, "the discriminator", None, GAN),
+    "network_d": Key(NETWORK, "the discriminator", REQUIRED, GAN),
     "path": Key(Section(PATH), "files of weights and states", REQUIRED),
     "train": Key(Section(TRAIN), "how the network is trained"),
     "val": Key(Section(VAL), "how it is validated"),

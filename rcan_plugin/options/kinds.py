@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import math
 import re
 import sys
@@ -30,22 +31,31 @@ class Kind:
     json: Mapping[str, Any] = field(default_factory=dict)
 
 
-def whole(least: int | None = 1) -> Kind:
-    """A whole number of at least `least`; None for any."""
-    expected = "a whole number" if least is None else f"a whole number of {least} or more"
-    limit = {} if least is None else {"minimum": least}
+def whole(least: int | None = 1, most: int = sys.maxsize) -> Kind:
+    """A whole number from `least` (None for any) to `most`."""
+    bounds = {"minimum": least, "maximum": None if most == sys.maxsize else most}
     return Kind(
-        expected, lambda value: is_whole(value, -sys.maxsize if least is None else least), {"type": "integer", **limit}
+        _whole_in_words(least, most),
+        lambda value: is_whole(value, -sys.maxsize if least is None else least) and value <= most,
+        {"type": "integer", **{name: bound for name, bound in bounds.items() if bound is not None}},
     )
 
 
-def count(least: int = 1) -> Kind:
+def count(least: int = 1, most: int = 10**9) -> Kind:
     """A whole number that may be written as a float: `5e3` with a tag or a dot, as BasicSR's option files do."""
 
     def accepts(value: Any) -> bool:
-        return is_whole(int(value) if isinstance(value, float) and value.is_integer() else value, least)
+        number = int(value) if isinstance(value, float) and value.is_integer() else value
+        return is_whole(number, least) and number <= most
 
-    return Kind(f"a whole number of {least} or more", accepts, {"type": "number", "minimum": least, "multipleOf": 1})
+    bounds = {"minimum": least, "maximum": most, "multipleOf": 1}
+    return Kind(_whole_in_words(least, most), accepts, {"type": "number", **bounds})
+
+
+def _whole_in_words(least: int | None, most: int) -> str:
+    if least is None:
+        return "a whole number"
+    return f"a whole number of {least} or more" if most == sys.maxsize else f"a whole number from {least} to {most}"
 
 
 def number(
@@ -53,7 +63,7 @@ def number(
 ) -> Kind:
     """A finite number within bounds: `least` and `most` belong to the range, `above` and `below` do not."""
     words = [
-        f"{bound:g} or more" if (bound := least) is not None else None,
+        f"of {least:g} or more" if least is not None else None,
         f"above {above:g}" if above is not None else None,
         f"at most {most:g}" if most is not None else None,
         f"below {below:g}" if below is not None else None,
@@ -62,7 +72,7 @@ def number(
     def accepts(value: Any) -> bool:
         return (
             is_number(value, (int, float))
-            and math.isfinite(value)
+            and abs(value) <= sys.maxsize  # and neither infinite nor NaN
             and (least is None or value >= least)
             and (above is None or value > above)
             and (most is None or value <= most)
@@ -70,7 +80,7 @@ def number(
         )
 
     bounds = {"minimum": least, "exclusiveMinimum": above, "maximum": most, "exclusiveMaximum": below}
-    expected = " ".join(["a number", ", ".join(filter(None, words))]).rstrip()
+    expected = f"a number {', '.join(filter(None, words))}".rstrip()
     return Kind(
         expected, accepts, {"type": "number", **{key: bound for key, bound in bounds.items() if bound is not None}}
     )
@@ -97,9 +107,10 @@ def list_of(kind: Kind, length: int | None = None, least: int = 0) -> Kind:
             and all(map(kind.accepts, value))
         )
 
-    size = "" if length is None else f"{length} times "
+    size = "values" if length is None else f"{length} values"
     bounds = {"minItems": length if length is not None else least} | ({} if length is None else {"maxItems": length})
-    return Kind(f"a list of {size}{kind.expected}", accepts, {"type": "array", "items": dict(kind.json), **bounds})
+    each = "" if kind is ANYTHING else f", each {kind.expected}"
+    return Kind(f"a list of {size}{each}", accepts, {"type": "array", "items": dict(kind.json), **bounds})
 
 
 def either(*kinds: Kind) -> Kind:
@@ -111,12 +122,31 @@ def either(*kinds: Kind) -> Kind:
     )
 
 
+def _is_file_name(value: Any) -> bool:
+    """Whether a text can be a part of the name of a file or folder in one folder: no separators, not too long."""
+    return (
+        isinstance(value, str)
+        and value.strip() not in ("", ".", "..")
+        and value.isprintable()
+        and "/" not in value
+        and len(value.encode(errors="replace")) <= LONGEST_NAME
+    )
+
+
+LONGEST_NAME = 200
+"""Bytes of a name; file systems take 255, and BasicSR appends up to 30: `_archived_20251231_235959`."""
+
 NONE = Kind("~", lambda value: value is None, {"type": "null"})
 FLAG = Kind("true or false", lambda value: isinstance(value, bool), {"type": "boolean"})
 TEXT = Kind(
     "text",
     lambda value: isinstance(value, str) and value not in ("", "None", "none"),
     {"type": "string", "minLength": 1},
+)
+NAME = Kind(
+    f"a name without `/` of at most {LONGEST_NAME} bytes",
+    _is_file_name,
+    {"type": "string", "pattern": "^[^/]+$", "maxLength": LONGEST_NAME},
 )
 MAPPING = Kind("a mapping of keys to values", lambda value: isinstance(value, Mapping), {"type": "object"})
 ANYTHING = Kind("a value", lambda value: True)
@@ -151,15 +181,23 @@ def _kind_of_annotation(annotation: Any) -> Kind:
     if annotation in simple:
         return simple[annotation]
     if origin in (typing.Union, types.UnionType):
-        kinds = [_kind_of_annotation(argument) for argument in arguments]
-        return ANYTHING if ANYTHING in kinds else either(*kinds)
+        # No option file can hold a tensor.
+        kinds = [_kind_of_annotation(argument) for argument in arguments if not _is_tensor(argument)]
+        return ANYTHING if ANYTHING in kinds else kinds[0] if len(kinds) == 1 else either(*kinds)
     if origin is typing.Literal:
         return one_of(*arguments)
     if origin in (list, tuple) or origin is Sequence:
-        return VALUES if not arguments or arguments[0] is Any else list_of(_kind_of_annotation(arguments[0]))
+        if not arguments or arguments[0] is Any:
+            return VALUES
+        of_tuple = origin is tuple and ... not in arguments
+        return list_of(_kind_of_annotation(arguments[0]), length=len(arguments) if of_tuple else None)
     if origin is Mapping or origin is dict or annotation is dict:
         return MAPPING
     return ANYTHING
+
+
+def _is_tensor(annotation: Any) -> bool:
+    return isinstance(annotation, type) and annotation.__module__.partition(".")[0] == "torch"
 
 
 def as_yaml(value: Any) -> str:
@@ -183,7 +221,33 @@ def as_yaml(value: Any) -> str:
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{key}: {as_yaml(entry)}" for key, entry in value.items()) + "}"
     text = str(value)
+    if not text.isprintable():
+        return json.dumps(text)
     return f'"{text}"' if isinstance(value, str) and (not text or _looks_like_another_type(text)) else text
+
+
+def as_short_yaml(value: Any) -> str:
+    """`as_yaml`, cut to what a message has room for.
+
+    >>> as_short_yaml({"type": "L1Loss", "loss_weight": 1.0}), as_short_yaml({"a": "b" * 99})
+    ('{type: L1Loss, loss_weight: 1.0}', 'a section')
+    >>> as_short_yaml([1, 2]), as_short_yaml([1000] * 50)
+    ('[1, 2]', '[1000, 1000, 1000, 1000, 1000, 1000, 1000, 1000, 1000, ...]')
+    """
+    text = as_yaml(value)
+    if len(text) <= LONGEST_VALUE:
+        return text
+    if isinstance(value, Mapping):
+        return "a section"
+    return (
+        f"{text[: LONGEST_VALUE - 5].rstrip(', ')}, ...]"
+        if isinstance(value, (list, tuple))
+        else (f"{text[: LONGEST_VALUE - 3]}...")
+    )
+
+
+LONGEST_VALUE = 60
+"""Characters of a value in a message."""
 
 
 def remedy(value: Any, kind: Kind) -> str:

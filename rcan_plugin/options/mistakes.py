@@ -59,6 +59,20 @@ def line_of(path: Path, lines: Mapping[Path, int]) -> int | None:
     return None
 
 
+def nearest(name: object, known: Iterable[str]) -> str | None:
+    """The known name that is most like another, or the shortest that contains it; None if none is like it.
+
+    >>> nearest("chanels", ["channels", "scale"]), nearest("psnr", ["calculate_psnr"]), nearest("x", ["channels"])
+    ('channels', 'calculate_psnr', None)
+    """
+    folded = str(name).casefold()
+    by_folded = {candidate.casefold(): candidate for candidate in known}
+    like = difflib.get_close_matches(folded, by_folded, 1, 0.7)
+    if not like and len(folded) > 1:
+        like = sorted((candidate for candidate in by_folded if folded in candidate), key=len)
+    return by_folded[like[0]] if like else None
+
+
 def did_you_mean(name: object, known: Iterable[str]) -> str:
     """` Did you mean X?` with the nearest of the known names, or nothing.
 
@@ -67,6 +81,5 @@ def did_you_mean(name: object, known: Iterable[str]) -> str:
     >>> did_you_mean("x", ["channels"])
     ''
     """
-    by_folded = {candidate.casefold(): candidate for candidate in known}
-    nearest = difflib.get_close_matches(str(name).casefold(), by_folded, 1, 0.7)
-    return f" Did you mean {by_folded[nearest[0]]}?" if nearest else ""
+    name = nearest(name, known)
+    return f" Did you mean {name}?" if name else ""

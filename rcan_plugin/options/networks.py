@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,12 +14,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from rcan_plugin._checks import is_number
 from rcan_plugin.options import keys as tables
 from rcan_plugin.options.mistakes import Mistake
 from rcan_plugin.options.signatures import registered
 
 TEST_SIDE = 48
 """Side of the LR image that a network is tried with where no crop is given: a multiple of SwinIR's usual window, 8."""
+
+
+LARGEST_ARGUMENT = 100_000
+"""Largest number among a network's arguments: more blocks or channels would take hours to build."""
 
 
 @contextmanager
@@ -69,6 +75,9 @@ def check_network(options: Mapping[str, Any], is_train: bool) -> Iterator[Mistak
         is_train: whether it is for training.
     """
     option = options["network_g"]
+    if mistake := _out_of_range(option, "network_g"):
+        yield mistake
+        return
     try:
         network = build_on_meta(option)
     except Exception:
@@ -76,6 +85,11 @@ def check_network(options: Mapping[str, Any], is_train: bool) -> Iterator[Mistak
             build(option)  # perhaps it cannot be built without values
         except Exception as error:
             yield Mistake(("network_g",), f"{option['type']} cannot be built: {_one_line(error)}")
+        return
+    size = sum(parameter.nbytes for parameter in network.parameters())
+    if size > (memory := os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")):
+        text = f"{option['type']} has {size / 1e9:.0f} GB of weights; this machine has {memory / 1e9:.0f} GB of memory."
+        yield Mistake(("network_g",), text)
         return
     tried = set()
     for phase, data in options["datasets"].items():
@@ -90,6 +104,43 @@ def check_network(options: Mapping[str, Any], is_train: bool) -> Iterator[Mistak
             if mistake is not None:
                 yield mistake
                 return
+
+
+def check_discriminator(options: Mapping[str, Any]) -> Iterator[Mistake]:
+    """Build `network_d` and try it with a batch of HR crops.
+
+    Args:
+        options: an option file's content, whose keys have been checked.
+    """
+    option, data = options["network_d"], options["datasets"].get("train") or {}
+    if mistake := _out_of_range(option, "network_d"):
+        yield mistake
+        return
+    channels, size = (1 if data.get("color") == "y" else data.get("channels", 3)), data.get("gt_size")
+    try:
+        network = build_on_meta(option)
+    except Exception as error:
+        yield Mistake(("network_d",), f"{option['type']} cannot be built: {_one_line(error)}")
+        return
+    try:
+        if size:
+            with torch.no_grad():
+                network.train()(torch.zeros(2, channels, size, size, device="meta"))
+    except Exception as error:
+        text = f"{option['type']} fails for an HR crop of {channels} x {size} x {size} (datasets: train: gt_size)"
+        yield Mistake(("network_d",), f"{text}: {_one_line(error)}")
+
+
+def _out_of_range(option: Mapping[str, Any], section: str) -> Mistake | None:
+    """A number that no network takes, though its class may not say so."""
+    for key, value in option.items():
+        if not is_number(value, (int, float)):
+            continue
+        if abs(value) > LARGEST_ARGUMENT:
+            return Mistake((section, key), f"is {value}; expected at most {LARGEST_ARGUMENT}.")
+        if (key.startswith("num_") and value < 0) or (key in ("upscale", "img_range") and value <= 0):
+            return Mistake((section, key), f"is {value}; expected a number above 0.")
+    return None
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ def check_outputs(opt: Mapping[str, Any], option_file: str, resuming: bool) -> N
     path = opt["path"]
     root = Path(path["experiments_root" if opt["is_train"] else "results_root"])
     logs = root.parents[len(Path(opt["name"]).parts)] / "tb_logger" / opt["name"]
-    if opt.get("auto_resume") and Path(path["training_states"]).exists():
+    if opt["is_train"] and opt.get("auto_resume") and Path(path["training_states"]).exists():
         # BasicSR would find no state, start a new run and rename this one.
         require_folder("folder of the run to resume", path["training_states"])
     with_logs = opt["is_train"] and (opt.get("logger") or {}).get("use_tb_logger") and "debug" not in opt["name"]

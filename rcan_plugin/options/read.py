@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -11,8 +12,11 @@ from typing import Any
 
 import yaml
 
+from rcan_plugin._files import in_words, require_file
 from rcan_plugin.options.mistakes import Mistake, Mistakes, Path, did_you_mean
 
+MOST_VALUES = 100_000
+"""Values of a file; more come from references to references, which would fill the memory."""
 SAFE_TAG = re.compile(r"tag:yaml\.org,2002:(null|bool|int|float|str|seq|map)")
 """Tags of plain data. All others build objects, or values that BasicSR does not use (dates, binary data, sets)."""
 
@@ -45,11 +49,12 @@ def read(path: str | os.PathLike[str], changes: Sequence[str] = ()) -> OptionFil
     """
     path = FilePath(path)
     try:
+        require_file("option file", path)
         text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise Mistakes([Mistake((), f"the option file cannot be read: {error.strerror}: check the path.")]) from None
     except UnicodeDecodeError as error:
         raise Mistakes([Mistake((), f"the option file is not UTF-8 text (byte {error.start}).")]) from None
+    except (OSError, ValueError) as error:
+        raise Mistakes([Mistake((), in_words(error))]) from None
     file = OptionFile(path, {})
     mistakes = list(_parse(text, file))
     if not mistakes:
@@ -68,6 +73,9 @@ def _parse(text: str, file: OptionFile) -> Iterator[Mistake]:
     except yaml.YAMLError as error:
         yield Mistake((), f"the file is not YAML: {error}".replace("\n", " "))
         return
+    except RecursionError:
+        yield Mistake((), "the file nests sections too deep to be read; an option file needs six levels.")
+        return
     root = documents[0] if documents else None
     if len(documents) > 1:
         yield Mistake((), "`---` begins a second document; expected one.", documents[1].start_mark.line + 1)
@@ -77,9 +85,9 @@ def _parse(text: str, file: OptionFile) -> Iterator[Mistake]:
             (), f"the file is {what}; expected `KEY: VALUE` lines, such as those of options/train_RCAN_x4.yml."
         )
     else:
-        value = _Builder(file)
-        file.options = value.build(root, ())
-        yield from value.mistakes
+        builder = _Builder(file)
+        file.options = builder.build(root, ())
+        yield from builder.mistakes
 
 
 def _syntax_error(error: yaml.MarkedYAMLError, text: str) -> Mistake:
@@ -103,8 +111,16 @@ class _Builder:
         self.mistakes: list[Mistake] = []
         self.scalars = yaml.SafeLoader("")
         self.parents: list[yaml.Node] = []
+        self.values = 0
 
     def build(self, node: yaml.Node, path: Path) -> Any:
+        self.values += 1
+        if self.values >= MOST_VALUES:
+            if self.values == MOST_VALUES:
+                self._add(
+                    node, path[:1], f"refers to other sections so often that there are over {MOST_VALUES} values."
+                )
+            return None
         if any(node is parent for parent in self.parents):
             self._add(node, path, "refers to a section that it is part of.")
             return None
@@ -117,13 +133,20 @@ class _Builder:
                 return self._mapping(node, path)
             if isinstance(node, yaml.SequenceNode):
                 return [self.build(entry, (*path, str(i))) for i, entry in enumerate(node.value)]
-            try:
-                return self.scalars.construct_object(node)
-            except (yaml.YAMLError, ValueError):
-                self._add(node, path, f"is {node.value!r}, which is not of the type that its tag names.")
-                return None
+            assert isinstance(node, yaml.ScalarNode)
+            return self._scalar(node, path)
         finally:
             self.parents.pop()
+
+    def _scalar(self, node: yaml.ScalarNode, path: Path) -> Any:
+        try:
+            value = self.scalars.construct_object(node)
+        except (yaml.YAMLError, ValueError, KeyError):
+            self._add(node, path, f"is {node.value[:60]!r}, which is not of the type that its tag names.")
+            return None
+        if isinstance(value, int) and re.match(r"[-+]?(0[0-7_]+$|\d+:)", node.value):
+            self._add(node, path, f"YAML reads {node.value} as {value}: write {value}, or quote it.")
+        return value
 
     def _mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Any]:
         result: dict[str, Any] = {}
@@ -169,6 +192,8 @@ def _change(file: OptionFile, change: str) -> Mistake | None:
         return Mistake(place, "expected KEY:KEY=VALUE, such as train:total_iter=1000.")
     change_file = OptionFile(file.path, {})
     mistakes = list(_parse(f"value: {_bare(written.strip())}", change_file))
+    if change_file.options.keys() > {"value"}:
+        return Mistake(place, "expected one value.")
     if mistakes:
         return Mistake(place, mistakes[0].text)
     section: Any = file.options
@@ -183,9 +208,10 @@ def _change(file: OptionFile, change: str) -> Mistake | None:
 
 
 def _bare(written: str) -> str:
-    """A value of `--force_yml` as YAML: BasicSR takes `None` for none and numbers such as 1e-4."""
+    """A value of `--force_yml` as YAML: BasicSR takes `None` for none, numbers such as 1e-4, and text as it is."""
     if written.lower() == "none":
         return "~"
     if re.fullmatch(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+", written):
         return f"!!float {written}"
-    return written
+    is_yaml = re.match(r"[\[{\"'!]", written) or re.fullmatch(r"[-+.~\w]*", written)
+    return written if is_yaml else json.dumps(written)

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from rcan_plugin.options import keys as tables
+from rcan_plugin.options.data_keys import dataset_keys
 from rcan_plugin.options.keys import REQUIRED, Key, Section
-from rcan_plugin.options.kinds import ANYTHING, MAPPING, as_yaml, remedy
-from rcan_plugin.options.mistakes import Mistake, Path, did_you_mean
-from rcan_plugin.options.signatures import keys_in_source, keys_of, registered, sections_in_source
+from rcan_plugin.options.kinds import as_short_yaml, remedy
+from rcan_plugin.options.mistakes import Mistake, Path, did_you_mean, nearest
+from rcan_plugin.options.sections import IN_TRAINING, TABLES, places, sections_of
+from rcan_plugin.options.signatures import keys_of, named, registered, sections_in_source
 
 SINGULAR = {
     "networks": "network", "losses": "loss", "metrics": "metric", "schedulers": "scheduler",
     "optimizers": "optimizer", "datasets": "data set", "models": "model",
 }  # fmt: skip
-SET_BY_BASICSR = {
-    "auto_resume", "dist", "experiments_root", "is_train", "log", "models", "rank", "results_root", "root_path",
-    "training_states", "visualization", "world_size",
-}  # fmt: skip
-"""Keys that BasicSR adds to the options it has read."""
 IN_THEIR_FILES = {("RealESRGANDataset", "gt_size")}
 """Keys that BasicSR's own option files have though nobody reads them (the model reads the top level's gt_size)."""
 TRAIN_PHASES, TEST_PHASES = r"train|val(_\w+)?", r"(test|val)(_\w+)?"
@@ -35,46 +32,13 @@ def check_keys(options: Mapping[str, Any], is_train: bool) -> list[Mistake]:
     """
     checker = _Checker(options, is_train)
     checker.check()
-    allowed = [tuple(part.strip() for part in re.split(r":\s*", str(entry))) for entry in options.get("allow") or []]
-    return [mistake for mistake in checker.mistakes if mistake.path not in allowed]
-
-
-def sections_of(options: Mapping[str, Any], is_train: bool) -> dict[str, Key]:
-    """The keys that a file's top level may have, with those of its sections, for its model."""
-    return _Checker(options, is_train).top()
-
-
-def dataset_keys(data: Mapping[str, Any], training: bool) -> dict[str, Key]:
-    """The keys that a data set may have, by its type; `training` for the data set that is trained on."""
-    kind = data.get("type")
-    cls = registered("datasets").get(kind) if isinstance(kind, str) else None
-    ours = kind in tables.OUR_DATA or (cls is not None and _named(cls, tables.OUR_DATA))
-    everything = tables.DATASET | tables.TRAINING_DATA | tables.LOADER
-    always = {"name", "type", "phase", "scale", *tables.LOADER}
-    if training:
-        always |= {"num_worker_per_gpu", "batch_size_per_gpu", "dataset_enlarge_ratio"}
-    if ours:
-        read = set(everything) - {"io_backend"} if training else set(tables.DATASET)
-        read.add("io_backend")
-    else:
-        read = set(keys_in_source(cls)) - {"db_paths", "client_keys"} if cls is not None else set()
-        if not training and kind in ("PairedImageDataset", "SingleImageDataset"):
-            read -= set(tables.TRAINING_DATA)
-    keys = {name: everything.get(name, Key(ANYTHING, "")) for name in sorted(always | read)}
-    if training and (ours or kind == "PairedImageDataset"):
-        return keys | _required(keys, ("dataroot_gt", *(() if ours else ("dataroot_lq", "io_backend", "gt_size"))))
-    missing = ("dataroot_gt", "dataroot_lq", "io_backend") if kind == "PairedImageDataset" else ()
-    keys |= _required(keys, ("dataroot_gt",) if ours else missing)
-    return {name: Key(key.kind, key.text, None) if name in tables.TRAINING_DATA else key for name, key in keys.items()}
-
-
-def _required(keys: Mapping[str, Key], names: Iterable[str]) -> dict[str, Key]:
-    return {name: Key(keys[name].kind, keys[name].text, REQUIRED) for name in names}
-
-
-def _named(cls: type, names: Iterable[str]) -> bool:
-    """Whether a class, or a base class of it, has one of the names."""
-    return any(base.__name__ in names for base in cls.__mro__)
+    entries = options.get("allow")
+    for entry in entries if isinstance(entries, list) else ():
+        path = tuple(re.split(r"\s*:\s*", str(entry)))
+        if path not in checker.unread:
+            checker.add(("allow",), f"names {entry}, which is no unread key of this file: remove it.")
+        checker.mistakes = [m for m in checker.mistakes if m.path != path or path not in checker.unread]
+    return checker.mistakes
 
 
 def _is_nested(registry: str, value: Any) -> bool:
@@ -86,74 +50,36 @@ class _Checker:
     def __init__(self, options: Mapping[str, Any], is_train: bool) -> None:
         self.options, self.is_train = options, is_train
         self.mistakes: list[Mistake] = []
+        self.unread: set[Path] = set()
         name = options.get("model_type")
         self.model_name = name if isinstance(name, str) else "?"
         self.model = registered("models").get(self.model_name)
-        self.reads = {} if self.model is None else sections_in_source(self.model)
-        self.networks = [key[len("network") :] for key in options if re.fullmatch(r"network_\w+", str(key))]
 
     def add(self, path: Path, text: str) -> None:
         self.mistakes.append(Mistake(path, text))
-
-    def top(self) -> dict[str, Key]:
-        keys = self._for_model(tables.TOP, "top")
-        for (name,), table in list(_TABLES.items())[1:]:
-            keys[name] = Key(Section(self._for_model(table, name)), tables.TOP[name].text)
-        for suffix in self.networks:
-            if f"network{suffix}" in self.reads.get("top", ()):
-                keys[f"network{suffix}"] = Key(tables.NETWORK, "a network")
-        needed: tuple[str, ...] = (
-            ("train", "logger", "path", "network_g") if self.is_train else ("val", "path", "network_g")
-        )
-        if self.model is not None and not _named(self.model, ("SRModel",)):
-            needed = tuple(name for name in needed if name != "network_g")
-        keys |= _required(keys, needed)
-        if not self.is_train and isinstance(keys["val"].kind, Section):
-            val = dict(keys["val"].kind.keys)
-            val["val_freq"] = Key(val["val_freq"].kind, val["val_freq"].text)
-            given = self.options.get("val")
-            if isinstance(given, Mapping) and given.get("save_img"):
-                val |= _required(val, ("suffix",))
-            keys["val"] = Key(Section(val), keys["val"].text, REQUIRED)
-        return keys
-
-    def _for_model(self, table: Mapping[str, Key], section: str) -> dict[str, Key]:
-        """The keys of a table that the model reads, and those that its source reads beyond."""
-        reads = self.reads.get(section, frozenset()) - SET_BY_BASICSR
-        keys = {
-            name: key
-            for name, key in table.items()
-            if not key.only or self.model is None or _named(self.model, key.only) or name in reads
-        }
-        extra = {name: Key(ANYTHING, f"read by {self.model_name}") for name in reads if name not in keys}
-        for name, key in extra.items():
-            if re.match(r"optim_|.*_opt$", name):
-                extra[name] = Key(Section(named="optimizers" if name.startswith("optim_") else "losses"), key.text)
-        for suffix in self.networks if section == "path" else ():
-            for prefix in ("pretrain_network", "param_key", "strict_load"):
-                keys.setdefault(f"{prefix}{suffix}", tables.PATH[f"{prefix}_g"])
-        return extra | keys
 
     def check(self) -> None:
         options = self.options
         if self.model is None and isinstance(options.get("model_type"), str):
             self._unknown_type(("model_type",), "models", options["model_type"])
-        self.section(self.top(), options, ())
+        self.section(sections_of(options, self.is_train), options, ())
+        self._network()
         self._datasets()
         self._metrics()
 
     def section(self, keys: Mapping[str, Key], options: Mapping[str, Any], path: Path, what: str = "") -> None:
         """Check a mapping's keys and values."""
+        meant = set()
         for name, value in options.items():
             if name in keys:
                 self.value(keys[name], value, (*path, name))
             else:
+                meant.add(nearest(name, keys))
                 self._unknown(keys, name, value, path, what)
         for name, key in keys.items():
-            if key.default is REQUIRED and name not in options:
-                self.add(
-                    (*path, name), f"the key is missing; expected {key.kind.expected}: {key.text or 'an argument'}."
-                )
+            if key.default is REQUIRED and name not in options and name not in meant:
+                text = f": {key.text.rstrip('.')}" if key.text else ""
+                self.add((*path, name), f"the key is missing; expected {key.kind.expected}{text}.")
 
     def value(self, key: Key, value: Any, path: Path) -> None:
         kind = key.kind
@@ -161,7 +87,7 @@ class _Checker:
             if value is None and key.default is not REQUIRED:
                 return
             if not isinstance(value, Mapping):
-                self.add(path, f"is {as_yaml(value)}; expected {kind.expected}.")
+                self.add(path, f"is {as_short_yaml(value)}; expected {kind.expected}.")
             elif kind.named:
                 self.named(kind.named, value, path)
             elif kind.keys:
@@ -170,58 +96,69 @@ class _Checker:
         if value is None and key.default is None:
             return
         if not kind.accepts(value):
-            self.add(path, f"is {as_yaml(value)}; expected {kind.expected}.{remedy(value, kind)}")
+            self.add(path, f"is {as_short_yaml(value)}; expected {kind.expected}.{remedy(value, kind)}")
 
     def named(self, registry: str, options: Mapping[str, Any], path: Path) -> None:
         """Check a mapping whose `type` is a registered class and whose other keys are its arguments."""
         kind = options.get("type")
         if not isinstance(kind, str):
-            given = f"is {as_yaml(kind)}" if "type" in options else "is missing"
-            self.add((*path, "type"), f"{given}; expected the name of a {SINGULAR[registry]}.")
+            given = f"is {as_short_yaml(kind)}" if "type" in options else "is missing"
+            article = "an" if SINGULAR[registry].startswith("o") else "a"
+            self.add((*path, "type"), f"{given}; expected the name of {article} {SINGULAR[registry]}.")
             return
         target = registered(registry).get(kind)
         if target is None:
             self._unknown_type((*path, "type"), registry, kind)
             return
         keys = keys_of(registry, target)
-        if registry == "optimizers" and self.model is not None and _named(self.model, tables.OURS):
-            keys["layer_rates"] = Key(MAPPING, "factors on the rate, by parts of parameters' names")
-        if registry == "metrics" and "crop_border" in keys and self._has_border(options):
-            keys.pop("crop_border")
-            options = {name: value for name, value in options.items() if name != "crop_border"}
+        ours = self.model is not None and named(self.model, tables.OURS)
+        if registry == "optimizers" and ours:
+            keys["layer_rates"] = tables.LAYER_RATES
+        if (
+            registry == "metrics"
+            and "crop_border" in keys
+            and self.model is not None
+            and named(self.model, tables.OURS)
+        ):
+            keys["crop_border"] = tables.OUR_CROP_BORDER
         arguments = {name: value for name, value in options.items() if name != "type"}
         for name in [name for name in arguments if name in keys and _is_nested(registry, arguments[name])]:
             self.named(registry, arguments.pop(name), (*path, name))
             del keys[name]
         self.section(keys, arguments, path, what=f"{kind} has no such argument")
 
-    def _has_border(self, options: Mapping[str, Any]) -> bool:
-        ours = self.model is not None and _named(self.model, tables.OURS)
-        return bool(ours and options.get("crop_border") == "scale")
-
     def _unknown_type(self, path: Path, registry: str, name: str) -> None:
-        known = sorted(registered(registry))
-        hint = did_you_mean(name, known) or f" Known are {', '.join(known)}."
-        self.add(path, f"is {name}; no {SINGULAR[registry]} of this name is registered.{hint}")
+        known = sorted(known for known in registered(registry) if not known.endswith("_basicsr"))
+        hint = did_you_mean(name, known)
+        listed = f" Known are {', '.join(known)}." if not hint or len(known) <= 12 else ""
+        text = f"is {as_short_yaml(name)}; no {SINGULAR[registry]} of this name is registered."
+        self.add(path, f"{text}{hint}{listed}")
 
     def _unknown(self, keys: Mapping[str, Key], name: str, value: Any, path: Path, what: str) -> None:
-        here = (*path, name)
-        elsewhere = _places(name)
-        table = next((table for place, table in _TABLES.items() if place == path), {})
-        if name in table and table[name].only:
-            self.add(
-                here,
-                f"is {as_yaml(value)}, and {self.model_name} does not read it: remove it, or write "
-                f"model_type: {table[name].only[0]}.",
-            )
+        here, given = (*path, name), f"is {as_short_yaml(value)}"
+        self.unread.add(here)
+        key, elsewhere, hint = TABLES.get(path, {}).get(name), places(name), did_you_mean(name, keys)
+        if not self.is_train and name in IN_TRAINING.get(path, ()):
+            self.add(here, f"{given}; testing does not read it: remove it.")
+        elif key is not None and key.only:
+            model = key.only[0]
+            self.add(here, f"{given}, and {self.model_name} does not read it: remove it, or write model_type: {model}.")
         elif not what and elsewhere and path not in elsewhere:
-            self.add(here, f"is not read here, but under {': '.join(elsewhere[0]) or 'the top level'}: move it there.")
+            where = ": ".join(elsewhere[0]) or "the top level"
+            self.add(here, f"{given}; it is not read here, but under {where}: move it there.")
         else:
-            text = what or "nobody reads this key"
-            known = ", ".join(sorted(set(keys) - {"type"}))
-            hint = did_you_mean(name, keys) or (f" Known are {known}." if known else "")
-            allow = "" if did_you_mean(name, keys) else f" To keep it: `allow: ['{': '.join(here)}']`."
-            self.add(here, f"is {as_yaml(value)}; {text}.{hint}{allow if not what else ''}")
+            listed = f" Known are {', '.join(sorted(set(keys) - {'type'}))}." if keys and not hint else ""
+            allow = f" To keep it: `allow: ['{': '.join(here)}']`." if not what and not hint else ""
+            self.add(here, f"{given}; {what or 'nobody reads this key'}.{hint}{listed}{allow}")
+
+    def _network(self) -> None:
+        """What the model reads of `network_g` beyond the network's arguments."""
+        network = self.options.get("network_g")
+        reads: frozenset[str] = frozenset() if self.model is None else sections_in_source(self.model)["network_g"]
+        given = set(network) if isinstance(network, Mapping) else reads
+        for name in sorted(reads - {"type"} - given):
+            text = f"the key is missing, and {self.model_name} reads it: write it, or another model_type."
+            self.add(("network_g", name), text)
 
     def _datasets(self) -> None:
         datasets = self.options.get("datasets")
@@ -239,7 +176,7 @@ class _Checker:
                     f"is no data set that {program} reads; expected {expected}.{hint}",
                 )
             elif not isinstance(data, Mapping):
-                self.add(path, f"is {as_yaml(data)}; expected a mapping with name, type, dataroot_gt.")
+                self.add(path, f"is {as_short_yaml(data)}; expected a mapping with name, type, dataroot_gt.")
             else:
                 self._dataset(data, path, training=phase == "train")
         if not any(re.fullmatch("train" if self.is_train else TEST_PHASES, phase) for phase in datasets):
@@ -253,7 +190,7 @@ class _Checker:
         kind = data.get("type")
         known = dataset_keys(data, training)
         if not isinstance(kind, str):
-            given = f"is {as_yaml(kind)}" if "type" in data else "the key is missing"
+            given = f"is {as_short_yaml(kind)}" if "type" in data else "the key is missing"
             self.add((*path, "type"), f"{given}; expected the name of a data set, such as DegradationPairedDataset.")
             return
         if kind not in registered("datasets"):
@@ -264,15 +201,20 @@ class _Checker:
             if name in known or (kind, name) in IN_THEIR_FILES:
                 continue
             if not training and name in tables.TRAINING_DATA:
-                self.add((*path, name), f"is {as_yaml(value)}; it is read under datasets: train alone: remove it.")
+                self.add(
+                    (*path, name), f"is {as_short_yaml(value)}; it is read under datasets: train alone: remove it."
+                )
             elif key is not None and key.only:
                 self.add(
                     (*path, name),
-                    f"is {as_yaml(value)}, and {kind} does not read it: remove it, or write type: {key.only[0]}.",
+                    f"is {as_short_yaml(value)}, and {kind} does not read it: remove it, or write type: {key.only[0]}.",
                 )
             else:
                 self._unknown(known, name, value, path, f"{kind} does not read this key")
-        self.section(known, {name: value for name, value in data.items() if name in known}, path)
+        phase = path[-1].partition("_")[0]
+        if data.get("phase", phase) != phase:
+            self.add((*path, "phase"), f"is {as_short_yaml(data['phase'])}; BasicSR replaces it by {phase}: remove it.")
+        self.section(known, {name: value for name, value in data.items() if name in known and name != "phase"}, path)
 
     def _metrics(self) -> None:
         val = self.options.get("val")
@@ -284,23 +226,6 @@ class _Checker:
             else:
                 self.add(
                     path,
-                    f"is {as_yaml(metric)}; expected a mapping with type, such as {{type: calculate_psnr, "
+                    f"is {as_short_yaml(metric)}; expected a mapping with type, such as {{type: calculate_psnr, "
                     "crop_border: 4, test_y_channel: true}.",
                 )
-
-
-_TABLES: dict[Path, Mapping[str, Key]] = {
-    (): tables.TOP,
-    ("path",): tables.PATH,
-    ("train",): tables.TRAIN,
-    ("val",): tables.VAL,
-    ("logger",): tables.LOGGER,
-}
-
-
-def _places(name: str) -> list[Path]:
-    """Sections that have a key of this name."""
-    places = [path for path, table in _TABLES.items() if name in table]
-    if name in tables.DATASET or name in tables.TRAINING_DATA or name in tables.LOADER:
-        places.append(("datasets", "train"))
-    return places

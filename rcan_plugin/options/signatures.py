@@ -10,10 +10,10 @@ import inspect
 import re
 import textwrap
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from rcan_plugin.options.keys import METRIC, REQUIRED, Key
+from rcan_plugin.options.keys import LOSSES, METRIC, REQUIRED, SCHEDULES, Key
 from rcan_plugin.options.kinds import kind_of_parameter, number
 
 REGISTRIES = {"networks": "ARCH", "losses": "LOSS", "metrics": "METRIC", "datasets": "DATASET", "models": "MODEL"}
@@ -42,6 +42,11 @@ def registered(kind: str) -> dict[str, Any]:
     return {name.removesuffix("_basicsr"): names[name] for name in names} | names
 
 
+def named(cls: type, names: Iterable[str]) -> bool:
+    """Whether a class, or a base class of it, has one of the names."""
+    return any(base.__name__ in names for base in cls.__mro__)
+
+
 def _schedulers() -> dict[str, Any]:
     importlib.import_module("basicsr")
     theirs = importlib.import_module("basicsr.models.lr_scheduler")
@@ -67,10 +72,12 @@ def keys_of(kind: str, target: Any) -> dict[str, Key]:
     }[kind]
     for name in skipped:
         keys.pop(name, None)
+    known = {"metrics": METRIC, "schedulers": SCHEDULES, "losses": LOSSES}.get(kind, {})
+    keys |= {name: key for name, key in known.items() if name in keys}
     if kind == "metrics":
-        keys |= {name: key for name, key in METRIC.items() if name == "better" or name in keys}
+        keys["better"] = METRIC["better"]
     if kind == "optimizers":
-        keys["lr"] = Key(number(above=0), "learning rate", REQUIRED)
+        keys["lr"] = Key(number(above=0, most=100), "learning rate", REQUIRED)
     return keys
 
 
@@ -115,6 +122,23 @@ def _text(doc: str, name: str) -> str:
 
 
 @functools.lru_cache
+def words_in_source(target: type) -> frozenset[str]:
+    """All texts in the source of a class and its bases, among them the keys of what it returns."""
+    nodes = (node for tree in _sources(target) for node in ast.walk(tree))
+    return frozenset(node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str))
+
+
+@functools.lru_cache
+def needs_gpu(target: type) -> bool:
+    """Whether the source of a class calls `.cuda()` on something."""
+    return any(
+        isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "cuda"
+        for tree in _sources(target)
+        for node in ast.walk(tree)
+    )
+
+
+@functools.lru_cache
 def keys_in_source(target: type) -> frozenset[str]:
     """Keys in the source of a class and its bases: `x["key"]`, `x.get("key")`, `x.pop("key")`, `"key" in x`."""
     return frozenset(key for tree in _sources(target) for node in ast.walk(tree) for key in _key_of(node))
@@ -154,12 +178,14 @@ OWNERS = {
     "self.opt['path']": "path",
     "opt['path']": "path",
     "self.opt['logger']": "logger",
+    "self.opt['network_g']": "network_g",
+    "opt['network_g']": "network_g",
 }
 
 
 @functools.lru_cache
 def sections_in_source(model: type) -> Mapping[str, frozenset[str]]:
-    """The keys that the source of a model and its bases reads, by section: `top`, `train`, `val`, `path`, `logger`."""
+    """The keys that the source of a model and its bases reads, by section: `top`, `train`, `val`, ..."""
     sections: dict[str, set[str]] = {section: set() for section in OWNERS.values()}
     for tree in _sources(model):
         for node in ast.walk(tree):
@@ -169,6 +195,7 @@ def sections_in_source(model: type) -> Mapping[str, frozenset[str]]:
             elif isinstance(node, ast.Compare):
                 owner = node.comparators[0]
             section = OWNERS.get(ast.unparse(owner)) if owner is not None else None
-            if section is not None:
+            # Of a network's arguments the model needs those that it reads without a default.
+            if section is not None and (section != "network_g" or isinstance(node, ast.Subscript)):
                 sections[section] |= _key_of(node)
     return {section: frozenset(names) for section, names in sections.items()}

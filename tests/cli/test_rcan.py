@@ -35,7 +35,7 @@ def test_help_imports_neither_torch_nor_numpy(run):
         "try:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
         "print(json.dumps(sorted(sys.modules)))"
     )
-    modules = json.loads(run("-c", code).stdout.splitlines()[-1])
+    modules = json.loads(run("-c", code, fresh=True).stdout.splitlines()[-1])
     assert not {"torch", "numpy", "cv2", "basicsr"} & set(modules)
 
 
@@ -113,7 +113,7 @@ def test_ctrl_c_in_the_first_seconds(program, module, run):
     code = f"MODULE, ARGUMENTS = {module!r}, {arguments!r}" + INTERRUPTED.replace(
         "RUN", f"runpy.{runner}({path!r}, run_name='__main__')"
     )
-    done = run("-c", code, code=130)
+    done = run("-c", code, code=130, fresh=True)
     assert done.stderr.startswith("\nStopped.") and "Traceback" not in done.stderr
 
 

@@ -9,7 +9,9 @@ from rcan_plugin.data import scan as scan_module
 from rcan_plugin.data.options import DatasetOptions
 from rcan_plugin.data.paired_dataset import DegradationPairedDataset
 from rcan_plugin.data.scan import forget_scans, keep_scan
+from rcan_plugin.images.environments import close_environments
 from rcan_plugin.images.store import ImageStore
+from rcan_plugin.options.files import check_files
 from tests.data.tiny import options, picture, write_lmdb
 from tests.rights import forbidden
 
@@ -50,10 +52,10 @@ def test_a_kept_scan_is_not_for_other_options(folders, headers):
 
 
 def test_the_check_of_an_option_file_scans_for_the_data_set_built_next(folders, headers):
-    from rcan_plugin.options.check import check
-
-    opt = {"name": "run", "datasets": {"train": options(folders, "train"), "val": options(folders)}, "path": {}}
-    check(opt)
+    opt = {"name": "run", "model_type": "SRModel", "num_gpu": 0, "dist": False, "is_train": False, "path": {}}
+    opt |= {"datasets": {"train": options(folders, "train"), "val": options(folders)}}
+    opt["path"]["results_root"] = str(folders / "results/run")
+    assert check_files(opt, "tiny.yml", all_epochs=True) == []
     assert len(headers) == 12
     for data in opt["datasets"].values():
         DegradationPairedDataset(dict(data))
@@ -83,14 +85,15 @@ def test_an_lmdb_that_cannot_be_read_through_is_refused_with_the_data_set_and_th
     root = tmp_path / "HR.lmdb"
     write_lmdb(root, {"a": picture(60, 80, seed=1), "b": picture(60, 80, seed=2)})
     of = options(tmp_path, dataroot_gt=str(root), dataroot_lq=None, degradation={"type": "BI"}, io_backend=None)
-    assert len(DegradationPairedDataset(of)) == 2
     start = f"data set tiny: dataroot_gt: .*{root.name}"
     with forbidden(root / "data.mdb"), pytest.raises(PermissionError, match=rf"{start}/data.mdb: permission denied: "):
-        DegradationPairedDataset(of)
+        DegradationPairedDataset(of)  # before it is open in this process
+    assert len(DegradationPairedDataset(of)) == 2
     with (root / "meta_info.txt").open("a") as lines:
         lines.write("c.png (60,80,3) 1\n")
     with pytest.raises(ValueError, match=rf"{start}: meta_info.txt names 1 images .* does not hold, such as 'c'"):
         DegradationPairedDataset(of)
+    close_environments()
     os.truncate(root / "data.mdb", 20_000)
     with pytest.raises(ValueError, match=rf"{start}/data.mdb is cut short: it has 20000 bytes"):
         DegradationPairedDataset(of)

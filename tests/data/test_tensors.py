@@ -43,3 +43,9 @@ def test_luma_is_that_of_matlab():
     image = np.array([[[0, 0, 0], [255, 255, 255]]], np.uint8)
     tensor = to_tensor(image, PixelOptions(luma=True))
     assert tensor.shape == (1, 1, 2) and tensor.flatten().tolist() == pytest.approx([16 / 255, 235 / 255], abs=1e-6)
+
+
+@pytest.mark.parametrize(("dtype", "peak"), [(np.uint8, 255), (np.uint16, 65535)])
+def test_each_value_becomes_the_float_that_a_division_gives(dtype, peak):
+    values = np.arange(peak + 1, dtype=dtype).reshape(1, 16, -1)
+    assert torch.equal(to_floats(values), torch.from_numpy(values).float() / peak)

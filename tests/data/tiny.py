@@ -3,6 +3,7 @@
 import cv2
 import lmdb
 import numpy as np
+import pytest
 
 
 def picture(height: int, width: int, seed: int, dtype=np.uint8, channels: int = 3) -> np.ndarray:
@@ -34,3 +35,10 @@ def options(root, phase="val", **more) -> dict:
     if phase == "train":
         opt |= {"gt_size": 16, "use_hflip": True, "use_rot": True}
     return {key: value for key, value in {**opt, **more}.items() if value is not None}
+
+
+KINDS = [
+    pytest.param(dtype, channels, id=f"{np.dtype(dtype).name}-{channels}")
+    for dtype in (np.uint8, np.uint16)
+    for channels in (1, 3)
+]

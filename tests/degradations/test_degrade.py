@@ -12,6 +12,7 @@ import pytest
 from rcan_plugin.degradations import Degradation, degrade, imresize, noise_rng
 from rcan_plugin.degradations.gaussian import official_kernel_size
 from rcan_plugin.resampling import banded_matmul, separable
+from tests.data.tiny import picture
 from tests.degradations.images import BD_FOLDERS, black_and_white, noise, reference_pairs, steps
 from tests.degradations.slow import slow_bd
 from tests.reference import needs_reference
@@ -235,3 +236,21 @@ def test_memory_stays_below_three_times_the_image(kind, dtype):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert 0.25 < peak / hr.nbytes < 2  # and the image itself makes it three
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4, 8])
+@pytest.mark.parametrize("kind", [{"kind": "BI"}, {"kind": "BD"}, {"kind": "BD", "kernel_size": 23}], ids=str)
+def test_what_is_in_reach_is_all_that_a_region_is_made_of(scale, kind):
+    """Other values beyond the reach change nothing; and one pixel less would not do, at one scale at least."""
+    degradation = Degradation(**kind)
+    reach = degradation.reach(scale)
+    size, top = 6 + 4 * reach, 2 * reach
+    hr = picture(size * scale, size * scale, seed=1)
+    changed = picture(size * scale, size * scale, seed=2)
+    inner = slice((top - reach) * scale, (top + 6 + reach) * scale)
+    changed[inner, inner] = hr[inner, inner]
+    region = (top, top, 6, 6)
+    whole = degradation.apply(hr, scale, region=region)
+    assert np.array_equal(degradation.apply(changed, scale, region=region), whole)
+    alone = degradation.apply(np.ascontiguousarray(hr[inner, inner]), scale, region=(reach, reach, 6, 6))
+    assert np.array_equal(alone, whole)

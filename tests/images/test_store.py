@@ -1,116 +1,59 @@
-"""Folders and LMDBs that an image store refuses when it is opened, before anything is read from them."""
-
-import os
-import shutil
-import socket
-from pathlib import Path
+"""Crops and headers of images in folders, PNG LMDBs and raw LMDBs."""
 
 import lmdb
+import numpy as np
 import pytest
 
-from rcan_plugin.images.environments import close_environments, environment
+from rcan_plugin.images.sources import find_images
 from rcan_plugin.images.store import ImageStore
-from tests.data.tiny import picture, write, write_lmdb
-from tests.rights import forbidden
+from rcan_plugin.preparation.prepare import Job, prepare
+from tests.data.tiny import KINDS, picture, write, write_lmdb
 
 
-@pytest.fixture
-def made(tmp_path) -> Path:
-    write_lmdb(tmp_path / "set.lmdb", {"a": picture(60, 80, seed=1), "b": picture(60, 80, seed=2)})
-    return tmp_path / "set.lmdb"
+def stores(folder, image) -> dict[str, ImageStore]:
+    """The same image in a folder, as PNG in an LMDB and raw in an LMDB."""
+    write(folder / "files/HR/a.png", image)
+    write_lmdb(folder / "png.lmdb", {"a": image})
+    prepare(Job(folder / "raw"), find_images(folder / "files/HR"))
+    roots = {"folder": "files/HR", "png": "png.lmdb", "raw": "raw/HR.lmdb"}
+    return {name: ImageStore(folder / root) for name, root in roots.items()}
 
 
-def test_an_lmdb_whose_data_are_cut_is_refused_with_its_sizes(made):
-    whole = (made / "data.mdb").read_bytes()
-    assert ImageStore(made).names == ["a", "b"]
-    for size in (5000, 8192, len(whole) // 2, len(whole) - 1):
-        (made / "data.mdb").write_bytes(whole[:size])
-        with pytest.raises(ValueError, match=rf"set.lmdb/data.mdb is cut short: it has {size} bytes of {len(whole)}: "):
-            ImageStore(made)
-    (made / "data.mdb").write_bytes(whole + b"0")
-    assert ImageStore(made).read("a").shape == (60, 80, 3)
-    close_environments()
+@pytest.mark.parametrize(("dtype", "depth"), KINDS)
+def test_a_crop_is_what_the_whole_image_has_there(dtype, depth, tmp_path):
+    found = stores(tmp_path, picture(20, 31, seed=2, dtype=dtype, channels=depth))
+    for reading in ({"keep_depth": keep, "channels": channels} for keep in (False, True) for channels in (1, 3)):
+        whole = found["folder"].read("a.png", **reading)
+        assert whole.dtype == (dtype if reading["keep_depth"] else np.uint8)
+        for name, store in found.items():
+            for top, left, height, width in ((0, 0, 20, 31), (3, 5, 8, 9), (19, 30, 1, 1), (12, 0, 8, 31)):
+                part = store.crop(store.names[0], (top, left, height, width), **reading)
+                assert np.array_equal(part, whole[top : top + height, left : left + width]), (name, reading)
 
 
-def test_the_size_is_checked_again_where_it_is_opened(made):
-    store = ImageStore(made)  # as in a worker, which gets the store from the main process
-    os.truncate(made / "data.mdb", 16384)
-    with pytest.raises(ValueError, match="is cut short: it has 16384 bytes of "):
-        store.read("a")
-    with pytest.raises(ValueError, match="is cut short"):
-        environment(str(made))
+def test_sizes_come_from_meta_info_alone(tmp_path):
+    store = stores(tmp_path, picture(20, 31, seed=2))["raw"]
+    (tmp_path / "raw/HR.lmdb/data.mdb").unlink()
+    assert store.header("a")[:4] == (20, 31, False, False)
+    other = tmp_path / "other.lmdb"
+    write_lmdb(other, {"b": picture(8, 9, seed=1)})
+    (other / "meta_info.txt").write_text("b.png\n")
+    assert ImageStore(other).header("b")[:2] == (8, 9), "without a size there, the value says it"
+    (other / "meta_info.txt").write_text("b.png (8,9,4) 1\nc d.x.png (5, 6, 1) 1\n\n")
+    store = ImageStore(other)
+    assert store.names == ["b", "c d"]
+    assert store.header("b").alpha and store.header("c d")[:4] == (5, 6, False, True)
 
 
-@pytest.mark.parametrize("content", [b"", b"rubbish", bytes(10_000)])
-def test_data_that_are_none(made, content):
-    (made / "data.mdb").write_bytes(content)
-    with pytest.raises(ValueError, match=rf"data.mdb \({len(content)} bytes\) is no LMDB: fetch"):
-        ImageStore(made)
+def test_a_meta_info_that_is_wrong_is_said_when_a_crop_is_not_there(tmp_path):
+    store = stores(tmp_path, picture(20, 31, seed=2))["raw"]
+    with pytest.raises(ValueError, match=r"image a of LMDB .*raw/HR.lmdb has no window \(16, 0, 8, 8\)"):
+        store.crop("a", (16, 0, 8, 8))
 
 
-def test_a_list_that_names_what_is_not_there(made):
-    ImageStore(made).check_keys()
-    with (made / "meta_info.txt").open("a") as lines:
-        lines.write("c.png (60,80,3) 1\nd.png (60,80,3) 1\n")
-    with pytest.raises(ValueError, match=r"set.lmdb: meta_info.txt names 2 images that data.mdb .*, such as 'c'"):
-        ImageStore(made).check_keys()
-    (made / "meta_info.txt").write_text("b.png (60,80,3) 1\n")  # fewer: those of the list are used
-    ImageStore(made).check_keys()
-    ImageStore(made.parent / "set.lmdb").read("b")
-    ImageStore(made).check_keys()  # while it is open
-    close_environments()
-
-
-def test_an_lmdb_without_lock_file_in_a_folder_that_may_not_be_written_to(made):
-    (made / "lock.mdb").unlink(missing_ok=True)
-    expected = ImageStore(made).read("a")
-    close_environments()
-    with forbidden(made, mode=0o500):
-        assert (ImageStore(made).read("a") == expected).all()
-    close_environments()
-    assert not (made / "lock.mdb").exists()
-
-
-def test_what_may_not_be_read_is_an_error_of_the_system(made, tmp_path):
-    for file in (made / "data.mdb", made / "meta_info.txt"):
-        with forbidden(file), pytest.raises(PermissionError) as raised:
-            ImageStore(made)
-        assert raised.value.filename == str(file)
-    write(tmp_path / "HR/a.png", picture(8, 8, seed=1))
-    with forbidden(tmp_path / "HR"), pytest.raises(PermissionError, match="HR"):
-        ImageStore(tmp_path / "HR")
-
-
-def test_names_of_images_that_are_no_files(tmp_path):
-    folder = tmp_path / "HR"
-    write(folder / "a.png", picture(8, 8, seed=1))
-    (folder / "folder.png").mkdir()
-    os.mkfifo(folder / "fifo.txt")
-    os.mkfifo(folder / ".b.png")
-    (folder / "link.png").symlink_to(folder / "a.png")
-    assert ImageStore(folder).names == ["a.png", "link.png"]
-    makers = {
-        "a FIFO (named pipe)": os.mkfifo,
-        "a device": lambda path: path.symlink_to("/dev/zero"),
-        "a broken link": lambda path: path.symlink_to("gone"),
-        "a socket": lambda path: socket.socket(socket.AF_UNIX).bind(os.path.relpath(path)),
-    }
-    for kind, make in makers.items():
-        make(folder / "b.png")
-        with pytest.raises(ValueError) as raised:
-            ImageStore(folder)
-        assert str(raised.value) == f"{folder / 'b.png'} is {kind}; expected an image: remove it."
-        (folder / "b.png").unlink()
-    shutil.rmtree(folder)
-
-
-def test_damage_in_the_structure_is_an_error_that_names_the_image(made, monkeypatch):
-    store = ImageStore(made)
-
-    class Damaged:
-        def begin(self, **_):
-            raise lmdb.CorruptedError("MDB_CORRUPTED")
-
-    monkeypatch.setattr("rcan_plugin.images.store.environment", lambda _: Damaged())
-    with pytest.raises(ValueError, match=r"image a of LMDB .* cannot be read \(MDB_CORRUPTED\): make the LMDB again"):
-        store.read("a")
+def test_a_damaged_value_is_named(tmp_path):
+    path = stores(tmp_path, picture(20, 31, seed=2))["raw"].root
+    with lmdb.open(str(path)) as environment, environment.begin(write=True) as transaction:
+        transaction.put(b"a", transaction.get(b"a")[:-5])
+    with pytest.raises(ValueError, match=r"image a of LMDB .*HR.lmdb is damaged: it has \d+ bytes and its header says"):
+        ImageStore(path).crop("a", (0, 0, 8, 8))

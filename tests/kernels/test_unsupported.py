@@ -46,4 +46,4 @@ def test_the_package_does_not_import_triton(run: Run) -> None:
         "from rcan_plugin.kernels import unsupported; unsupported(torch.zeros(1, 64, 4, 4))\n"
         "print(before or 'triton' not in sys.modules)"
     )
-    assert run("-c", code, env={"TRITON_INTERPRET": None}).stdout.strip() == "True"
+    assert run("-c", code, env={"TRITON_INTERPRET": None}, fresh=True).stdout.strip() == "True"

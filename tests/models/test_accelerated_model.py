@@ -9,7 +9,6 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from rcan_plugin.models.accelerated_model import check
-from rcan_plugin.options import check as options_module
 from tests.comparison import names_all, same
 from tests.models.conftest import NETWORKS, batch, build, distance, gradients, step, train, weights
 
@@ -156,7 +155,7 @@ def test_any_optimiser_of_torch(options):
 @pytest.mark.parametrize("name", ["Adma", "lr_scheduler", None])
 def test_an_unknown_optimiser_is_refused_before_anything_is_built(name, options):
     opt = options(train={"optim_g": {"type": name, "lr": 1e-3}})
-    for build_or_check in (build, options_module.check):
+    for build_or_check in (build, check):
         with pytest.raises(ValueError, match=rf"train: optim_g: type is {name!r}; expected a class of torch\.optim"):
             build_or_check(opt)
 
@@ -165,7 +164,7 @@ def test_an_unknown_optimiser_is_refused_before_anything_is_built(name, options)
 def test_several_gpus_without_a_launcher_are_refused(is_train, program, options):
     opt = options(num_gpu=2, is_train=is_train)
     line = rf"num_gpu is 2 without .* `torchrun --nproc_per_node 2 basicsr/{program}\.py -opt FILE --launcher pytorch`"
-    for build_or_check in (check, options_module.check, build):
+    for build_or_check in (check, build):
         with pytest.raises(ValueError, match=line):
             build_or_check(opt)
     check({**opt, "dist": True})

@@ -5,8 +5,8 @@ import math
 
 import pytest
 
+from rcan_plugin.models import accelerated_model
 from rcan_plugin.models.settings import Settings
-from rcan_plugin.options import check as options_module
 from tests.comparison import names_all
 from tests.models.conftest import build
 
@@ -46,7 +46,7 @@ WRONG = [
 @pytest.mark.parametrize(("section", "key", "value", "expected"), WRONG)
 def test_a_wrong_value_is_refused_by_key_value_and_what_was_expected(section, key, value, expected, options):
     opt = options(**{section: {key: value}})
-    for look in (Settings.read, options_module.check, build):
+    for look in (Settings.read, accelerated_model.check, build):
         with pytest.raises(ValueError) as caught:
             look(opt)
         assert str(caught.value) == f"{section}: {key} is {value!r}; {expected}"
@@ -54,21 +54,21 @@ def test_a_wrong_value_is_refused_by_key_value_and_what_was_expected(section, ke
 
 def test_parts_that_do_not_fit_the_batch_or_its_loss_are_refused(options):
     opt = options(train={"grad_accum": 3})
-    for look in (options_module.check, build):
+    for look in (accelerated_model.check, build):
         with pytest.raises(ValueError, match=r"train: grad_accum is 3.* batch_size_per_gpu 4 .*divisor"):
             look(opt)
     opt = options(train={"grad_accum": 2, "pixel_opt": {"type": "L1Loss", "reduction": "sum"}})
-    for look in (options_module.check, build):
+    for look in (accelerated_model.check, build):
         with pytest.raises(ValueError, match=r"grad_accum is 2 and pixel_opt: reduction sum; expected mean\."):
             look(opt)
     opt["train"]["grad_accum"] = 1
-    options_module.check(opt)
+    accelerated_model.check(opt)
 
 
 @pytest.mark.parametrize("mode", ["reduce-overhead", "max-autotune"])
 def test_two_kinds_of_cuda_graphs_are_refused(mode, options):
     opt = options(train={"compile": mode, "cuda_graph": True})
-    for look in (options_module.check, build):
+    for look in (accelerated_model.check, build):
         with pytest.raises(ValueError) as caught:
             look(opt)
         assert names_all(caught.value, "train: compile", mode, "cuda_graph", "blocks")
@@ -82,7 +82,7 @@ def test_what_is_read(options):
     }  # fmt: skip
     val = {"self_ensemble": True, "tile": {"size": 64, "overlap": 32}, "pictures": 3}
     opt = options(train=train, val=val, logger={"keep_last": 5})
-    options_module.check(opt)
+    accelerated_model.check(opt)
     assert Settings.read(opt) == Settings(
         amp="fp16", channels_last=True, compile="reduce-overhead", grad_accum=2, grad_clip=("value", 1.0),
         guard=(10.0, 3), self_ensemble=True, tile=(64, 32), pictures=3, keep_last=5,
@@ -155,7 +155,7 @@ def test_without_warm_up(options):
 )  # fmt: skip
 def test_a_wrong_schedule_is_refused_before_anything_is_built(settings, said, options):
     opt = options(train={"scheduler": {"type": "WarmupCosineLR", **settings}})
-    for look in (options_module.check, build):
+    for look in (accelerated_model.check, build):
         with pytest.raises(ValueError) as caught:
             look(opt)
         assert str(caught.value) == said

@@ -93,11 +93,12 @@ def test_the_reference_has_every_section_in_order_with_keys_defaults_and_readers
     lines = export.reference().splitlines()
     headings = [line for line in lines if line.startswith("## ")]
     assert headings == [
-        f"## {name}" for name in ("Top level", "datasets", "network_g", *export.SECTIONS)
+        f"## {name}" for name in ("Top level", "datasets", "network_g", "path", "train", "val", "logger", "dist_params")
     ]
     for line in (
-        "| `name` | text | required | name of the run and of its folder in experiments/ or results/ | all |",
-        "| `degradation: sigma` | a number above 0 | `1.6` | of BD's Gaussian, in pixels | type BD |",
+        "| `name` | a name without `/` of at most 200 bytes | required | name of the run and of its folder in "
+        "experiments/ or results/ | all |",
+        "| `degradation: sigma` | a number above 0, at most 100 | `1.6` | of BD's Gaussian, in pixels | type BD |",
         "| `num_feat` | a whole number | `64` | channels of the features |",
         "| `keep_last` | a whole number of 1 or more |  | checkpoints to keep; all by default | AcceleratedSRModel |",
         "### RCANArch",

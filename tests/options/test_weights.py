@@ -2,7 +2,6 @@
 
 import copy
 import logging
-from argparse import Namespace
 
 import basicsr.utils.logger
 import pytest
@@ -14,7 +13,6 @@ from torch import nn
 
 import rcan_plugin
 from rcan_plugin.archs.vdsr_arch import VDSRArch
-from rcan_plugin.options.check import checked
 from rcan_plugin.options.weights import check_weights
 from tests.archs.rcan import official_layout, small_rcan
 from tests.archs.small import SMALL
@@ -132,15 +130,9 @@ def test_the_check_is_not_noticed_by_the_run(tmp_path, monkeypatch, caplog):
     assert opt == before
 
 
-def test_a_wrong_file_ends_the_program_and_a_resumed_run_does_not_read_it(tmp_path, monkeypatch):
+def test_weights_of_another_scale_are_named(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     path = save(tmp_path / "net.pth", official_layout(small_rcan(upscale=2)))
     opt = options({"pretrain_network_g": str(path), "param_key_g": None}, name="run", datasets={})
-    parse = checked(lambda: (opt, Namespace(opt="some.yml")))
-    with pytest.raises(
-        SystemExit, match=r"some\.yml: path: pretrain_network_g: .* upscale is 2 in the file, 4"
-    ) as ended:
-        parse()
-    assert str(ended.value).endswith("Nothing was built, moved or written.")
-    opt["path"]["resume_state"] = str(save(tmp_path / "5.state", {"iter": 5}))
-    parse()
+    with pytest.raises(ValueError, match=r"path: pretrain_network_g: .* upscale is 2 in the file, 4"):
+        check_weights(opt)

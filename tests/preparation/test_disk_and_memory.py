@@ -283,6 +283,6 @@ def test_the_memory_held_does_not_grow_with_the_set(tmp_path, run):
         for i in range(4, count):
             os.link(folder / f"{i % 4}.png", folder / f"{i}.png")
         arguments = ["--out", folder / "out", "--scales", "2", "--degradations", "BI"]
-        said = run("-c", WITH.format(PEAK), CREATE, folder, *arguments).stdout
+        said = run("-c", WITH.format(PEAK), CREATE, folder, *arguments, fresh=True).stdout
         peaks.append(int(re.search(r"VmHWM:\s+(\d+) kB", said)[1]) // 1024)
     assert peaks[1] < 600 and peaks[1] - peaks[0] < 50, f"{peaks} MB; raw, the second set takes 180 MB"

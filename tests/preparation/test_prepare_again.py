@@ -127,7 +127,9 @@ def test_what_was_made_of_the_lmdb_that_is_there_is_kept_as_it_was(tmp_path):
 def test_a_folder_that_cannot_be_made(made, monkeypatch):
     monkeypatch.chdir(made)
     before = state(made)
-    for out in (".", "..", "HR/0001.png"):
+    with pytest.raises(ValueError, match=r"^folder of the LMDBs HR/0001.png cannot be made: HR/0001.png is a file"):
+        make(Path("HR/0001.png"), made / "HR")
+    for out in (".", ".."):
         with pytest.raises(ValueError) as raised:
             make(Path(out), made / "HR")
         assert str(raised.value) == (

@@ -24,4 +24,4 @@ def worker(rank: int, folder: str) -> None:
 
 
 if __name__ == "__main__":
-    torch.multiprocessing.spawn(worker, (sys.argv[1],), 2)
+    torch.multiprocessing.start_processes(worker, (sys.argv[1],), 2, start_method="fork")

@@ -1,0 +1,157 @@
+"""Contradictions in what an option file says of training: schedule, optimizers, losses, logger."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from typing import Any
+
+import torch
+
+from rcan_plugin.options.kinds import as_yaml
+from rcan_plugin.options.mistakes import Mistake, Path
+from rcan_plugin.options.networks import build_on_meta
+from rcan_plugin.options.signatures import named, registered
+from rcan_plugin.options.view import View
+from rcan_plugin.training import optimizers
+
+
+def schedule(view: View) -> Iterator[Mistake]:
+    """Check the scheduler and the warm-up against the length of the run and the rate."""
+    total, warmup = view.get("train", "total_iter"), view.get("train", "warmup_iter", default=-1)
+    if total is not None and warmup > total:
+        text = f"is {warmup}, more than total_iter {total}; expected less, or -1 for none."
+        yield Mistake(("train", "warmup_iter"), text)
+    option, path = view.get("train", "scheduler"), ("train", "scheduler")
+    if option is None or view.model is None:
+        return
+    kind = option["type"]
+    if kind == "WarmupCosineLR" and not view.is_ours:
+        model = view.get("model_type")
+        text = f"is {kind}, and {model} does not have it: write model_type: AcceleratedSRModel, or another scheduler."
+        yield Mistake((*path, "type"), text)
+        return
+    arguments = {key: value for key, value in option.items() if key != "type"}
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr=1.0)
+    try:
+        registered("schedulers")[kind](optimizer, **deepcopy(arguments))
+    except Exception as error:
+        yield view.locate(error, path)
+        return
+    yield from _lowest_rate(view, arguments)
+    if total is not None:
+        yield from _durations(arguments, total, path)
+    if kind == "WarmupCosineLR" and arguments.get("warmup") and warmup > 0:
+        text = f"is {arguments['warmup']}, and warmup_iter {warmup} is a second warm-up: remove one."
+        yield Mistake((*path, "warmup"), text)
+
+
+def _lowest_rate(view: View, arguments: Mapping[str, Any]) -> Iterator[Mistake]:
+    lowest, rate = arguments.get("eta_min", 0), view.get("train", "optim_g", "lr")
+    if rate is not None and lowest > rate:
+        text = f"is {as_yaml(lowest)}, above the rate {as_yaml(rate)} (optim_g: lr), and the rate falls to it."
+        yield Mistake(("train", "scheduler", "eta_min"), text)
+
+
+def _durations(arguments: Mapping[str, Any], total: int, path: Path) -> Iterator[Mistake]:
+    """Milestones and periods against the length of the run."""
+    for name in ("milestones", "restarts"):
+        if any(iteration > total for iteration in arguments.get(name, ())):
+            text = f"is {as_yaml(arguments[name])}, and total_iter is {total}: correct one of the two."
+            yield Mistake((*path, name), text)
+    if (periods := arguments.get("periods")) and sum(periods) < total:
+        text = f"is {as_yaml(periods)}, together {sum(periods)}; expected total_iter {total} or more."
+        yield Mistake((*path, "periods"), text)
+    if (end := arguments.get("total", total)) < total:
+        text = f"is {end}, less than total_iter {total}: {total - end} iterations would have the rate eta_min."
+        yield Mistake((*path, "total"), text)
+
+
+def check_optimizers(view: View) -> Iterator[Mistake]:
+    """Build each optimizer, that of `network_g` with its parameters."""
+    train = view.options.get("train")
+    for name in train if isinstance(train, Mapping) else ():
+        option = view.get("train", name) if name.startswith("optim_") else None
+        if not isinstance(option, Mapping) or view.model is None:
+            continue
+        kind, path = option["type"], ("train", name)
+        arguments = {key: value for key, value in option.items() if key not in ("type", "layer_rates")}
+        try:
+            if view.is_ours:
+                optimizers.check(option)
+                optimizers.build(_parameters(view), option)
+            else:
+                view.model.get_optimizer(None, kind, [torch.zeros(1, requires_grad=True)], **deepcopy(arguments))
+        except NotImplementedError:
+            text = f"is {kind}, which {view.get('model_type')} does not have: write Adam, or another model_type."
+            yield Mistake((*path, "type"), text)
+        except Exception as error:
+            if "CUDA" not in str(error):  # an option for GPUs, and none here
+                yield view.locate(error, path)
+
+
+def _parameters(view: View) -> dict[str, torch.nn.Parameter]:
+    """The parameters of `network_g` that are trained, without values; one, if the network cannot be built so."""
+    try:
+        network = build_on_meta(view.get("network_g"))
+    except Exception:
+        return {"": torch.nn.Parameter(torch.zeros(1))}
+    return {name: parameter for name, parameter in network.named_parameters() if parameter.requires_grad}
+
+
+def losses(view: View) -> Iterator[Mistake]:
+    """Build each loss, and see that there is one."""
+    train = view.options.get("train")
+    for name in train if isinstance(train, Mapping) else ():
+        option = view.get("train", name) if name.endswith("_opt") else None
+        if not isinstance(option, Mapping) or "type" not in option:
+            continue
+        arguments = {key: value for key, value in option.items() if key != "type"}
+        if option["type"] == "PerceptualLoss":  # building it would download VGG's weights
+            yield from _perceptual(arguments, ("train", name))
+            continue
+        try:
+            registered("losses")[option["type"]](**deepcopy(arguments))
+        except Exception as error:
+            yield view.locate(error, ("train", name))
+    needed = view.model is not None and named(view.model, ("SRModel",)) and not named(view.model, ("SRGANModel",))
+    if needed and isinstance(train, Mapping) and not (train.get("pixel_opt") or train.get("perceptual_opt")):
+        text = "the key is missing, and there is no perceptual_opt: the run has no loss."
+        yield Mistake(("train", "pixel_opt"), text)
+
+
+def _perceptual(arguments: Mapping[str, Any], path: Path) -> Iterator[Mistake]:
+    from basicsr.archs.vgg_arch import NAMES
+
+    kind, criterion = arguments.get("vgg_type", "vgg19"), arguments.get("criterion", "l1")
+    if kind not in NAMES:
+        yield Mistake((*path, "vgg_type"), f"is {as_yaml(kind)}; expected one of {', '.join(NAMES)}.")
+        return
+    layers = arguments["layer_weights"]
+    if not isinstance(layers, Mapping) or not layers:
+        yield Mistake(
+            (*path, "layer_weights"), f"is {as_yaml(layers)}; expected weights by layer, such as {{conv5_4: 1}}."
+        )
+        return
+    for layer, weight in layers.items():
+        if layer not in NAMES[kind]:
+            yield Mistake(
+                (*path, "layer_weights", layer), f"{kind} has no such layer; known are {', '.join(NAMES[kind])}."
+            )
+        elif isinstance(weight, bool) or not isinstance(weight, (int, float)):
+            yield Mistake((*path, "layer_weights", layer), f"is {as_yaml(weight)}; expected a number.")
+    if criterion not in ("l1", "l2", "fro"):
+        yield Mistake((*path, "criterion"), f"is {as_yaml(criterion)}; expected l1, l2 or fro.")
+
+
+def logger(view: View) -> Iterator[Mistake]:
+    """Check what wandb.ai needs."""
+    if view.get("logger", "wandb", "project") is None:
+        return
+    if not view.get("logger", "use_tb_logger"):
+        yield Mistake(("logger", "use_tb_logger"), "is false; wandb: project needs it: write true, or project: ~.")
+    if importlib.util.find_spec("wandb") is None:
+        yield Mistake(
+            ("logger", "wandb", "project"), "needs the package wandb: `pip install wandb`, or write project: ~."
+        )
