@@ -7,9 +7,9 @@ from typing import Any
 
 from rcan_plugin.data.options import DatasetOptions
 from rcan_plugin.options import keys as tables
-from rcan_plugin.options.kinds import as_yaml
 from rcan_plugin.options.mistakes import Mistake, Path
 from rcan_plugin.options.signatures import named, registered, words_in_source
+from rcan_plugin.options.values import as_yaml
 from rcan_plugin.options.view import View
 
 PAIRED = (*tables.OUR_DATA, "PairedImageDataset")

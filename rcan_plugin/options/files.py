@@ -34,7 +34,8 @@ def check_files(opt: dict[str, Any], option_file: str, all_epochs: bool) -> list
     from rcan_plugin.models.resuming import choose_state  # they need BasicSR, which may not be imported before us
     from rcan_plugin.models.run_length import check_run_length
 
-    mistakes = [*_check_gpus(opt), *_check_logger(opt)]
+    gpu_mistakes = list(_check_gpus(opt))
+    mistakes = [*gpu_mistakes, *_check_logger(opt)]
     mistakes += _tried((), lambda: check_outputs(opt, option_file, is_resumed(opt)))
     data_mistakes = [mistake for phase, data in opt["datasets"].items() for mistake in _check_data(opt, phase, data)]
     mistakes += data_mistakes
@@ -45,7 +46,7 @@ def check_files(opt: dict[str, Any], option_file: str, all_epochs: bool) -> list
         mistakes += _check_resume(opt, state[0], all_epochs)
     if not opt["is_train"] or state == [None]:
         mistakes += _tried(("path",), lambda: check_weights(opt))
-    if opt["is_train"] and state and not data_mistakes:
+    if opt["is_train"] and state and not (data_mistakes or gpu_mistakes):
         mistakes += _tried(("datasets", "train"), lambda: check_run_length(opt, state[0], all_epochs))
     return mistakes
 
@@ -86,10 +87,12 @@ def _check_gpus(opt: Mapping[str, Any]) -> Iterator[Mistake]:
         yield Mistake(("num_gpu",), text, missing=True)
     model = registered("models").get(opt["model_type"])
     if asked == 0 and model is not None and needs_gpu(model):
-        yield Mistake(("model_type",), f"is {opt['model_type']}, which needs a GPU, and this run has none.")
+        text = f"is {opt['model_type']}, which needs a GPU, and this run has none."
+        yield Mistake(("model_type",), text, missing=True)
     for name, option in (opt.get("train") or {}).items():
         if asked == 0 and name.startswith("optim_") and option.get("capturable"):
-            yield Mistake(("train", name, "capturable"), "is true, which needs a GPU, and this run has none.")
+            text = "is true, which needs a GPU, and this run has none."
+            yield Mistake(("train", name, "capturable"), text, missing=True)
     if present == 0 and (opt["datasets"].get("train") or {}).get("prefetch_mode") == "cuda":
         text = "is cuda, and this machine has no GPU: write ~."
         yield Mistake(("datasets", "train", "prefetch_mode"), text, missing=True)
@@ -105,7 +108,7 @@ def _check_resume(opt: Mapping[str, Any], state: Mapping[str, Any], all_epochs: 
             torch.cuda.current_device()
         except (RuntimeError, AssertionError):  # the latter of a torch without CUDA
             text = "BasicSR's train.py resumes on a GPU alone, and this machine has none: use `rcan train`."
-            yield Mistake(("path", "resume_state"), text)
+            yield Mistake(("path", "resume_state"), text, missing=True)
 
 
 def _check_logger(opt: Mapping[str, Any]) -> Iterator[Mistake]:

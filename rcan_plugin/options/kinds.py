@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
-import math
 import re
 import sys
 import types
@@ -14,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rcan_plugin._checks import is_number, is_whole
+from rcan_plugin.options.values import as_yaml, plain
 
 
 @dataclass(frozen=True)
@@ -200,56 +199,6 @@ def _is_tensor(annotation: Any) -> bool:
     return isinstance(annotation, type) and annotation.__module__.partition(".")[0] == "torch"
 
 
-def as_yaml(value: Any) -> str:
-    """A value as an option file has it, on one line.
-
-    >>> as_yaml(None), as_yaml(True), as_yaml([1, "a"]), as_yaml(1e-4), as_yaml("true"), as_yaml({"a": 1})
-    ('~', 'true', '[1, a]', '1.0e-4', '"true"', '{a: 1}')
-    """
-    if value is None:
-        return "~"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            return ".nan" if math.isnan(value) else f"{'-' if value < 0 else ''}.inf"
-        mantissa, _, exponent = repr(value).partition("e")
-        with_point = mantissa if "." in mantissa else f"{mantissa}.0"
-        return f"{with_point}e{int(exponent):+d}" if exponent else mantissa
-    if isinstance(value, (list, tuple)):
-        return f"[{', '.join(map(as_yaml, value))}]"
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{key}: {as_yaml(entry)}" for key, entry in value.items()) + "}"
-    text = str(value)
-    if not text.isprintable():
-        return json.dumps(text)
-    return f'"{text}"' if isinstance(value, str) and (not text or _looks_like_another_type(text)) else text
-
-
-def as_short_yaml(value: Any) -> str:
-    """`as_yaml`, cut to what a message has room for.
-
-    >>> as_short_yaml({"type": "L1Loss", "loss_weight": 1.0}), as_short_yaml({"a": "b" * 99})
-    ('{type: L1Loss, loss_weight: 1.0}', 'a section')
-    >>> as_short_yaml([1, 2]), as_short_yaml([1000] * 50)
-    ('[1, 2]', '[1000, 1000, 1000, 1000, 1000, 1000, 1000, 1000, 1000, ...]')
-    """
-    text = as_yaml(value)
-    if len(text) <= LONGEST_VALUE:
-        return text
-    if isinstance(value, Mapping):
-        return "a section"
-    return (
-        f"{text[: LONGEST_VALUE - 5].rstrip(', ')}, ...]"
-        if isinstance(value, (list, tuple))
-        else (f"{text[: LONGEST_VALUE - 3]}...")
-    )
-
-
-LONGEST_VALUE = 60
-"""Characters of a value in a message."""
-
-
 def remedy(value: Any, kind: Kind) -> str:
     """What YAML did to a value that its writer may not have expected, and what to write; empty if nothing is known."""
     if isinstance(value, str):
@@ -259,10 +208,10 @@ def remedy(value: Any, kind: Kind) -> str:
                 return f" YAML reads {value} as text: write {as_yaml(fixed)}."
         if value in ("None", "none"):
             return " YAML writes none as ~."
-        unquoted = _plain(value)
+        unquoted = plain(value)
         if not isinstance(unquoted, str) and kind.accepts(unquoted):
             return f" It is text: write {as_yaml(unquoted)}, without quotes."
-        parts = [_plain(part.strip()) for part in value.strip("[]()").split(",")]
+        parts = [plain(part.strip()) for part in value.strip("[]()").split(",")]
         if kind.accepts(parts):
             return f" It is text: write {as_yaml(parts)}."
     if isinstance(value, bool) and not kind.accepts(value):
@@ -274,19 +223,3 @@ def remedy(value: Any, kind: Kind) -> str:
     if is_number(value, (int, float)) and kind.accepts(str(value)):
         return f' Quotes make it text: "{value}".'
     return ""
-
-
-def _plain(text: str) -> Any:
-    """The value of a word without quotes."""
-    if text.lower() in ("true", "false"):
-        return text.lower() == "true"
-    for convert in (int, float):
-        try:
-            return convert(text)
-        except ValueError:
-            continue
-    return text
-
-
-def _looks_like_another_type(text: str) -> bool:
-    return text.lower() in ("true", "false", "yes", "no", "on", "off", "null", "~") or not isinstance(_plain(text), str)

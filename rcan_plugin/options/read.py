@@ -17,6 +17,7 @@ from rcan_plugin.options.mistakes import Mistake, Mistakes, Path, did_you_mean
 
 MOST_VALUES = 100_000
 """Values of a file; more come from references to references, which would fill the memory."""
+TOO_DEEP = "the file nests sections too deep to be read; an option file needs six levels."
 SAFE_TAG = re.compile(r"tag:yaml\.org,2002:(null|bool|int|float|str|seq|map)")
 """Tags of plain data. All others build objects, or values that BasicSR does not use (dates, binary data, sets)."""
 
@@ -74,11 +75,11 @@ def _parse(text: str, file: OptionFile) -> Iterator[Mistake]:
         yield Mistake((), f"the file is not YAML: {error}".replace("\n", " "))
         return
     except RecursionError:
-        yield Mistake((), "the file nests sections too deep to be read; an option file needs six levels.")
+        yield Mistake((), TOO_DEEP)
         return
     root = documents[0] if documents else None
     if len(documents) > 1:
-        yield Mistake((), "`---` begins a second document; expected one.", documents[1].start_mark.line + 1)
+        yield Mistake((), "a second document begins here, after `---`; expected one.", documents[1].start_mark.line + 1)
     elif not isinstance(root, yaml.MappingNode):
         what = "empty" if root is None else "not a mapping"
         yield Mistake(
@@ -86,8 +87,14 @@ def _parse(text: str, file: OptionFile) -> Iterator[Mistake]:
         )
     else:
         builder = _Builder(file)
-        file.options = builder.build(root, ())
-        yield from builder.mistakes
+        try:
+            file.options = builder.build(root, ())
+        except _TooLargeError:
+            yield Mistake((), f"the file's references make it longer than {MOST_VALUES} values.")
+        except RecursionError:
+            yield Mistake((), TOO_DEEP)
+        else:
+            yield from builder.mistakes
 
 
 def _syntax_error(error: yaml.MarkedYAMLError, text: str) -> Mistake:
@@ -103,6 +110,10 @@ def _syntax_error(error: yaml.MarkedYAMLError, text: str) -> Mistake:
     return Mistake((), f"this is not YAML: {problem}{hint}.", line)
 
 
+class _TooLargeError(Exception):
+    """There are more than `MOST_VALUES` values."""
+
+
 class _Builder:
     """Builds plain values from YAML nodes; notes lines and mistakes."""
 
@@ -115,12 +126,8 @@ class _Builder:
 
     def build(self, node: yaml.Node, path: Path) -> Any:
         self.values += 1
-        if self.values >= MOST_VALUES:
-            if self.values == MOST_VALUES:
-                self._add(
-                    node, path[:1], f"refers to other sections so often that there are over {MOST_VALUES} values."
-                )
-            return None
+        if self.values > MOST_VALUES:
+            raise _TooLargeError
         if any(node is parent for parent in self.parents):
             self._add(node, path, "refers to a section that it is part of.")
             return None

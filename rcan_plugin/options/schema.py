@@ -9,10 +9,11 @@ from typing import Any
 from rcan_plugin.options import keys as tables
 from rcan_plugin.options.data_keys import dataset_keys
 from rcan_plugin.options.keys import REQUIRED, Key, Section
-from rcan_plugin.options.kinds import as_short_yaml, remedy
+from rcan_plugin.options.kinds import remedy
 from rcan_plugin.options.mistakes import Mistake, Path, did_you_mean, nearest
 from rcan_plugin.options.sections import IN_TRAINING, TABLES, places, sections_of
 from rcan_plugin.options.signatures import keys_of, named, registered, sections_in_source
+from rcan_plugin.options.values import as_short_yaml
 
 SINGULAR = {
     "networks": "network", "losses": "loss", "metrics": "metric", "schedulers": "scheduler",

@@ -188,3 +188,10 @@ def test_wrapping_twice_checks_once():
         return {}, None
 
     assert checked(checked(parse_options)).__wrapped__ is parse_options
+
+
+def test_of_several_processes_one_prints(parse, monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+    with pytest.raises(SystemExit) as ended:
+        parse(changed(training(), scal=2))
+    assert ended.value.code == 1
