@@ -108,7 +108,9 @@ def test_the_reference_has_every_section_in_order_with_keys_defaults_and_readers
         "#### calculate_psnr",
     ):
         assert lines.count(line) >= 1, line
-    assert export.reference().splitlines() == lines
+    table = lines[lines.index("## Top level") : lines.index("## datasets")]
+    beyond = [line.split("`")[1] for line in table if "| a value |" in line]
+    assert "queue_size" in beyond and beyond == sorted(beyond)  # in the same order in each process
     assert all(line.startswith(("|", "#")) or "|" not in line for line in lines)
 
 
