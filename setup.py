@@ -40,7 +40,7 @@ setup(
     ],
     extras_require={
         "plots": ["matplotlib"],  # benchmarks/training/draw.py
-        "dev": ["mypy", "pytest", "pytest-xdist", "ruff", "types-PyYAML", "types-requests", "types-tqdm"],
+        "dev": ["jsonschema", "mypy", "pytest", "pytest-xdist", "ruff", "types-PyYAML", "types-requests", "types-tqdm"],
     },
     entry_points={
         "console_scripts": ["rcan = rcan_plugin.cli:main"],

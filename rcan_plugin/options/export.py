@@ -23,6 +23,8 @@ SECTIONS: dict[str, Mapping[str, Key]] = {
 }
 WITH_ARGUMENTS = ("networks", "optimizers", "schedulers", "losses", "metrics")
 """Registries whose classes take their keys as arguments."""
+FOR_TRAINING: Schema = {"properties": {"datasets": {"required": ["train"]}}, "required": ["datasets"]}
+"""What an option file for training has, and one for testing does not."""
 MOST_OTHERS = 3
 """Of the classes that do not read a key, how many the reference names instead of those that do."""
 
@@ -38,7 +40,6 @@ def json_schema() -> Schema:
         definitions[name] = _chosen({kind: _data_set(kind, is_train) for kind in registered("datasets")})
     models = {name: _model(name) for name in registered("models")}
     training = {
-        "required": ["train", "logger"],
         "properties": {
             "datasets": {"propertyNames": {"pattern": f"^({TRAIN_PHASES})$"}},
             "val": {"required": ["val_freq"]},
@@ -46,7 +47,6 @@ def json_schema() -> Schema:
     }
     saving = {"properties": {"save_img": {"const": True}}, "required": ["save_img"]}
     testing = {
-        "required": ["val"],
         "properties": {
             "datasets": {"propertyNames": {"pattern": f"^({TEST_PHASES})$"}, "minProperties": 1},
             "val": {"type": "object", "if": saving, "then": {"required": ["suffix"]}},
@@ -56,7 +56,7 @@ def json_schema() -> Schema:
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Option file of BasicSR with rcan_plugin",
         **_chosen(models, "model_type"),
-        "if": {"properties": {"datasets": {"required": ["train"]}}, "required": ["datasets"]},
+        "if": FOR_TRAINING,
         "then": training,
         "else": testing,
         "$defs": definitions,
@@ -102,7 +102,11 @@ def _model(name: str) -> Schema:
     """A schema of the top level for a model."""
     keys = _keys_of_model(name)
     schema = _mapping(keys)
-    schema["required"] = [key for key in schema["required"] if key not in ("train", "logger")]
+    schema |= {
+        "if": FOR_TRAINING,
+        "then": {"required": schema.pop("required")},
+        "else": {"required": _mapping(_keys_of_model(name, is_train=False))["required"]},
+    }
     properties = schema["properties"]
     data = {"$ref": "#/$defs/other_data"}
     properties["datasets"] = {
@@ -129,12 +133,12 @@ def _section(name: str, keys: Mapping[str, Key]) -> Schema:
     return _mapping(kind.keys)
 
 
-def _keys_of_model(name: str) -> dict[str, Key]:
+def _keys_of_model(name: str, is_train: bool = True) -> dict[str, Key]:
     """The top level's keys for a model, with those of its sections, and of the weights of all networks that it has."""
     networks: dict[str, Any] = {
         key: {} for key in sections_of({"model_type": name}, True) if key.startswith("network_")
     }
-    return sections_of({"model_type": name, **networks}, True)
+    return sections_of({"model_type": name, **networks}, is_train)
 
 
 def _mapping(keys: Mapping[str, Key]) -> Schema:

@@ -80,7 +80,8 @@ def check_optimizers(view: View) -> Iterator[Mistake]:
         try:
             if view.is_ours:
                 optimizers.check(option)
-                optimizers.build(_parameters(view), option)
+                parameters = _parameters(view)
+                optimizers.build(parameters, option if parameters.keys() != {""} else {"type": kind, **arguments})
             else:
                 view.model.get_optimizer(None, kind, [torch.zeros(1, requires_grad=True)], **deepcopy(arguments))
         except NotImplementedError:
