@@ -84,8 +84,8 @@ BASES = {
     "gan": gan,
     "test": testing,
 }
-MISSING = object()
-"""A value that removes the key."""
+MISSING: Any = type("Missing", (), {"__repr__": lambda self: "MISSING"})()
+"""A value that removes the key. Its name is the same in every process, since names of tests hold it."""
 
 
 def changed(options: Options, **changes: Any) -> Options:
