@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from rcan_plugin.options.networks import unnoticed
+from rcan_plugin.options.networks import build, unnoticed
 from rcan_plugin.weights import files, fit
 
 PREFIX = "pretrain_network"
@@ -69,14 +68,8 @@ def _loads_any_layout(model_type: Any) -> bool | None:
     return known.get(load)
 
 
-def _build(options: Mapping[str, Any] | None) -> nn.Module | None:
-    from basicsr.utils.registry import ARCH_REGISTRY
-
-    arguments = dict(copy.deepcopy(options or {}))
-    architecture = dict(iter(ARCH_REGISTRY)).get(arguments.pop("type", None))
-    if architecture is None:
-        return None
+def _build(option: Mapping[str, Any] | None) -> nn.Module | None:
     try:
-        return architecture(**arguments)
+        return build(option or {})
     except Exception:  # a network of anybody: its arguments are checked elsewhere
         return None

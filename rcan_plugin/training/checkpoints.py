@@ -112,11 +112,6 @@ def set_aside(state: Path) -> Path:
     return state.replace(state.with_name(f"{state.name}.rejected"))
 
 
-def newest_state(folder: str | os.PathLike[str]) -> Path | None:
-    """The training state of the highest iteration in a folder; None if there is none, or no folder."""
-    return next(iter(states(folder)), None)
-
-
 def prune(models: Path, training_states: Path, keep: int) -> None:
     """Delete all but the `keep` most recently written states, and the weights of the deleted ones, states first.
 

@@ -166,7 +166,7 @@ def test_a_state_from_which_no_step_was_accepted_is_renamed(accepted_after, good
     state = tmp_path / f"training_states/{good}.state"
     assert str(caught.value).endswith(f"The last good state is {state}: resume from it with --auto_resume.")
     assert ("4.state was renamed to 4.state.rejected" in str(caught.value)) == (good == 2)
-    assert checkpoints.newest_state(tmp_path / "training_states") == state
+    assert checkpoints.states(tmp_path / "training_states")[0] == state
 
 
 def test_a_resumed_state_from_which_no_step_is_accepted_is_renamed_too(options, tmp_path):

@@ -74,7 +74,6 @@ def test_the_newest_states_first(tmp_path):
         (tmp_path / f"{number}.state").touch()
     (tmp_path / "200.state.part").touch()
     assert [path.stem for path in checkpoints.states(tmp_path)] == ["100", "20", "9"]
-    assert checkpoints.newest_state(tmp_path) == tmp_path / "100.state"
 
 
 def test_what_is_no_state_is_told_apart(tmp_path):
@@ -119,4 +118,4 @@ def test_a_file_that_is_no_training_state(bad, tmp_path):
 
 
 def test_a_folder_without_states(tmp_path):
-    assert checkpoints.newest_state(tmp_path) is checkpoints.newest_state(tmp_path / "missing") is None
+    assert checkpoints.states(tmp_path) == checkpoints.states(tmp_path / "missing") == []
