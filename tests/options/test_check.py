@@ -8,7 +8,7 @@ import yaml
 
 from rcan_plugin.options.check import checked
 from tests.conftest import ROOT, shrink, write_options
-from tests.options.wrong import MISSING, changed, refused, stock, testing, training, understood
+from tests.options.wrong import MISSING, changed, evaluation, refused, stock, training, understood
 from tests.rights import forbidden
 
 PROJECT_FILES = sorted((ROOT / "options").rglob("*.yml"))
@@ -134,7 +134,7 @@ def test_data_and_weights_that_are_missing_are_named_and_nothing_is_moved(parse,
     assert text.endswith("Nothing was built, moved or written.")
     assert sorted(path.name for path in tiny.iterdir()) == sorted([*before, "o.yml"])
     text = message(
-        parse, changed(testing(), datasets__test_1__dataroot_gt="datasets/benchmark/Set5/HR"), is_train=False
+        parse, changed(evaluation(), datasets__test_1__dataroot_gt="datasets/benchmark/Set5/HR"), is_train=False
     )
     assert "scripts/prepare_benchmarks.py FOLDER_OR_ARCHIVE`" in text
 

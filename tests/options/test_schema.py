@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from tests.options.wrong import BASES, MISSING, changed, gan, refused, stock, testing, training, understood
+from tests.options.wrong import BASES, MISSING, changed, evaluation, gan, refused, stock, training, understood
 
 SHORT = {"allow": ["train: mine"], "train__mine": 1}
 
@@ -166,7 +166,7 @@ def test_what_is_right_passes(tmp_path):
     float_counts = {"train__total_iter": 4.0, "val__val_freq": 5e3, "logger__save_checkpoint_freq": 5e3}
     understood(tmp_path / "o.yml", changed(stock(), **float_counts))
     understood(tmp_path / "o.yml", changed(gan(), path__pretrain_network_d=None, datasets__val__phase="val"))
-    understood(tmp_path / "o.yml", changed(testing(), val__metrics=MISSING, datasets__test_2={
+    understood(tmp_path / "o.yml", changed(evaluation(), val__metrics=MISSING, datasets__test_2={
         "name": "s", "type": "SingleImageDataset", "dataroot_lq": "LR", "io_backend": {"type": "disk"},
     }), is_train=False)  # fmt: skip
     understood(tmp_path / "o.yml", changed(BASES["ours"](), val__metrics__psnr__crop_border="scale"))

@@ -68,7 +68,7 @@ def gan() -> Options:
     return options
 
 
-def testing() -> Options:
+def evaluation() -> Options:
     """An option file for testing."""
     options = training()
     data = options["datasets"]["val"]
@@ -82,7 +82,7 @@ BASES = {
     "SRModel": training,
     "stock": stock,
     "gan": gan,
-    "test": testing,
+    "test": evaluation,
 }
 MISSING: Any = type("Missing", (), {"__repr__": lambda self: "MISSING"})()
 """A value that removes the key. Its name is the same in every process, since names of tests hold it."""
