@@ -15,6 +15,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import rcan_plugin
 from rcan_plugin.cli import _exit_codes
 
 if TYPE_CHECKING:
@@ -59,7 +60,8 @@ def compare_files(args: argparse.Namespace) -> int:
         return 2
     for file, spec in specs.items():
         try:
-            print_report(compare(spec, available=args.available, say=print))
+            report = compare(spec, available=args.available, say=print, before_work=rcan_plugin.register)
+            print_report(report)
         except Mistakes as error:
             print_mistakes(file, error)
             return 2

@@ -14,11 +14,11 @@ import numpy as np
 
 from rcan_plugin.compare.cache import key_of
 from rcan_plugin.compare.spec import TestSet, filled, ident
-from rcan_plugin.degradations import noise_rng
+from rcan_plugin.degradations import Degradation, noise_rng
 from rcan_plugin.degradations.record import Recipe
 from rcan_plugin.images.pairs import Pair, find_pairs
 from rcan_plugin.images.store import ImageStore
-from rcan_plugin.preparation.survey import Group, survey
+from rcan_plugin.preparation.survey import survey
 
 _ENDING = re.compile(r"(_SRF_\d)?([_-](HR|GT))?([_-]?x\d)?$", re.IGNORECASE)
 """What HR files have behind the image's name: `_HR_x4`, `_SRF_4_HR`, `_GT`."""
@@ -136,7 +136,9 @@ def open_set(test_set: TestSet, scale: int, hashes: Hashes) -> SetAtScale:
         if lr is not None:
             lr_header = lr.header(pair.lq)
             lr_sides = (lr_header.height, lr_header.width)
-            if not all(side in (hr_side // scale, -(-hr_side // scale)) for side, hr_side in zip(lr_sides, sides)):
+            if not all(
+                side in (hr_side // scale, -(-hr_side // scale)) for side, hr_side in zip(lr_sides, sides, strict=True)
+            ):
                 raise ValueError(
                     f"{lr.describe(pair.lq)} is {lr_sides[1]}x{lr_sides[0]} and {hr.describe(pair.gt)} "
                     f"{sides[1]}x{sides[0]}; expected x{scale}: correct the folders or the scale."
@@ -145,7 +147,7 @@ def open_set(test_set: TestSet, scale: int, hashes: Hashes) -> SetAtScale:
             raise ValueError(f"{hr.describe(pair.gt)} is {sides[1]}x{sides[0]}, smaller than one LR pixel at x{scale}.")
         content = [hashes.of_image(hr, pair.gt)]
         content.append(_identity(recipe, pair.gt) if lr is None else hashes.of_image(lr, pair.lq))
-        height, width = (min(side, scale * lr_side) for side, lr_side in zip(sides, lr_sides))
+        height, width = (min(side, scale * lr_side) for side, lr_side in zip(sides, lr_sides, strict=True))
         images.append(SetImage(name, pair, key_of([*content, scale]), width, height, header.gray))
     kind = "LR" if recipe is None else recipe.degradation.kind
     return SetAtScale(
@@ -190,34 +192,24 @@ class LowResolution:
 
 def low_resolution(test_set: SetAtScale) -> LowResolution:
     """Find out what the LR images of a set are: by its recipe, or value for value from the files."""
+    marks: list[str]
     if test_set.recipe is not None:
         degradation = test_set.recipe.degradation
         text = f"x{test_set.scale} {test_set.recipe}, made from HR"
         if degradation.kind == "BI":
             return LowResolution(text, "BI", degradation.border, tuple(_border_marks(degradation.border)))
-        official = test_set.recipe.at(test_set.scale).degradation == type(degradation)(degradation.kind).at(
-            test_set.scale
-        )
-        marks = () if official else (f"LR is not the papers': {test_set.recipe}",)
-        return LowResolution(text, degradation.kind, None, marks)
+        official = Degradation(degradation.kind).at(test_set.scale)
+        marks = [] if degradation == official else [f"LR is not the papers': {test_set.recipe}"]
+        return LowResolution(text, degradation.kind, None, tuple(marks))
     assert test_set.lr is not None
     hr_template, lr_template = test_set.templates
     groups = survey(test_set.hr.root, test_set.lr.root, hr_template=hr_template, lr_template=lr_template)
-    total = len(test_set.images)
-    if len(groups) == 1:
-        text = str(groups[0])
-    else:
-        text = "; ".join(f"{len(group.pairs)} of {total} pairs: {group}" for group in groups)
-    marks = [f"LR is not the papers': {text}"] if any(map(_is_foreign, groups)) else []
+    counts = [f"{len(group.pairs)} of {len(test_set.images)} pairs: {group}" for group in groups]
+    text = str(groups[0]) if len(groups) == 1 else "; ".join(counts)
     first = groups[0].first
-    kind = None if marks else first.kind
-    if kind == "BI":
-        marks += _border_marks(first.border)
-    return LowResolution(text, kind, first.border if kind == "BI" else None, tuple(marks))
-
-
-def _is_foreign(group: Group) -> bool:
-    return not group.first.of_papers
+    if len(groups) > 1 or not first.of_papers:
+        return LowResolution(text, None, None, (f"LR is not the papers': {text}",))
+    return LowResolution(text, first.kind, first.border, tuple(_border_marks(first.border)))
 
 
 def _border_marks(border: str | None) -> Iterator[str]:

@@ -128,17 +128,18 @@ def other_protocols(
             tried[f"with a border of {border} pixels left out"] = psnr(color_sr, color_hr, border)
             tried[f"with {other_color} and a border of {border}"] = psnr(color_sr, color_hr, border, not on_y)
     if exact is not None:
-        pair = _in_color(np.clip(exact, 0, 1) * 255.0, hr, protocol)
-        tried["without rounding to 8 bits"] = psnr(*pair)
-    if on_y:
-        single = hr.shape[2] == 1
-        full = (color_sr, color_hr) if single else tuple(_full_range(image) for image in (color_sr, color_hr))
-        tried["with luma of full range (OpenCV's) instead of MATLAB's Y"] = psnr(*full)
-        rounded = (color_sr, color_hr) if single else tuple(bgr_to_y(image) for image in (color_sr, color_hr))
-        tried["with Y rounded to 8 bits"] = psnr(*rounded)
+        unrounded, own_hr = _in_color(np.clip(exact, 0, 1) * 255.0, hr, protocol)
+        tried["without rounding to 8 bits"] = psnr(unrounded, own_hr)
+    if on_y and hr.shape[2] == 3:
+        tried["with luma of full range (OpenCV's) instead of MATLAB's Y"] = psnr(_full_range(sr), _full_range(hr))
+        tried["with Y rounded to 8 bits"] = psnr(bgr_to_y(sr), bgr_to_y(hr))
+    elif on_y:  # of gray images; a set may have both
+        tried["with luma of full range (OpenCV's) instead of MATLAB's Y"] = psnr(sr, hr)
+        tried["with Y rounded to 8 bits"] = psnr(color_sr, color_hr)
     other_gray = Protocol(protocol.color, protocol.border, "gray" if protocol.gray == "color" else "color")
     words = "as they are" if other_gray.gray == "gray" else "as three equal channels"
-    tried[f"with gray images {words}"] = psnr(*_in_color(sr, hr, other_gray))
+    gray_sr, gray_hr = _in_color(sr, hr, other_gray)
+    tried[f"with gray images {words}"] = psnr(gray_sr, gray_hr)
     return tried
 
 

@@ -86,7 +86,7 @@ class Upscaler:
         self.net = load(entrant)
         luma = getattr(self.net, "num_in_ch", 3) == 1
         self.whole = (LumaOnly(self.net) if luma else self.net).to(self.device).eval()
-        self.runner = Runner(self.whole, precision=PRECISIONS[entrant.method.precision])
+        self.runner = Runner(self.whole, precision=PRECISIONS[entrant.method.precision], channels_last=True)
         self.arguments = [entrant.scale] if hasattr(self.net, "scales") else []
 
     def tensor(self, lq: Tensor) -> Tensor:

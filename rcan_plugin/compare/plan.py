@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from rcan_plugin._files import in_words
 from rcan_plugin.compare import metrics
@@ -60,22 +60,12 @@ def make_plan(spec: Spec, available: bool = False) -> Plan:
     if problem := metrics.missing_package(spec.metrics):
         finder.mistakes.append(Mistake(("metrics",), problem, missing=True))
     for scale in spec.scales:
-        sets = [test_set for test_set in spec.sets if scale in test_set.scales]
-        plan.sets[scale] = [
-            found
-            for test_set in sets
-            if (found := finder.find(test_set.keys, lambda s=test_set: open_set(s, scale, plan.hashes)))  # type: ignore[misc]
-        ]
-        plan.entrants[scale] = [
-            found
-            for method in spec.methods
-            if scale in method.scales
-            and (found := finder.find(method.keys, lambda m=method: resolve(m, scale, plan.hashes)))  # type: ignore[misc]
-        ]
+        plan.sets[scale] = finder.sets(scale)
+        plan.entrants[scale] = finder.entrants(scale)
         for entrant in plan.entrants[scale]:
             if entrant.method.kind == "pictures":
                 for test_set in plan.sets[scale]:
-                    finder.find(entrant.method.keys, lambda e=entrant, s=test_set: _find_pictures(plan, e, s))  # type: ignore[misc]
+                    finder.find(entrant.method.keys, _find_pictures, plan, entrant, test_set)
     if finder.mistakes:
         raise Mistakes(finder.mistakes, spec.lines)
     if not any(True for _ in plan.rows()):
@@ -89,16 +79,28 @@ class _Finder:
         self.plan, self.available = plan, available
         self.mistakes: list[Mistake] = []
 
-    def find(self, keys: Keys, search: Callable[[], Result]) -> Result | None:
+    def sets(self, scale: int) -> list[SetAtScale]:
+        """The test sets of a scale."""
+        sets = [test_set for test_set in self.plan.spec.sets if scale in test_set.scales]
+        found = [self.find(test_set.keys, open_set, test_set, scale, self.plan.hashes) for test_set in sets]
+        return [test_set for test_set in found if test_set is not None]
+
+    def entrants(self, scale: int) -> list[Entrant]:
+        """The methods of a scale."""
+        methods = [method for method in self.plan.spec.methods if scale in method.scales]
+        found = [self.find(method.keys, resolve, method, scale, self.plan.hashes) for method in methods]
+        return [entrant for entrant in found if entrant is not None]
+
+    def find(self, keys: Keys, search: Callable[..., Result], *arguments: Any) -> Result | None:
         """What a search finds; None if it raises, which is noted."""
         try:
-            return search()
+            return search(*arguments)
         except FileNotFoundError as error:
             text = in_words(error)
             if not self.available:
                 self.mistakes.append(Mistake(keys, text, missing=True))
-            elif text not in self.plan.left_out:
-                self.plan.left_out.append(f"{self._name(keys)}: {text}")
+            elif (line := f"{self._name(keys)}: {text}") not in self.plan.left_out:
+                self.plan.left_out.append(line)
         except (OSError, ValueError) as error:
             self.mistakes.append(Mistake(keys, in_words(error)))
         return None

@@ -29,9 +29,9 @@ def published(method: str | None, test_set: str, degradation: str | None, scale:
     return _figures().get((method or "", test_set.casefold(), degradation or "", scale))
 
 
-def names() -> set[str]:
+def names() -> list[str]:
     """The methods of which figures are known."""
-    return {method for method, *_ in _figures()}
+    return sorted({method for method, *_ in _figures()})
 
 
 @functools.cache

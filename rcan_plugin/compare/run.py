@@ -48,6 +48,7 @@ def compare(
     *,
     available: bool = False,
     say: Callable[[str], object] = lambda line: None,
+    before_work: Callable[[], object] = lambda: None,
 ) -> Report:
     """Compare methods on test sets and write the report.
 
@@ -57,7 +58,9 @@ def compare(
     Args:
         spec: an option file, its content, or a comparison that was read.
         available: leave out weights, pictures and test sets that are not on this machine.
-        say: called with lines about what is left out and done.
+        say: called with lines about what is left out.
+        before_work: called if there is work, before BasicSR is imported: `rcan_plugin.register`, where the plugin does
+            not load itself.
 
     Raises:
         Mistakes: the options are wrong, or something is missing or does not fit; all of it, before any work.
@@ -69,7 +72,7 @@ def compare(
     require_writable("out", spec.out)
     for line in plan.left_out:
         say(f"left out: {line}")
-    comparison = _Comparison(plan)
+    comparison = _Comparison(plan, before_work)
     results = comparison.results()
     is_new = _write_results(spec.out / RESULTS, results)
     for name in OUTPUTS:
@@ -79,11 +82,11 @@ def compare(
 
 
 class _Comparison:
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, before_work: Callable[[], object]) -> None:
         self.plan, self.spec = plan, plan.spec
         self.device = choose_device(plan.spec.device)
         self.cache = Cache(plan.spec.out / "cache", [])
-        self.worker = Worker(plan, self.cache, self.device)
+        self.worker = Worker(plan, self.cache, self.device, before_work)
 
     def results(self) -> dict[str, Any]:
         """Measure what is not known, and put everything together."""
@@ -91,7 +94,8 @@ class _Comparison:
         tasks = {
             (entrant.key + entrant.method.id, test_set.id): self._tasks(entrant, test_set) for entrant, test_set in rows
         }
-        low = {test_set.id: self._low_resolution(test_set) for _, test_set in rows}
+        sets = {test_set.id: test_set for _, test_set in rows}
+        low = {test_set.id: self._low_resolution(test_set) for test_set in sets.values()}
         costs: dict[str, dict[str, Any]] = {}
         self.worker.check([task for of_row in tasks.values() for task in of_row])
         for scale in self.plan.sets:
@@ -105,15 +109,15 @@ class _Comparison:
             of_row = tasks[entrant.key + entrant.method.id, test_set.id]
             entries.append(self._row(entrant, test_set, of_row, low[test_set.id]))
         report.mark_protocols(entries, {method.id: method.kind for method in self.spec.methods})
-        used = list({(entrant.method.id, entrant.scale): entrant for entrant, _ in rows}.values())
+        used = {(entrant.method.id, entrant.scale): entrant for entrant, _ in rows}
         return {
             "format": report.FORMAT,
             "title": self.spec.title,
             "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
             "versions": versions() | {"python": platform.python_version()},
             "device": self._device_text(),
-            "methods": report.method_entries(used, costs),
-            "sets": [report.set_entry(test_set, low[test_set.id]) for test_set in {s.id: s for _, s in rows}.values()],
+            "methods": report.method_entries(used.values(), costs),
+            "sets": [report.set_entry(test_set, low[test_set.id]) for test_set in sets.values()],
             "rows": entries,
             "metrics": {name: metrics.describe(name) for name in self.spec.metrics},
             "left_out": self.plan.left_out,
@@ -173,14 +177,14 @@ class _Comparison:
 
 
 def _papers_kind(test_set: SetAtScale, low: LowResolution | None = None) -> str | None:
-    """The degradation whose published figures a set is compared with; BI where the LR images are none of the papers'."""
+    """The degradation whose published figures a set is compared with; BI for LR images that are none of the papers'."""
     if test_set.recipe is not None:
         return test_set.recipe.degradation.kind
     return "BI" if low is None else low.kind or "BI"
 
 
 def choose_device(name: str) -> str:
-    """`auto` becomes `cuda` where a GPU can be used, else `cpu`. torch is not imported where there is no GPU."""
+    """Return `cuda` for `auto` where a GPU can be used, else `cpu`; without a GPU torch is not imported."""
     if name != "auto":
         return name
     if not any(Path(device).exists() for device in ("/dev/nvidiactl", "/dev/dxg")):

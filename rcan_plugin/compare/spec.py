@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rcan_plugin._checks import is_whole
+from rcan_plugin.compare import published
 from rcan_plugin.degradations.record import Recipe
 from rcan_plugin.options.keys import REQUIRED, Key
 from rcan_plugin.options.kinds import (
@@ -186,10 +187,8 @@ def read_spec(source: str | os.PathLike[str] | Mapping[str, Any], changes: Itera
     Raises:
         Mistakes: all mistakes, with their lines.
     """
-    if isinstance(source, Mapping):
-        file = OptionFile(Path("comparison"), dict(source))
-    else:
-        file = read(source, list(changes))
+    of_mapping = OptionFile(Path("comparison"), dict(source)) if isinstance(source, Mapping) else None
+    file = of_mapping or read(source, list(changes))  # type: ignore[arg-type]  (a path)
     mistakes = list(_check(file.options, COMPARISON, ()))
     sections = {"methods": METHOD, "sets": SET}
     for section, table in sections.items():
@@ -268,7 +267,11 @@ def _method(entry: Mapping[str, Any], options: Mapping[str, Any], number: int, m
         mistakes.append(Mistake((*keys, wrong[0]), text))
     if entry.get("network") is not None and not TEXT.accepts(entry["network"].get("type")):
         mistakes.append(Mistake((*keys, "network", "type"), "the key is missing; expected the name of a network."))
-    how = {name: entry.get(name, options[name]) for name in HOW} if kind == "network" else {}
+    if entry.get("published") is not None and entry["published"] not in published.names():
+        hint = did_you_mean(entry["published"], published.names()) or f" Known are {', '.join(published.names())}."
+        text = f"is {as_short_yaml(entry['published'])}; no figures of this name are known.{hint}"
+        mistakes.append(Mistake((*keys, "published"), text))
+    how: dict[str, Any] = {name: entry.get(name, options[name]) for name in HOW} if kind == "network" else {}
     scales = tuple(sorted(entry.get("scales") or options["scales"]))
     if isinstance(entry.get("weights"), Mapping):
         scales = tuple(scale for scale in scales if scale in entry["weights"])
@@ -279,7 +282,11 @@ def _method(entry: Mapping[str, Any], options: Mapping[str, Any], number: int, m
         keys=keys,
         scales=scales,
         published=entry.get("published", entry["name"]),
-        **{name: entry.get(name) for name in ("pictures", "options", "network", "weights", "param_key")},
+        pictures=entry.get("pictures"),
+        options=entry.get("options"),
+        network=entry.get("network"),
+        weights=entry.get("weights"),
+        param_key=entry.get("param_key"),
         **how,
     )
 
@@ -299,8 +306,11 @@ def _set(entry: Mapping[str, Any], scales: tuple[int, ...], number: int, mistake
         name=entry["name"],
         keys=keys,
         scales=tuple(sorted(entry.get("scales") or scales)),
+        hr=entry["hr"],
+        lr=entry.get("lr"),
         recipe=recipe,
-        **{name: entry.get(name) for name in ("hr", "lr", "hr_template", "lr_template")},
+        hr_template=entry.get("hr_template"),
+        lr_template=entry.get("lr_template"),
     )
 
 

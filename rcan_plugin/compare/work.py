@@ -59,9 +59,11 @@ class Worker:
         plan: what is compared.
         cache: of results.
         device: where networks run.
+        before_work: called before BasicSR is imported.
     """
 
-    def __init__(self, plan: Plan, cache: Cache, device: str) -> None:
+    def __init__(self, plan: Plan, cache: Cache, device: str, before_work: Callable[[], object]) -> None:
+        self.before_work = before_work
         self.plan, self.cache, self.device = plan, cache, device
         self.folder = plan.spec.out
         self.networks: dict[str, Upscaler] = {}
@@ -103,6 +105,7 @@ class Worker:
         if not todo and not inputs:
             return
         workers = max(1, os.cpu_count() or 1)
+        self.before_work()
         importlib.import_module("basicsr.metrics")  # here, not in several threads at once
         with ThreadPoolExecutor(workers) as pool, tqdm(total=len(todo), unit="image", disable=None, leave=False) as bar:
             queue = _Queue(pool, 2 * workers)
@@ -138,6 +141,7 @@ class Worker:
         new = [e for e in entrants if e.method.kind == "network" and e.key not in self.checked]
         if not new:
             return
+        self.before_work()
         from rcan_plugin.compare import networks
 
         mistakes = []
