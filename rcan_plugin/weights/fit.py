@@ -123,7 +123,7 @@ def _check_fit(network: nn.Module, weights: StateDict, strict: bool, label: str)
             network.load_state_dict(weights, strict=True)  # it may rename or leave out tensors in its own way
             return
     only = f"only {len(compared.fitting)} of its {len(own)} tensors fit: " if few and compared.fitting else ""
-    message = f"it does not fit {name}: {only}{_difference(compared, own, weights)}"
+    message = f"it does not fit {name}: {only}{difference(compared, own, weights)}"
     if len(compared.fitting) >= MOST_FIT * len(own):
         message += (
             f"; change network_{label}, or set strict_load_{label}: false to start from the {len(compared.fitting)} of "
@@ -132,7 +132,8 @@ def _check_fit(network: nn.Module, weights: StateDict, strict: bool, label: str)
     raise ValueError(message)
 
 
-def _difference(compared: Comparison, own: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> str:
+def difference(compared: Comparison, own: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> str:
+    """How weights differ from a network's state dict `own`, for a message."""
     in_file, in_network = rcan.arguments(weights), rcan.arguments(own)
     if differing := [name for name in in_file if name in in_network and in_file[name] != in_network[name]]:
         return ", ".join(
