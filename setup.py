@@ -41,7 +41,17 @@ setup(
     ],
     extras_require={
         "plots": ["matplotlib"],  # benchmarks/training/draw.py
-        "dev": ["jsonschema", "mypy", "pytest", "pytest-xdist", "ruff", "spandrel", "types-PyYAML", "types-requests", "types-tqdm"],
+        "dev": [
+            "jsonschema",
+            "mypy",
+            "pytest",
+            "pytest-xdist",
+            "ruff",
+            "spandrel",
+            "types-PyYAML",
+            "types-requests",
+            "types-tqdm",
+        ],
     },
     entry_points={
         "console_scripts": ["rcan = rcan_plugin.cli:main"],

@@ -36,7 +36,7 @@ def read(path: str | os.PathLike[str]) -> Any:
     head = _head(path)
     if not head:
         raise ValueError(f"{path} is empty.")
-    if is_safetensors(head):
+    if _begins_safetensors(head):
         return _read_safetensors(path)
     if not head.startswith((ZIP, PICKLE)):
         raise ValueError(f"{path} is not a file of weights: {_kind(head)}.")
@@ -60,14 +60,23 @@ def metadata(path: str | os.PathLike[str]) -> dict[str, str]:
         FileNotFoundError, ValueError: as `read`.
     """
     path = Path(path)
-    if not is_safetensors(_head(path)):
+    if not is_safetensors(path):
         return {}
     with _opened(path) as file:
         return dict(file.metadata() or {})
 
 
-def is_safetensors(head: bytes) -> bool:
-    """Whether a file that begins so is a safetensors file: the length of its head in eight bytes, then JSON."""
+def is_safetensors(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is a safetensors file, by its content.
+
+    Raises:
+        FileNotFoundError, ValueError: it cannot be opened, as in `read`.
+    """
+    return _begins_safetensors(_head(Path(path)))
+
+
+def _begins_safetensors(head: bytes) -> bool:
+    """The length of the head in eight bytes, then JSON."""
     return head[5:9] == b"\0\0\0{"
 
 

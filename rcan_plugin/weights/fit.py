@@ -47,8 +47,13 @@ def check_weights(
             another network's. The message is one line that begins with the path.
     """
     content = files.read(path)
+    if files.is_safetensors(path) and not any_layout:
+        raise ValueError(
+            f"{path}: it is a safetensors file, which BasicSR's models do not read: set model_type: "
+            "AcceleratedSRModel, or write a .pth file of it with `rcan convert-weights`."
+        )
     try:
-        chosen = dict([state_dicts.choose(content, param_key, label, any_layout)])
+        chosen = dict([state_dicts.choose(content, param_key, f"param_key_{label}", any_layout)])
         if ema:
             chosen.update([_choose_average(content, param_key, any_layout)])
         network = build()

@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from rcan_plugin.weights import files, fit, networks, rcan, state_dicts
+from rcan_plugin.archs import rcan_layouts
+from rcan_plugin.weights import dialects, files, fit, networks, state_dicts
 
 NETWORK = "network_g"
 """The entry of a checkpoint that holds the network's `type` and arguments, beside the weights."""
+RCANS = ("RCANArch", "RCAN")
+"""Names of RCAN; BasicSR's is read as `RCANArch`, which has its arguments and keys."""
 HOW_TO_NAME = (
     "name the network and its arguments (--network NAME --arguments KEY=VALUE ..., or --opt with the option file of "
     "its training; in Python name=..., KEY=VALUE)"
@@ -32,6 +35,7 @@ class Weights:
         arguments: what the network is built with, plain values.
         remarks: what was assumed where the file does not say it, one sentence each.
         path: the file that they were read from.
+        layout: how they were stored in it, in words.
     """
 
     state_dict: dict[str, Tensor]
@@ -39,6 +43,7 @@ class Weights:
     arguments: dict[str, Any]
     remarks: list[str] = field(default_factory=list)
     path: Path | None = None
+    layout: str = ""
 
     @property
     def scales(self) -> tuple[int, ...]:
@@ -110,62 +115,94 @@ def read(
     path = Path(path)
     content, metadata = files.read(path), files.metadata(path)
     try:
-        state_dict = _choose(content, param_key)
+        key, state_dict = _choose(content, param_key)
         file_name, file_arguments = _network_in(content, metadata)
         if name in (None, file_name):
             name, arguments = file_name, {**file_arguments, **arguments}
-        weights = _with_network(state_dict, name, arguments, metadata, path)
+        layout = "flat" if key is None else f"under {key}"
+        weights = Weights(state_dict, name or "", arguments, path=path, layout=layout)
+        if name in (None, *RCANS):
+            weights = _as_rcan(weights, metadata or content, said=name == file_name is not None)
         if names := state_dicts.not_finite(weights.state_dict):
             raise ValueError(f"{len(names)} of its {len(state_dict)} tensors hold NaN or infinity, first {names[0]}")
-        return _fitting(weights, strict)
+        return fitting(weights, strict)
     except ValueError as error:
         raise ValueError(f"{path}: {str(error).rstrip('.')}.") from None
 
 
-def _choose(content: Any, key: str | None) -> state_dicts.StateDict:
-    if key is not None and isinstance(content, Mapping) and content and key not in content:
-        raise ValueError(f"it has no key {key!r}; its keys are {', '.join(map(str, list(content)[:5]))}, ...")
-    return state_dicts.choose(content, key, any_layout=key is None)[1]
+def fitting(weights: Weights, strict: bool = True) -> Weights:
+    """Check that the network takes these arguments and loads these weights.
 
+    Args:
+        weights: the weights.
+        strict: as for `read`.
 
-def _network_in(content: Any, metadata: Mapping[str, str]) -> tuple[str | None, dict[str, Any]]:
-    """Name and arguments of the network, as the file has them."""
-    if "network" in metadata:
-        try:
-            arguments = json.loads(metadata.get("arguments", "{}"))
-        except ValueError:
-            arguments = None
-        if not isinstance(arguments, dict):
-            raise ValueError(f"its metadata has arguments {metadata['arguments']!r}; expected a JSON object")
-        return metadata["network"], arguments
-    option = content.get(NETWORK)
-    if isinstance(option, Mapping) and isinstance(option.get("type"), str):
-        arguments = dict(option)
-        return arguments.pop("type"), arguments
-    return None, {}
+    Returns:
+        The weights; if not strict, exactly those that the network has.
 
-
-def _with_network(
-    state_dict: state_dicts.StateDict,
-    name: str | None,
-    arguments: dict[str, Any],
-    metadata: Mapping[str, str],
-    path: Path,
-) -> Weights:
-    if name in (None, "RCAN", "RCANArch"):
-        found = rcan.arguments(state_dict)  # until `dialects.to_own` is there
-        if found:
-            return Weights(state_dict, "RCANArch", {**found, **arguments}, [], path)
-        if name is None:
-            raise ValueError(f"its network is not known, and its tensors are not RCAN's: {HOW_TO_NAME}")
-    assert name is not None
-    return Weights(state_dict, name, arguments, [], path)
-
-
-def _fitting(weights: Weights, strict: bool) -> Weights:
-    """Check that the network loads the weights: names and shapes."""
+    Raises:
+        ValueError: the network is not known or cannot be built, or tensors are missing, unexpected or of another shape.
+    """
     own = networks.checked(weights.name, weights.arguments).state_dict()
     compared = fit.Comparison.of(own, weights.state_dict)
     if compared.equal:
         return weights
-    raise ValueError(f"it does not fit {weights.name}: {fit.difference(compared, own, weights.state_dict)}")
+    few = len(compared.fitting) < fit.LEAST_FIT * len(own)
+    if strict or few or compared.other_shape:
+        raise ValueError(f"it does not fit {weights.name}: {fit.difference(compared, own, weights.state_dict)}")
+    with torch.random.fork_rng(devices=[]):
+        initial = networks.build(weights.option).state_dict()
+    remarks = [
+        f"{len(names)} tensors {what}: {', '.join(names[:3])}{', ...' * (len(names) > 3)}"
+        for names, what in (
+            (compared.missing, "are not in the file and have their initial values"),
+            (compared.unexpected, "of the file are not the network's and are left out"),
+        )
+        if names
+    ]
+    state_dict = {name: weights.state_dict.get(name, value) for name, value in initial.items()}
+    return replace(weights, state_dict=state_dict, remarks=[*weights.remarks, *remarks])
+
+
+def _choose(content: Any, key: str | None) -> tuple[str | None, state_dicts.StateDict]:
+    if key is not None and isinstance(content, Mapping) and content and key not in content:
+        raise ValueError(f"it has no key {key!r}; its keys are {', '.join(map(str, list(content)[:5]))}, ...")
+    return state_dicts.choose(content, key, option="--param-key", any_layout=key is None)
+
+
+def _network_in(content: Any, metadata: Mapping[str, str]) -> tuple[str | None, dict[str, Any]]:
+    """Name and arguments of the network, as the file has them."""
+    option: Any = content.get(NETWORK)
+    if metadata.keys() >= {"network", "arguments"}:
+        try:
+            option = {**json.loads(metadata["arguments"]), "type": metadata["network"]}
+        except (ValueError, TypeError):
+            raise ValueError(f"its metadata has arguments {metadata['arguments']!r}; expected a JSON object") from None
+    if not isinstance(option, Mapping) or not isinstance(option.get("type"), str):
+        return None, {}
+    arguments = dict(option)
+    name = arguments.pop("type")
+    # A network of BasicSR would read the file or fetch it.
+    if paths := [key for key in arguments if str(key).endswith("path") and arguments[key]]:
+        raise ValueError(f"its network has an argument {paths[0]}, which names a file: {HOW_TO_NAME}")
+    return name, arguments
+
+
+def _as_rcan(weights: Weights, metadata: Mapping[str, Any], said: bool) -> Weights:
+    """RCAN of any layout as `RCANArch`.
+
+    Args:
+        weights: as they are in the file.
+        metadata: of the file; for one of `torch.save`, its content.
+        said: the file says its arguments; those that it leaves out have their defaults.
+    """
+    try:
+        state_dict, arguments, remarks = dialects.to_own(weights.state_dict, metadata, weights.arguments)
+    except dialects.NotRCAN as error:
+        if weights.name:
+            raise
+        raise ValueError(f"its network is not known: {str(error).rstrip('.')}: {HOW_TO_NAME}") from None
+    names = ""
+    if rcan_layouts.has_authors_names(weights.state_dict):
+        names = ", with the key names of " + ("RCAN-it" if arguments["activate_all"] else "RCAN's authors")
+    return Weights(state_dict, "RCANArch", arguments, [] if said else remarks, weights.path, weights.layout + names)

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from rcan_plugin._checks import is_number, is_whole
+from rcan_plugin._checks import is_number, is_whole, require_flag
 from rcan_plugin.archs import NETWORKS, LumaOnly
 
 OWN: Mapping[str, type[nn.Module]] = {network.__name__: network for network in NETWORKS}
@@ -96,6 +96,9 @@ def checked(name: str, arguments: Mapping[str, Any]) -> nn.Module:
         for argument in arguments:
             if argument not in known:
                 raise ValueError(f"{name} has no argument {argument}; expected some of {', '.join(known)}.")
+    for argument, value in arguments.items():
+        if argument in known and isinstance(known[argument].default, bool):
+            require_flag(f"{name}: {argument}", value)  # any text would be true
     if found := out_of_range(arguments):
         raise ValueError(f"{name}: {found[0]} {found[1]}")
     option = {"type": name, **arguments}

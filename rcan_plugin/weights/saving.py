@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 from collections.abc import Mapping
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from rcan_plugin._files import written_beside
-from rcan_plugin.weights import fit, networks
-from rcan_plugin.weights.loading import NETWORK, Weights
+from rcan_plugin.weights import dialects, networks
+from rcan_plugin.weights.loading import NETWORK, Weights, fitting
+from rcan_plugin.weights.state_dicts import StateDict
 
 LAYOUTS = ("basicsr", "authors", "spandrel", "safetensors")
-SAFETENSORS = ".safetensors"
+AUTHORS = ("authors", "spandrel")
+SAFETENSORS, TORCH = ".safetensors", (".pth", ".pt")
+TRIAL_SIDE = 24
+"""Side of the image on which two networks are compared: a multiple of SwinIR's usual window, 8."""
 
 
 def save(
@@ -32,7 +38,7 @@ def save(
             `authors`: RCAN with its authors' key names.
             `spandrel`: the same, where spandrel (chaiNNer, ComfyUI) gives the same image.
             `safetensors`: the network's own keys, with name, arguments and scale in the metadata.
-        arguments: what a network given as a module was built with.
+        arguments: what a network given as a module was built with, if not with its defaults.
 
     Raises:
         ValueError: the layout cannot hold these weights, or does not belong to the ending of the file's name; or the
@@ -44,19 +50,22 @@ def save(
     if isinstance(weights, nn.Module):
         weights = _of_network(weights, arguments)
     elif arguments:
-        raise ValueError(f"{', '.join(arguments)} cannot be given: the arguments of these weights are known.")
-    state_dict = {name: value.detach().cpu().contiguous() for name, value in weights.state_dict.items()}
-    if path.suffix == SAFETENSORS:
-        from safetensors.torch import save_file
+        raise ValueError(f"{', '.join(arguments)}: the arguments of weights that were read are known; give none.")
+    weights = fitting(weights)
+    state_dict = _in_authors_layout(weights, layout) if layout in AUTHORS else weights.state_dict
+    state_dict = {name: value.detach().cpu().contiguous() for name, value in state_dict.items()}
+    with written_beside(path) as temporary:
+        if path.suffix == SAFETENSORS:
+            from safetensors.torch import save_file
 
-        with written_beside(path) as temporary:
             save_file(state_dict, temporary, metadata=_metadata(weights))
-    else:
-        with written_beside(path) as temporary:
+        elif layout in AUTHORS:
+            torch.save(state_dict, temporary)
+        else:
             torch.save({"params": state_dict, NETWORK: networks.plain(weights.option)}, temporary)
 
 
-def layout_of(path: str | os.PathLike[str], layout: str | None) -> str:
+def layout_of(path: str | os.PathLike[str], layout: str | None = None) -> str:
     """The layout that `save` writes to a file of this name.
 
     Raises:
@@ -65,13 +74,22 @@ def layout_of(path: str | os.PathLike[str], layout: str | None) -> str:
     suffix = Path(path).suffix
     if layout not in (None, *LAYOUTS):
         raise ValueError(f"layout is {layout!r}; expected one of {', '.join(LAYOUTS)}.")
-    if suffix not in (SAFETENSORS, ".pth", ".pt"):
-        raise ValueError(f"{path}: files of weights are written with the ending .pth, .pt or {SAFETENSORS}.")
+    if suffix not in (SAFETENSORS, *TORCH):
+        raise ValueError(f"{path}: the ending of its name is {suffix!r}; expected {', '.join(TORCH)} or {SAFETENSORS}.")
     if layout is None:
         return "safetensors" if suffix == SAFETENSORS else "basicsr"
-    if (layout, suffix == SAFETENSORS) in (("basicsr", True), ("safetensors", False)):
-        raise ValueError(f"{path}: layout {layout} is not written to {suffix} files; leave it out.")
+    endings = {"basicsr": TORCH, "safetensors": (SAFETENSORS,)}.get(layout, (*TORCH, SAFETENSORS))
+    if suffix not in endings:
+        raise ValueError(f"{path}: layout {layout} is written to files that end in {' or '.join(endings)}.")
     return layout
+
+
+def _in_authors_layout(weights: Weights, layout: str) -> StateDict:
+    if weights.name != "RCANArch":
+        raise ValueError(f"layout {layout} is RCAN's; these are weights of {weights.name}: write another layout.")
+    if layout == "spandrel" and (reasons := dialects.spandrel_reasons(weights.arguments)):
+        raise ValueError(f"spandrel would give another image, or none: {'; '.join(reasons)}.")
+    return dialects.to_authors(weights.state_dict, weights.arguments)
 
 
 def _metadata(weights: Weights) -> dict[str, str]:
@@ -84,9 +102,21 @@ def _metadata(weights: Weights) -> dict[str, str]:
 
 
 def _of_network(network: nn.Module, arguments: Mapping[str, Any]) -> Weights:
-    weights = Weights(network.state_dict(), type(network).__name__, dict(arguments))
-    own = networks.checked(weights.name, arguments).state_dict()
-    compared = fit.Comparison.of(own, weights.state_dict)
-    if not compared.equal:
-        raise ValueError(f"the network was not built with these arguments: {arguments}")
+    """The weights of a network, after a check that it was built with these arguments."""
+    weights = fitting(Weights(network.state_dict(), type(network).__name__, dict(arguments)))
+    output = _output(deepcopy(network).cpu().float().eval(), weights)
+    if not torch.allclose(_output(weights.build(), weights), output, rtol=0, atol=1e-5 * float(output.abs().max())):
+        raise ValueError(
+            f"{weights.name} with {networks.plain(arguments)} and these weights gives another image than this network: "
+            "give all arguments that it was built with."
+        )
     return weights
+
+
+@torch.no_grad()
+def _output(network: nn.Module, weights: Weights) -> Tensor:
+    defaults = {key: value.default for key, value in inspect.signature(type(network)).parameters.items()}
+    channels = {**defaults, **weights.arguments}.get("num_in_ch", 3)
+    image = torch.rand(1, channels, TRIAL_SIDE, TRIAL_SIDE, generator=torch.Generator().manual_seed(0))
+    output: Tensor = network(image, *weights.scales[:1]) if hasattr(network, "scales") else network(image)
+    return output

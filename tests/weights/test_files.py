@@ -22,7 +22,9 @@ def test_what_torch_wrote_is_read(content, new_format, tmp_path):
 def test_safetensors_are_read_with_their_metadata(tmp_path):
     save_file(WEIGHTS, tmp_path / "net.safetensors", metadata={"network": "VDSRArch"})
     save_file(WEIGHTS, tmp_path / "renamed.pth")
-    assert same(files.read(tmp_path / "net.safetensors"), WEIGHTS) and same(files.read(tmp_path / "renamed.pth"), WEIGHTS)
+    assert same(files.read(tmp_path / "net.safetensors"), WEIGHTS) and same(
+        files.read(tmp_path / "renamed.pth"), WEIGHTS
+    )
     assert files.metadata(tmp_path / "net.safetensors") == {"network": "VDSRArch"}
     assert files.metadata(tmp_path / "renamed.pth") == files.metadata(save(tmp_path / "net.pth", WEIGHTS)) == {}
 
