@@ -61,16 +61,16 @@ class Description:
         return [f"tail.0.{layers * i}" for i in range(len(self.steps))]
 
     def weights(self) -> dict[str, Tensor]:
-        """Random weights, of a size that lets activations and attention matter."""
+        """Random weights; features are about 1, where ReLU and SiLU differ most."""
         torch.manual_seed(0)
         weights: dict[str, Tensor] = {}
 
-        def add(name: str, inputs: int, outputs: int, size: int = 3) -> None:
-            std = (inputs * size**2) ** -0.5
+        def add(name: str, inputs: int, outputs: int, size: int = 3, factor: float = 1.0) -> None:
+            std = factor * (inputs * size**2) ** -0.5
             weights[f"{name}.weight"] = torch.randn(outputs, inputs, size, size) * std
-            weights[f"{name}.bias"] = torch.randn(outputs) * self.img_range * 0.02
+            weights[f"{name}.bias"] = torch.randn(outputs) * std
 
-        add(f"head.{int(self.unshuffle > 1)}", self.channels * self.unshuffle**2, FEATURES)
+        add(f"head.{int(self.unshuffle > 1)}", self.channels * self.unshuffle**2, FEATURES, factor=2 / self.img_range)
         for g in range(GROUPS):
             for b in range(BLOCKS):
                 block = f"body.{g}.body.{b}.body"
@@ -82,7 +82,7 @@ class Description:
         add(f"body.{GROUPS}", FEATURES, FEATURES)
         for name, step in zip(self.tail, self.steps, strict=True):
             add(name, FEATURES, FEATURES * step**2)
-        add("tail.1", FEATURES, self.channels)
+        add("tail.1", FEATURES, self.channels, factor=self.img_range / 2)
         if self.mean is not None:
             for name, sign in (("sub_mean", -1), ("add_mean", 1)):
                 weights[f"{name}.weight"] = torch.eye(3).view(3, 3, 1, 1)
