@@ -281,7 +281,7 @@ def _word(key: str, value: Any) -> str:
     if key == "inference":
         return {"whole": "whole images", "pictures": "finished pictures"}.get(value, str(value))
     if key == "rounding":
-        return f"rounding: {value}"
+        return f"{value} rounding"
     return f"{value}" if key == "precision" else f"{key}: {value}"
 
 

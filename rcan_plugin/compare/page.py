@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rcan_plugin.compare import layout
+from rcan_plugin.compare import layout, plots
 from rcan_plugin.compare.layout import ABSENT, Group, Line, Results
 
 ASSETS = Path(__file__).parent / "assets"
@@ -48,7 +48,7 @@ def write(folder: str | Path) -> Path:
         "STYLE": (ASSETS / "page.css").read_text(encoding="utf-8"),
         "GROUPS": _group_choice(found),
         "TABLES": "\n".join(_table(results, group) for group in found),
-        "PLOTS": "\n".join(_plots(folder, found)),
+        "PLOTS": "\n".join(_plot_lines(folder, found)),
         "SETS": "\n".join(_set_line(entry) for entry in results["sets"]),
         "DATA": _json(_data(results, pictures)),
         "SCRIPT": "\n".join((ASSETS / name).read_text(encoding="utf-8") for name in SCRIPTS),
@@ -135,10 +135,14 @@ def _table(results: Results, group: Group) -> str:
     """The table of a group; scripts sort it and show its footnotes where they are pointed at."""
     metrics = results["metrics"]
     facts = (("parameters", "Parameters", ""), ("adds", "Multiply-adds", "1280×720"), ("latency", "Latency", "ms"))
-    heads = [_sort_head(key, name, unit, 'rowspan="2"') for key, name, unit in (("name", "Method", ""), *facts)]
+    heads = [_sort_head("name", "Method", "", 'rowspan="2"')]
     for entry in group.sets:
         note = _note_button(group, group.set_notes[entry["id"]], f"Notes on {entry['name']}")
-        heads.append(f'<th scope="colgroup" class="set" colspan="{len(metrics)}">{html.escape(entry["name"])}{note}</th>')
+        heads.append(
+            f'<th scope="colgroup" class="set" colspan="{len(metrics)}">{html.escape(entry["name"])}{note}</th>'
+        )
+    for number, (key, name, unit) in enumerate(facts):
+        heads.append(_sort_head(key, name, unit, f'rowspan="2" class="{"" if number else "fact"}"'))
     subheads = [
         _sort_head(f"{entry['id']}:{key}", metric["name"], metric["unit"], 'class="first"' if not number else "")
         for entry in group.sets
@@ -182,12 +186,7 @@ def _note_button(group: Group, letters: Sequence[str], label: str) -> str:
 def _table_line(results: Results, group: Group, line: Line) -> str:
     parameters, adds = line.facts.get("parameters"), layout.multiply_adds(line.facts)
     latency = layout.milliseconds(line.facts)
-    cells = [
-        f'<th scope="row" data-value="{html.escape(line.name)}">{html.escape(line.name)}</th>',
-        _number_cell(parameters, layout.count(parameters)),
-        _number_cell(adds, layout.count(adds)),
-        _number_cell(latency, ABSENT if latency is None else f"{latency:.1f}"),
-    ]
+    cells = [f'<th scope="row" data-value="{html.escape(line.name)}">{html.escape(line.name)}</th>']
     for entry in group.sets:
         note = _note_button(group, line.notes.get(entry["id"], ()), f"Notes on {line.name}, {entry['name']}")
         for number, key in enumerate(results["metrics"]):
@@ -200,6 +199,11 @@ def _table_line(results: Results, group: Group, line: Line) -> str:
             unseen = f'<span class="unseen"> ({rank}{" best" if cell.rank == 2 else ""})</span>' if cell.rank else ""
             text = f'<span class="{rank}">{cell.text}</span>{unseen}{note if not number else ""}{published}'
             cells.append(_number_cell(cell.value, text, "first" if not number else ""))
+    cells += [
+        _number_cell(parameters, layout.count(parameters), "fact"),
+        _number_cell(adds, layout.count(adds)),
+        _number_cell(latency, ABSENT if latency is None else f"{latency:.1f}"),
+    ]
     return f"<tr>{''.join(cells)}</tr>\n"
 
 
@@ -208,23 +212,23 @@ def _number_cell(value: float | None, text: str, name: str = "") -> str:
     return f'<td data-value="{"" if value is None else value}" class="{name}">{text}</td>'
 
 
-def _plots(folder: Path, found: Sequence[Group]) -> Iterator[str]:
+def _plot_lines(folder: Path, found: Sequence[Group]) -> Iterator[str]:
     """The plots of `plots/`, in the page itself, so that they take its colours."""
     for group in found:
         for entry in group.sets:
-            paths = sorted((folder / "plots").glob(f"*_{entry['id']}.svg"))
-            if paths:
+            paths = [folder / "plots" / f"{name}_{entry['id']}.svg" for name in plots.NAMES]
+            if paths := [path for path in paths if path.is_file()]:
                 figures = "".join(f"<figure>{_inline(path)}</figure>" for path in paths)
                 yield (
                     f'<div class="plots" data-group="{html.escape(group.id)}" hidden>'
-                    f"<h3>{html.escape(entry['name'])}</h3><div class=\"figures\">{figures}</div></div>"
+                    f'<h3>{html.escape(entry["name"])}</h3><div class="figures">{figures}</div></div>'
                 )
 
 
 def _inline(path: Path) -> str:
     """An SVG without its prolog, with names of its own for what it refers to, and of the width of its place."""
     text = path.read_text(encoding="utf-8")
-    text = text[text.index("<svg") :]
+    text = text[text.index("<svg") : text.index("</svg>") + len("</svg>")]
     own = re.sub(r"\W", "-", path.stem)
     text = re.sub(r'(\bid="|url\(#|href="#)', lambda match: f"{match[1]}{own}-", text)
     label = re.search(r"<title>(.*?)</title>", text)

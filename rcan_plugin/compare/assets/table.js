@@ -26,11 +26,12 @@ function sortTables() {
   }
 }
 
-// Heads of the second line stand right of those of the first that span both lines.
+// Columns of a set have their heads in the second line; of the first line, one head spans them.
 function columnOf(head) {
-  const line = head.parentElement;
-  if (line.rowIndex === 0) return head.cellIndex;
-  return line.previousElementSibling.querySelectorAll("th[rowspan]").length + head.cellIndex;
+  const [first, second] = head.closest("thead").rows;
+  const keys = [...first.cells].flatMap((cell) => (cell.dataset.key ? [cell] : Array(cell.colSpan).fill(null)));
+  const below = [...second.cells];
+  return keys.map((cell) => cell || below.shift()).indexOf(head);
 }
 
 // Missing values are last in both directions.
