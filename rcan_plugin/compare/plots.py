@@ -166,7 +166,7 @@ def _psnr(line: Line, set_id: str) -> dict[str, float]:
 
 
 def _axes(title: str, below: float = 0.55) -> tuple[Figure, Axes]:
-    """A figure of 5.2 inches with one pair of axes of 4.5 x 2.7 inches, and `below` inches for what is under them.
+    """A figure of 5.2 inches with one pair of axes of 4.25 x 2.7 inches, and `below` inches for what is under them.
 
     Margins are fixed: matplotlib's search for them takes more time than the drawing.
     """
@@ -174,7 +174,7 @@ def _axes(title: str, below: float = 0.55) -> tuple[Figure, Axes]:
 
     height = 2.7 + below + 0.5
     figure = Figure(figsize=(5.2, height))
-    axes = figure.add_axes((0.6 / 5.2, below / height, 4.5 / 5.2, 2.7 / height))
+    axes = figure.add_axes((0.85 / 5.2, below / height, 4.25 / 5.2, 2.7 / height))
     axes.set_title(title, pad=10)
     return figure, axes
 

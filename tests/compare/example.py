@@ -96,7 +96,7 @@ def results() -> dict[str, Any]:
         ],
         "sets": sets,
         "rows": rows,
-        "metrics": METRICS,
+        "metrics": copy.deepcopy(METRICS),
     }
 
 
