@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,11 @@ from typing import Any
 from rcan_plugin._version import __version__
 
 _PACKAGE = Path(__file__).resolve().parents[1]
-_ROOMS = ("archs", "compare", "data", "degradations", "images", "inference", "resampling", "weights")
-"""Rooms whose code changes results: a change of it makes all kept results void."""
+_ROOMS = ("archs", "data", "degradations", "images", "inference", "resampling", "weights")
+_MODULES = ("complexity", "costs", "data", "metrics", "networks", "work")
+"""Rooms, and modules of this room, whose code changes results: a change of it makes all kept results void."""
+OUTPUTS = ("tables", "plots", "page", "labels", "layout")
+"""Modules of this room that make the files beside `results.json`."""
 
 
 def key_of(content: Any) -> str:
@@ -38,9 +41,20 @@ def versions() -> dict[str, str]:
 
 
 def code_key() -> str:
-    """Hash of the source of the rooms that compute results."""
-    files = (path for room in _ROOMS for path in sorted((_PACKAGE / room).glob("*.py")))
-    return key_of([hashlib.sha256(path.read_bytes()).hexdigest() for path in files])
+    """Hash of the source that computes results."""
+    rooms = (path for room in _ROOMS for path in sorted((_PACKAGE / room).glob("*.py")))
+    return _hash_of_files([*rooms, *(_PACKAGE / "compare" / f"{name}.py" for name in _MODULES)])
+
+
+def outputs_key(results: Mapping[str, Any]) -> str:
+    """Hash of results and of the source that makes tables, plots and the page of them."""
+    room = _PACKAGE / "compare"
+    code = _hash_of_files([*(room / f"{name}.py" for name in OUTPUTS), *sorted((room / "assets").iterdir())])
+    return key_of([code, {**results, "created": ""}])
+
+
+def _hash_of_files(paths: Iterable[Path]) -> str:
+    return key_of([hashlib.sha256(path.read_bytes()).hexdigest() for path in paths])
 
 
 def write_text(path: Path, text: str) -> None:

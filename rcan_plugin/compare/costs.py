@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import logging
 import platform
 import re
 import time
@@ -12,11 +13,14 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor, nn
 
 from rcan_plugin.compare import complexity
 
 if TYPE_CHECKING:
     from rcan_plugin.compare.networks import Upscaler
+
+log = logging.getLogger("basicsr")
 
 OUTPUT = (720, 1280)
 """Height and width of the output at which papers count multiply-adds, and latency is measured here."""
@@ -39,12 +43,27 @@ def counts(upscaler: Upscaler) -> dict[str, Any]:
     """Parameters and multiply-adds; those of a self-ensemble are eight times the network's."""
     times = 8 if upscaler.entrant.method.ensemble else 1
     sizes = {"1280x720": input_size(upscaler.entrant.scale), "256x256": INPUT}
+    net = _AtScale(upscaler) if upscaler.arguments else upscaler.net
     multiply_adds: dict[str, int] | None
     try:
-        multiply_adds = {name: times * complexity.multiply_adds(upscaler.net, *size) for name, size in sizes.items()}
-    except Exception:  # a network that needs values, or two arguments
+        multiply_adds = {name: times * complexity.multiply_adds(net, *size) for name, size in sizes.items()}
+    except Exception as error:  # of a network that needs the values of tensors
+        log.warning("%s: multiply-adds cannot be counted: %s", upscaler.entrant.method.name, error)
         multiply_adds = None
     return {"parameters": complexity.parameters(upscaler.net), "multiply_adds": multiply_adds}
+
+
+class _AtScale(nn.Module):
+    """A network of several scales at one of them."""
+
+    def __init__(self, upscaler: Upscaler) -> None:
+        super().__init__()
+        self.net, self.arguments = upscaler.net, upscaler.arguments
+        self.num_in_ch = getattr(self.net, "num_in_ch", 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = self.net(x, *self.arguments)
+        return result
 
 
 def latencies(upscalers: Mapping[str, Upscaler], device: str) -> Iterator[tuple[str, dict[str, Any]]]:

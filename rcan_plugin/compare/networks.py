@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -14,59 +14,39 @@ from rcan_plugin.inference.ensemble import self_ensemble
 from rcan_plugin.inference.official_chop import official_chop
 from rcan_plugin.inference.runner import Runner
 from rcan_plugin.inference.tiles import tiled
-from rcan_plugin.options.mistakes import did_you_mean
-from rcan_plugin.options.networks import build, build_on_meta, unnoticed
-from rcan_plugin.options.signatures import registered
-from rcan_plugin.weights import files, rcan, state_dicts
-from rcan_plugin.weights.fit import check_weights, own_weights
+from rcan_plugin.weights import loading, networks
+from rcan_plugin.weights.loading import Weights
 
 PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def check(entrant: Entrant) -> None:
-    """Check that the network can be built and loads its weights.
+def read(entrant: Entrant) -> Weights:
+    """The network of an entrant and its weights.
 
     Raises:
-        ValueError: it cannot; the message names the network or the file.
+        FileNotFoundError: the file of weights does not exist.
+        ValueError: the network is not known or cannot be built, the weights do not fit it, or its scale is another one.
     """
-    option = option_of(entrant)
-    known = registered("networks")
-    if option["type"] not in known:
-        hint = did_you_mean(option["type"], [name for name in known if not name.endswith("_basicsr")])
-        raise ValueError(f"network: type is {option['type']}; no network of this name is registered.{hint}")
-    try:
-        with unnoticed():
-            build_on_meta(option)
-    except Exception as error:
-        raise ValueError(f"network: {option['type']} cannot be built: {' '.join(str(error).split())}") from None
-    if entrant.weights is not None:
-        key = entrant.method.param_key
-        check_weights(entrant.weights, lambda: build_on_meta(option), key, any_layout=True)
-
-
-def option_of(entrant: Entrant) -> dict[str, Any]:
-    """The network's name and arguments, as `network_g`; from the weights if they are given alone.
-
-    Raises:
-        ValueError: the weights do not tell.
-    """
-    if entrant.network is not None:
-        return dict(entrant.network)
-    assert entrant.weights is not None
-    _, weights = state_dicts.choose(files.read(entrant.weights), entrant.method.param_key, any_layout=True)
-    arguments = rcan.arguments(weights)
-    if not arguments:
-        raise ValueError(f"weights: {entrant.weights} does not tell its network: give network: {{type: NAME, ...}}.")
-    return {"type": "RCANArch", **arguments}
+    arguments = dict(entrant.network or {})
+    name = arguments.pop("type", None)
+    if entrant.weights is None:
+        networks.checked(name, arguments)
+        weights = Weights({}, name, arguments)
+    else:
+        weights = loading.read(entrant.weights, name=name, param_key=entrant.method.param_key, **arguments)
+    if weights.scales == (1,) and "upscale" in weights.arguments:  # trained on images that the data set enlarged
+        weights = replace(weights, arguments={**weights.arguments, "upscale": entrant.scale})
+    if entrant.scale not in weights.scales:
+        found = " and ".join(f"x{scale}" for scale in weights.scales)
+        where = entrant.weights or weights.name
+        raise ValueError(f"{where}: {weights.name} is {found}, not x{entrant.scale}: correct the file, or scales.")
+    return weights
 
 
 def load(entrant: Entrant) -> nn.Module:
-    """Build the network of an entrant with its weights, in evaluation mode on the CPU."""
-    net = build(option_of(entrant))
-    if entrant.weights is not None:
-        content = files.read(entrant.weights)
-        _, weights = state_dicts.choose(content, entrant.method.param_key, any_layout=True)
-        net.load_state_dict(own_weights(net, weights), strict=True)
+    """Build the network of an entrant with its weights, on the CPU, for inference."""
+    weights = read(entrant)
+    net = weights.build() if weights.state_dict else networks.build(weights.option)
     return net.eval().requires_grad_(False)
 
 

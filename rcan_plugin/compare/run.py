@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import importlib
-import importlib.util
 import json
 import os
 import platform
@@ -14,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from rcan_plugin._files import require_writable
-from rcan_plugin.compare import data, explain, metrics, report
-from rcan_plugin.compare.cache import Cache, versions, write_text
+from rcan_plugin.compare import data, explain, metrics, page, plots, report, tables
+from rcan_plugin.compare.cache import Cache, outputs_key, versions, write_text
 from rcan_plugin.compare.data import LowResolution, SetAtScale
 from rcan_plugin.compare.entrants import Entrant
 from rcan_plugin.compare.plan import Plan, make_plan
@@ -24,8 +22,8 @@ from rcan_plugin.compare.spec import Spec, read_spec
 from rcan_plugin.compare.work import Task, Worker
 
 RESULTS = "results.json"
-OUTPUTS = ("tables", "plots", "page")
-"""Modules of this room whose `write(folder)` makes files from `results.json`."""
+MADE = ("table.md", "table.csv", "table.tex", "index.html")
+"""Files made from `results.json`, beside the plots, which need matplotlib."""
 
 
 @dataclass(frozen=True)
@@ -75,9 +73,13 @@ def compare(
     comparison = _Comparison(plan, before_work)
     results = comparison.results()
     is_new = _write_results(spec.out / RESULTS, results)
-    for name in OUTPUTS:
-        if importlib.util.find_spec(f"rcan_plugin.compare.{name}") is not None:
-            importlib.import_module(f"rcan_plugin.compare.{name}").write(spec.out)
+    key, table = outputs_key(results), comparison.cache.table("outputs")
+    made = all((spec.out / name).exists() for name in MADE)
+    if comparison.worker.worked or not made or table.get("key") != key:
+        say("writing tables, plots and the page")
+        for write in (tables.write, plots.write, page.write):
+            write(spec.out)
+        table.put("key", key)
     return Report(spec.out, results, is_new)
 
 

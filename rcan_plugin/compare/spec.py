@@ -187,8 +187,7 @@ def read_spec(source: str | os.PathLike[str] | Mapping[str, Any], changes: Itera
     Raises:
         Mistakes: all mistakes, with their lines.
     """
-    of_mapping = OptionFile(Path("comparison"), dict(source)) if isinstance(source, Mapping) else None
-    file = of_mapping or read(source, list(changes))  # type: ignore[arg-type]  (a path)
+    file = _file_of(source, list(changes))
     mistakes = list(_check(file.options, COMPARISON, ()))
     sections = {"methods": METHOD, "sets": SET}
     for section, table in sections.items():
@@ -203,6 +202,12 @@ def read_spec(source: str | os.PathLike[str] | Mapping[str, Any], changes: Itera
     if mistakes:
         raise Mistakes(mistakes, file.lines)
     return spec
+
+
+def _file_of(source: str | os.PathLike[str] | Mapping[str, Any], changes: list[str]) -> OptionFile:
+    if isinstance(source, Mapping):
+        return OptionFile(Path("comparison"), dict(source))
+    return read(source, changes)
 
 
 def _check(options: Mapping[str, Any], table: Mapping[str, Key], path: Keys) -> Iterator[Mistake]:

@@ -60,6 +60,9 @@ class Worker:
         cache: of results.
         device: where networks run.
         before_work: called before BasicSR is imported.
+
+    Attributes:
+        worked: whether anything was not done before.
     """
 
     def __init__(self, plan: Plan, cache: Cache, device: str, before_work: Callable[[], object]) -> None:
@@ -68,6 +71,7 @@ class Worker:
         self.folder = plan.spec.out
         self.networks: dict[str, Upscaler] = {}
         self.checked: set[str] = set()
+        self.worked = False
 
     def protocol(self, scale: int) -> Protocol:
         """The protocol of PSNR and SSIM at a scale."""
@@ -105,6 +109,7 @@ class Worker:
         if not todo and not inputs:
             return
         workers = max(1, os.cpu_count() or 1)
+        self.worked = True
         self.before_work()
         importlib.import_module("basicsr.metrics")  # here, not in several threads at once
         with ThreadPoolExecutor(workers) as pool, tqdm(total=len(todo), unit="image", disable=None, leave=False) as bar:
@@ -147,7 +152,7 @@ class Worker:
         mistakes = []
         for entrant in tqdm(new, desc="checking networks and weights", unit="network", disable=None, leave=False):
             try:
-                networks.check(entrant)
+                networks.read(entrant)
             except (OSError, ValueError) as error:
                 mistakes.append(Mistake(entrant.method.keys, f"x{entrant.scale}: {error}"))
         if mistakes:
