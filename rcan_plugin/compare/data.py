@@ -18,6 +18,7 @@ from rcan_plugin.degradations import Degradation, noise_rng
 from rcan_plugin.degradations.record import Recipe
 from rcan_plugin.images.pairs import Pair, find_pairs
 from rcan_plugin.images.store import ImageStore
+from rcan_plugin.preparation.layouts import COUNTS
 from rcan_plugin.preparation.survey import survey
 
 _ENDING = re.compile(r"(_SRF_\d)?([_-](HR|GT))?([_-]?x\d)?$", re.IGNORECASE)
@@ -122,7 +123,11 @@ def open_set(test_set: TestSet, scale: int, hashes: Hashes) -> SetAtScale:
         FileNotFoundError: a folder is missing.
         ValueError: images without partner, or of sizes that do not fit the scale.
     """
-    hr = ImageStore(filled(test_set.hr, scale))
+    try:
+        hr = ImageStore(filled(test_set.hr, scale))
+    except FileNotFoundError as error:
+        hint = " `rcan prepare-benchmarks` makes it." if test_set.name in COUNTS else ""
+        raise FileNotFoundError(f"{error}{hint}") from None
     lr = None if test_set.lr is None else ImageStore(filled(test_set.lr, scale))
     templates = (test_set.hr_template, test_set.lr_template)
     pairs = find_pairs(hr, lr, gt_template=templates[0], lq_template=templates[1])

@@ -80,15 +80,17 @@ def resolve(method: Method, scale: int, hashes: Hashes) -> Entrant:
     """
     if method.kind != "network":
         return Entrant(method, scale)
-    network, weights = filled(method.network, scale), method.weights
+    network, weights, remedy = filled(method.network, scale), method.weights, "correct the path"
     if method.options is not None:
-        network, default = _of_option_file(filled(method.options, scale), scale)
-        weights = weights or default
+        file = filled(method.options, scale)
+        network, default = _of_option_file(file, scale)
+        if weights is None:
+            weights, remedy = default, f"`rcan train -opt {file}` makes it"
     if isinstance(weights, Mapping):
         weights = weights[scale]
     path = None if weights is None else Path(filled(weights, scale)).expanduser()
     if path is not None:
-        require_file("weights", path, "train the network, correct the path, or go on without it by --available")
+        require_file("weights", path, remedy)
     return Entrant(method, scale, network, path, None if path is None else hashes.of_file(path))
 
 

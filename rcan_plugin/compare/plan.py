@@ -12,7 +12,7 @@ from rcan_plugin.compare.data import Hashes, SetAtScale, open_set
 from rcan_plugin.compare.entrants import Entrant, resolve
 from rcan_plugin.compare.spec import Method, Spec
 from rcan_plugin.images.store import ImageStore
-from rcan_plugin.options.mistakes import Mistake, Mistakes
+from rcan_plugin.options.mistakes import Mistake, Mistakes, line_of
 from rcan_plugin.options.mistakes import Path as Keys
 
 Result = TypeVar("Result")
@@ -66,6 +66,9 @@ def make_plan(spec: Spec, available: bool = False) -> Plan:
             if entrant.method.kind == "pictures":
                 for test_set in plan.sets[scale]:
                     finder.find(entrant.method.keys, _find_pictures, plan, entrant, test_set)
+    if finder.missing:
+        text = "go on without what is missing by --available (in Python: available=True)."
+        finder.mistakes.append(Mistake((), text, missing=True))
     if finder.mistakes:
         raise Mistakes(finder.mistakes, spec.lines)
     if not any(True for _ in plan.rows()):
@@ -78,6 +81,7 @@ class _Finder:
     def __init__(self, plan: Plan, available: bool) -> None:
         self.plan, self.available = plan, available
         self.mistakes: list[Mistake] = []
+        self.missing = False
 
     def sets(self, scale: int) -> list[SetAtScale]:
         """The test sets of a scale."""
@@ -96,14 +100,18 @@ class _Finder:
         try:
             return search(*arguments)
         except FileNotFoundError as error:
-            text = in_words(error)
-            if not self.available:
-                self.mistakes.append(Mistake(keys, text, missing=True))
-            elif (line := f"{self._name(keys)}: {text}") not in self.plan.left_out:
-                self.plan.left_out.append(line)
+            if self.available:
+                self.plan.left_out.append(f"{self._name(keys)}: {in_words(error)}")
+            else:
+                self.missing = True
+                self._add(keys, in_words(error))
         except (OSError, ValueError) as error:
-            self.mistakes.append(Mistake(keys, in_words(error)))
+            self._add(keys, in_words(error))
         return None
+
+    def _add(self, keys: Keys, text: str) -> None:
+        line = line_of((*keys, "name"), self.plan.spec.lines)
+        self.mistakes.append(Mistake((keys[0], self._name(keys)), text, line))
 
     def _name(self, keys: Keys) -> str:
         section, number = keys

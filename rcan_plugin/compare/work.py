@@ -24,7 +24,7 @@ from rcan_plugin.compare.metrics import Protocol
 from rcan_plugin.compare.plan import Plan
 from rcan_plugin.compare.spec import OWN_METRICS
 from rcan_plugin.images.decode import decode_verified
-from rcan_plugin.options.mistakes import Mistake, Mistakes
+from rcan_plugin.options.mistakes import Mistake, Mistakes, line_of
 from rcan_plugin.resampling.bicubic import imresize
 
 if TYPE_CHECKING:
@@ -154,7 +154,9 @@ class Worker:
             try:
                 networks.read(entrant)
             except (OSError, ValueError) as error:
-                mistakes.append(Mistake(entrant.method.keys, f"x{entrant.scale}: {error}"))
+                keys, text = entrant.method.keys, f"x{entrant.scale}: {error}"
+                line = line_of((*keys, "name"), self.plan.spec.lines)
+                mistakes.append(Mistake((keys[0], entrant.method.name), text, line))
         if mistakes:
             raise Mistakes(mistakes, self.plan.spec.lines)
         self.checked |= {entrant.key for entrant in new}
