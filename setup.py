@@ -17,6 +17,7 @@ setup(
     license="MIT",
     # `find_packages()` alone would follow the link `basicsr` at the root.
     packages=find_packages(include=["rcan_plugin", "rcan_plugin.*"]),
+    package_data={"rcan_plugin.compare": ["assets/*", "published.json"]},
     python_requires=">=3.10",
     # What BasicSR 1.4.2 really needs. BasicSR itself is missing on purpose: it asks for `tb-nightly`, which has
     # only pre-releases and none for some platforms, so pip is told to install it with `--no-deps`.
@@ -40,10 +41,12 @@ setup(
         "yapf",
     ],
     extras_require={
-        "plots": ["matplotlib"],  # benchmarks/training/draw.py
+        "iqa": ["pyiqa"],  # metrics of `rcan compare` beside PSNR and SSIM
+        "plots": ["matplotlib"],  # plots of `rcan compare`; `rcan plot-training`
         "dev": [
             "jsonschema",
             "mypy",
+            "playwright",  # pages in a browser, which it does not bring: `apt install chromium`
             "pytest",
             "pytest-xdist",
             "ruff",

@@ -29,6 +29,7 @@ COMMANDS = {
     "identify": "identify the degradation that made a folder of LR images",
     "compare": "compare networks on test sets: tables, plots, a page",
     "convert-weights": "convert weights: BasicSR, safetensors, the RCAN authors' layout",
+    "plot-training": "draw loss, PSNR, learning rate and speed of training runs",
 }
 """Commands and what they do. `NAME` is `main(argv)` of the module `rcan_plugin.cli.NAME`, with `_` for `-`."""
 

@@ -1,6 +1,6 @@
 """Groups of a comparison's rows for tables, plots and the page: values as text, best and second best, footnotes.
 
-Rows of one degradation and one scale form a group. Only rows with the protocol that most rows of the group have are
+Rows of one degradation and one scale form a group. Only rows with the protocol that most networks of the group have are
 ranked; each other row has a footnote that names what differs.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,9 @@ FORMAT = 1
 ABSENT = "–"
 DEGRADATIONS = {"given": "LR as given"}
 """Degradations of a results file that have another name in headings."""
+
+OF_NETWORKS = ("inference", "ensemble", "precision")
+"""Parts of a protocol that say how a network was run: bicubic interpolation and finished pictures have none."""
 
 Results = Mapping[str, Any]
 """The content of results.json."""
@@ -73,7 +76,7 @@ class Group:
 
     Attributes:
         sets: entries of `sets`.
-        protocol: that of most rows; only these are ranked.
+        protocol: that of most networks, or of most rows where there is no network; only rows that have it are ranked.
         notes: footnotes by letter.
         set_notes: letters of the footnotes that hold for all rows of a set, by set id.
     """
@@ -85,6 +88,10 @@ class Group:
     protocol: Mapping[str, Any]
     notes: Mapping[str, str]
     set_notes: Mapping[str, tuple[str, ...]]
+
+    def differs(self, line: Line, set_id: str) -> bool:
+        """Whether a row of a line has another protocol than the group, and is not ranked."""
+        return bool(difference(line.rows[set_id]["protocol"], self.protocol, line.method["kind"] == "network"))
 
     @property
     def id(self) -> str:
@@ -136,20 +143,35 @@ def groups(results: Results) -> list[Group]:
 def _group(results: Results, degradation: str, scale: int) -> Group:
     sets = [entry for entry in results["sets"] if (entry["degradation"], entry["scale"]) == (degradation, scale)]
     lines = [line for method in results["methods"] for line in _lines(results, method, scale, sets)]
+    networks = {method["id"] for method in results["methods"] if method["kind"] == "network"}
     rows = [row for line in lines for row in line.rows.values()]
-    protocol = _most_common([row["protocol"] for row in rows])
-    set_notes = {entry["id"]: _common_notes(rows, entry["id"], protocol) for entry in sets}
-    own = {id(row): [text for text in _texts(row, protocol) if text not in set_notes[row["set"]]] for row in rows}
+    protocol = _most_common([row["protocol"] for row in rows if row["method"] in networks or not networks])
+    differs = {id(row): difference(row["protocol"], protocol, row["method"] in networks) for row in rows}
+    notes = {id(row): _texts(row, differs[id(row)]) for row in rows}
+    set_notes = {
+        entry["id"]: list(
+            dict.fromkeys(
+                [*entry.get("marks", ()), *_common([notes[id(row)] for row in rows if row["set"] == entry["id"]])]
+            )
+        )
+        for entry in sets
+    }
+    own = {id(row): [text for text in notes[id(row)] if text not in set_notes[row["set"]]] for row in rows}
     texts = dict.fromkeys([text for found in set_notes.values() for text in found])
     texts |= dict.fromkeys([text for row in rows for text in own[id(row)]])
     letters = {text: note_letters(number) for number, text in enumerate(texts)}
-    ranks = _ranks(results, rows, protocol)
+    ranked = [row for row in rows if not differs[id(row)]]
+    best = _best(results, ranked)
     complete = [
         Line(
             method=line.method,
             facts=line.facts,
             rows=line.rows,
-            cells=dict(_cells(results, line.rows.values(), ranks, protocol)),
+            cells={
+                key: cell
+                for row in line.rows.values()
+                for key, cell in _cells(results, row, {} if differs[id(row)] else best)
+            },
             notes={key: tuple(letters[text] for text in own[id(row)]) for key, row in line.rows.items()},
         )
         for line in lines
@@ -182,16 +204,14 @@ def _most_common(protocols: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     return protocols[keys.index(Counter(keys).most_common(1)[0][0])] if keys else {}
 
 
-def _texts(row: Mapping[str, Any], protocol: Mapping[str, Any]) -> list[str]:
+def _texts(row: Mapping[str, Any], differs: str) -> list[str]:
     """Footnotes of a row: what differs in its protocol, its marks, and the explanation."""
-    texts = [*row.get("marks", ()), row.get("explanation")]
-    return [text for text in dict.fromkeys([difference(row["protocol"], protocol), *texts]) if text]
+    return [text for text in dict.fromkeys([differs, *row.get("marks", ()), row.get("explanation")]) if text]
 
 
-def _common_notes(rows: Sequence[Mapping[str, Any]], set_id: str, protocol: Mapping[str, Any]) -> list[str]:
-    """Footnotes that all rows of a set have, if there is more than one row."""
-    texts = [_texts(row, protocol) for row in rows if row["set"] == set_id]
-    return [text for text in texts[0] if all(text in other for other in texts)] if len(texts) > 1 else []
+def _common(notes: Sequence[Sequence[str]]) -> list[str]:
+    """Footnotes that all rows have, if there is more than one row."""
+    return [text for text in notes[0] if all(text in other for other in notes)] if len(notes) > 1 else []
 
 
 def note_letters(number: int) -> str:
@@ -210,62 +230,63 @@ def value_text(metric: Mapping[str, Any], value: float | None) -> str:
     return "∞" if math.isinf(value) else f"{value:.{metric['digits']}f}"
 
 
-def _ranks(
-    results: Results, rows: Sequence[Mapping[str, Any]], protocol: Mapping[str, Any]
-) -> dict[tuple[str, str], list[str]]:
-    """The best and the second best text of each set and metric, of the rows with the group's protocol."""
+def _mean(row: Mapping[str, Any], key: str, metric: Mapping[str, Any]) -> float:
+    """The mean of a metric; NaN if there is none. JSON has no infinity: the PSNR of equal images may be null."""
+    value = row["mean"].get(key, math.nan)
+    if value is None:
+        return math.inf if metric["better"] == "higher" else math.nan
+    return float(value)
+
+
+def _best(results: Results, rows: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], list[str]]:
+    """The best and the second best text of each set and metric that several rows have."""
     best = {}
     for set_id in {row["set"] for row in rows}:
-        equal = [row for row in rows if row["set"] == set_id and row["protocol"] == protocol]
         for key, metric in results["metrics"].items():
-            means = [row["mean"].get(key) for row in equal]
-            values = sorted(
-                (value for value in means if value is not None and not math.isnan(value)),
-                reverse=metric["better"] == "higher",
-            )
-            if len(values) > 1:
-                best[set_id, key] = list(dict.fromkeys(value_text(metric, value) for value in values))[:2]
+            means = [_mean(row, key, metric) for row in rows if row["set"] == set_id]
+            means = sorted((value for value in means if not math.isnan(value)), reverse=metric["better"] == "higher")
+            if len(means) > 1:
+                best[set_id, key] = list(dict.fromkeys(value_text(metric, value) for value in means))[:2]
     return best
 
 
 def _cells(
-    results: Results,
-    rows: Iterable[Mapping[str, Any]],
-    ranks: Mapping[tuple[str, str], list[str]],
-    protocol: Mapping[str, Any],
+    results: Results, row: Mapping[str, Any], best: Mapping[tuple[str, str], list[str]]
 ) -> Iterator[tuple[tuple[str, str], Cell]]:
-    for row in rows:
-        for key, metric in results["metrics"].items():
-            value = row["mean"].get(key)
-            if value is None:
-                continue
-            text = value_text(metric, value)
-            ranked = ranks.get((row["set"], key), []) if row["protocol"] == protocol else []
-            published = (row.get("published") or {}).get(key)
-            yield (
-                (row["set"], key),
-                Cell(
-                    value=value,
-                    text=text,
-                    rank=ranked.index(text) + 1 if text in ranked else 0,
-                    published="" if published is None else value_text(metric, published),
-                ),
-            )
+    for key, metric in results["metrics"].items():
+        value, place = _mean(row, key, metric), (row["set"], key)
+        if math.isnan(value):
+            continue
+        text, top = value_text(metric, value), best.get((row["set"], key), [])
+        published = (row.get("published") or {}).get(key)
+        yield (
+            place,
+            Cell(
+                value=value,
+                text=text,
+                rank=top.index(text) + 1 if text in top else 0,
+                published="" if published is None else value_text(metric, published),
+            ),
+        )
 
 
 def protocol_words(protocol: Mapping[str, Any]) -> list[str]:
     """A protocol in words: `["on Y", "border of 4 pixels cut", "8 bit", "whole images", ...]`."""
-    return [_word(key, value) for key, value in protocol.items()]
+    return [_word(key, value) for key, value in protocol.items() if value is not None]
 
 
-def difference(protocol: Mapping[str, Any], usual: Mapping[str, Any]) -> str:
+def difference(protocol: Mapping[str, Any], usual: Mapping[str, Any], is_network: bool = True) -> str:
     """What differs between a row's protocol and the usual one, as a footnote; empty if they are equal.
 
     >>> difference({"color": "RGB", "border": 4}, {"color": "Y", "border": 4})
     'Other protocol, not ranked: on RGB instead of on Y'
     """
-    keys = [key for key in {**usual, **protocol} if protocol.get(key) != usual.get(key)]
-    parts = [f"{_word(key, protocol.get(key))} instead of {_word(key, usual.get(key))}" for key in keys]
+    keys = [key for key in {**usual, **protocol} if is_network or key not in OF_NETWORKS]
+    parts = [
+        f"{_word(key, protocol.get(key))} instead of {_word(key, usual.get(key))}"
+        for key in keys
+        if protocol.get(key) != usual.get(key)
+    ]
     return f"Other protocol, not ranked: {'; '.join(parts)}" if parts else ""
 
 
@@ -276,6 +297,8 @@ def _word(key: str, value: Any) -> str:
         return f"on {value}"
     if key == "border":
         return f"border of {value} pixel{'s' if value != 1 else ''} cut" if value else "border not cut"
+    if key == "gray":
+        return {"gray": "gray images as they are", "color": "gray images as three channels"}.get(value, str(value))
     if key == "ensemble":
         return "self-ensemble" if value else "no self-ensemble"
     if key == "inference":

@@ -87,7 +87,8 @@ def _data(results: Results, pictures: Mapping[str, Sequence[Mapping[str, Any]]])
     """What the scripts need: the sets with pictures, the names of the methods, PSNR by set, method and image."""
     psnr: dict[str, dict[str, dict[str, float]]] = {}
     for row in results["rows"]:
-        values = {image: metrics["psnr"] for image, metrics in row["images"].items() if "psnr" in metrics}
+        found = {image: metrics["psnr"] for image, metrics in row["images"].items() if "psnr" in metrics}
+        values = {image: math.inf if value is None else value for image, value in found.items()}  # of equal images
         psnr.setdefault(row["set"], {}).setdefault(row["method"], values)
     return {
         "sets": [

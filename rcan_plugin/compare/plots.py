@@ -142,8 +142,7 @@ def _figures(group: Group, entry: Mapping[str, Any]) -> Iterator[tuple[str, str,
         title = f"PSNR by image: {heading}"
         yield "images", title, _by_image(lines, entry["id"], title)
     ranked = sorted(
-        (line for line in lines if line.rows[entry["id"]]["protocol"] == group.protocol),
-        key=lambda line: -_mean(line, entry["id"]),
+        (line for line in lines if not group.differs(line, entry["id"])), key=lambda line: -_mean(line, entry["id"])
     )
     if len(ranked) > 1:
         best, second = ranked[:2]

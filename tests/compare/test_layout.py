@@ -83,9 +83,31 @@ def test_several_protocols_of_one_method_are_several_lines():
     assert "on RGB instead of on Y" in group.notes[group.lines[2].notes["Set2_BI_x2"][0]]
 
 
-def test_equal_images_have_an_infinite_psnr():
+def test_how_a_network_was_run_is_not_asked_of_bicubic_and_pictures():
     content = example.results()
-    example.row(content, "RCAN", "Set2_BI_x2")["mean"]["psnr"] = float("inf")
+    content["methods"][2]["kind"] = "pictures"
+    for method, protocol in (("bicubic", {"precision": None}), ("RCAN+", {"inference": "pictures", "precision": None})):
+        example.row(content, method, "Set2_BI_x2")["protocol"] |= protocol
+    group = group_of(content)
+    assert group.protocol["precision"] == "fp32" and group.protocol["inference"] == "whole"
+    assert ranks(group, "Set2_BI_x2") == {"bicubic": 0, "RCAN": 2, "RCAN+": 1}
+    example.row(content, "RCAN+", "Set2_BI_x2")["protocol"]["border"] = 0
+    group = group_of(content)
+    assert ranks(group, "Set2_BI_x2") == {"bicubic": 2, "RCAN": 1, "RCAN+": 0}
+    assert "border not cut instead of border of 2 pixels cut" in group.notes[group.lines[2].notes["Set2_BI_x2"][0]]
+
+
+def test_marks_of_a_set():
+    content = example.results()
+    content["sets"][0]["marks"] = ["LR is not the papers'"]
+    group = group_of(content)
+    assert [group.notes[letter] for letter in group.set_notes["Set2_BI_x2"]] == ["LR is not the papers'"]
+
+
+@pytest.mark.parametrize("value", [float("inf"), None])
+def test_equal_images_have_an_infinite_psnr(value):
+    content = example.results()
+    example.row(content, "RCAN", "Set2_BI_x2")["mean"]["psnr"] = value
     cell = group_of(content).lines[1].cells["Set2_BI_x2", "psnr"]
     assert (cell.text, cell.rank) == ("∞", 1)
 

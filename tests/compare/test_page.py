@@ -154,16 +154,16 @@ def test_footnotes_are_shown_where_they_are_pointed_at(view):
 
 @needs_chromium
 def test_the_slider_moves_by_mouse_and_keys(view):
-    tab = view()
+    tab = view("x=0&y=0&size=16")
     clip = "getComputedStyle(document.getElementById('right-canvas')).clipPath"
     assert tab.evaluate(clip) == "inset(0px 0px 0px 50%)"
     tab.locator("#split").focus()
     tab.keyboard.press("ArrowRight")
     assert tab.evaluate(clip) == "inset(0px 0px 0px 51%)"
     box = tab.locator("#stage").bounding_box()
-    tab.mouse.move(box["x"] + 0.51 * box["width"], box["y"] + 5)
+    tab.mouse.move(box["x"] + 0.51 * box["width"], box["y"] + 0.5 * box["height"])
     tab.mouse.down()
-    tab.mouse.move(box["x"] + 0.25 * box["width"], box["y"] + 9)
+    tab.mouse.move(box["x"] + 0.25 * box["width"], box["y"] + 0.6 * box["height"])
     tab.mouse.up()
     assert tab.evaluate(clip) == "inset(0px 0px 0px 25%)"
     assert tab.locator("#split").input_value() == "25"
