@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import replace
 
 import numpy as np
@@ -34,12 +35,15 @@ def read(entrant: Entrant) -> Weights:
         weights = Weights({}, name, arguments)
     else:
         weights = loading.read(entrant.weights, name=name, param_key=entrant.method.param_key, **arguments)
-    if weights.scales == (1,) and "upscale" in weights.arguments:  # trained on images that the data set enlarged
+    enlarges = "upscale" in inspect.signature(networks.find(weights.name)).parameters
+    if weights.scales == (1,) and enlarges:  # trained on images that the data set had enlarged
         weights = replace(weights, arguments={**weights.arguments, "upscale": entrant.scale})
     if entrant.scale not in weights.scales:
         found = " and ".join(f"x{scale}" for scale in weights.scales)
         where = entrant.weights or weights.name
-        raise ValueError(f"{where}: {weights.name} is {found}, not x{entrant.scale}: correct the file, or scales.")
+        raise ValueError(
+            f"{where}: {weights.name} is {found}, not x{entrant.scale}: correct the file, its upscale, or scales."
+        )
     return weights
 
 

@@ -48,14 +48,16 @@ def _is_tile(value: Any) -> bool:
 
 
 def _is_scale_to_file(value: Any) -> bool:
-    return isinstance(value, Mapping) and all(is_whole(key, 2) and TEXT.accepts(file) for key, file in value.items())
+    return isinstance(value, Mapping) and all(
+        re.fullmatch(r"x\d", str(key)) and TEXT.accepts(file) for key, file in value.items()
+    )
 
 
 _TILE = Kind(
     "{size: N, overlap: M} in LR pixels, M at most half of N, or {protocol: official_chop}, or ~ for the whole image",
     lambda value: value is None or _is_tile(value),
 )
-_FILES = either(TEXT, Kind("a mapping of scales to files", _is_scale_to_file))
+_FILES = either(TEXT, Kind("a mapping of scales to files, such as {x2: A, x4: B}", _is_scale_to_file))
 
 HOW = {
     "ensemble": Key(FLAG, "mean over eight flips and turns of the image", False),
@@ -278,8 +280,10 @@ def _method(entry: Mapping[str, Any], options: Mapping[str, Any], number: int, m
         mistakes.append(Mistake((*keys, "published"), text))
     how: dict[str, Any] = {name: entry.get(name, options[name]) for name in HOW} if kind == "network" else {}
     scales = tuple(sorted(entry.get("scales") or options["scales"]))
-    if isinstance(entry.get("weights"), Mapping):
-        scales = tuple(scale for scale in scales if scale in entry["weights"])
+    weights = entry.get("weights")
+    if isinstance(weights, Mapping):
+        weights = {int(key[1:]): file for key, file in weights.items()}
+        scales = tuple(scale for scale in scales if scale in weights)
     return Method(
         id=ident(entry["name"]),
         name=entry["name"],
@@ -290,7 +294,7 @@ def _method(entry: Mapping[str, Any], options: Mapping[str, Any], number: int, m
         pictures=entry.get("pictures"),
         options=entry.get("options"),
         network=entry.get("network"),
-        weights=entry.get("weights"),
+        weights=weights,
         param_key=entry.get("param_key"),
         **how,
     )
