@@ -86,7 +86,7 @@ def _panel(axes: Axes, kind: str, runs: Sequence[Run], unit: str) -> None:
     ]
     if kind in (LOSS, RATE) and min(values) > 0 and max(values) > min(values):
         axes.set_yscale("log")
-    axes.tick_params(labelsize=8)
+    axes.tick_params(which="both", labelsize=8)
     axes.grid(alpha=0.3, linewidth=0.5)
     axes.spines[["top", "right"]].set_visible(False)
 

@@ -145,7 +145,13 @@ def _group(results: Results, degradation: str, scale: int) -> Group:
     lines = [line for method in results["methods"] for line in _lines(results, method, scale, sets)]
     networks = {method["id"] for method in results["methods"] if method["kind"] == "network"}
     rows = [row for line in lines for row in line.rows.values()]
-    protocol = _most_common([row["protocol"] for row in rows if row["method"] in networks or not networks])
+    protocol = _most_common([row["protocol"] for row in rows if row["method"] in networks])
+    if not protocol:
+        protocol = {
+            key: value
+            for key, value in _most_common([row["protocol"] for row in rows]).items()
+            if key not in OF_NETWORKS
+        }
     differs = {id(row): difference(row["protocol"], protocol, row["method"] in networks) for row in rows}
     notes = {id(row): _texts(row, differs[id(row)]) for row in rows}
     set_notes = {

@@ -39,7 +39,8 @@ def write(folder: str | Path) -> Path:
     folder = Path(folder)
     results = layout.read(folder)
     found = layout.groups(results)
-    pictures = {entry["id"]: _pictures(folder, entry) for entry in results["sets"]}
+    as_gray = {row["set"] for row in results["rows"] if row["protocol"].get("gray") == "gray"}
+    pictures = {entry["id"]: _pictures(folder, entry, entry["id"] in as_gray) for entry in results["sets"]}
     for path in (folder / "pictures").glob("*/*/*.png"):
         _write_twin(folder, path)
     parts = {
@@ -58,15 +59,22 @@ def write(folder: str | Path) -> Path:
     return folder / "index.html"
 
 
-def _pictures(folder: Path, entry: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The images of a set that have an HR picture, each with the names of its other pictures."""
+def _pictures(folder: Path, entry: Mapping[str, Any], as_gray: bool) -> list[dict[str, Any]]:
+    """The images of a set that have an HR picture, each with its pictures, and whether gray values are compared."""
     found = []
     for image in entry["images"]:
         place = folder / "pictures" / entry["id"] / image["name"]
         ids = sorted(path.stem for path in place.glob("*.png")) if place.is_dir() else []
         if "hr" in ids:
-            found.append({"name": image["name"], "pictures": ids})
+            gray = as_gray and _is_gray(place / "hr.png")
+            found.append({"name": image["name"], "pictures": ids, "gray": gray})
     return found
+
+
+def _is_gray(png: Path) -> bool:
+    """Whether a PNG has one channel, by its header."""
+    with png.open("rb") as file:
+        return file.read(26)[-1:] == b"\0"
 
 
 def _write_twin(folder: Path, picture: Path) -> None:
@@ -96,7 +104,7 @@ def _data(results: Results, pictures: Mapping[str, Sequence[Mapping[str, Any]]])
             for entry in results["sets"]
             if pictures[entry["id"]]
         ],
-        "methods": [{"id": method["id"], "name": method["name"]} for method in results["methods"]],
+        "methods": [{key: method[key] for key in ("id", "name", "kind")} for method in results["methods"]],
         "psnr": psnr,
     }
 

@@ -195,6 +195,23 @@ def test_psnr_under_the_magnifier(view, folder: Path, image):
 
 
 @needs_chromium
+def test_gray_images_are_compared_as_the_protocol_says(view, tmp_path: Path):
+    content = example.results()
+    for row in content["rows"]:
+        row["protocol"]["gray"] = "gray" if row["set"] == SET else "color"
+    example.write(tmp_path, content)
+    for path in tmp_path.glob(f"pictures/*/{IMAGE}/*.png"):
+        cv2.imwrite(str(path), cv2.imread(str(path), cv2.IMREAD_GRAYSCALE))
+    page.write(tmp_path)
+    error = [picture(tmp_path, name)[:16, :16, 0].astype(float) for name in ("hr", "RCAN")]
+    psnr = 10 * np.log10(255**2 / np.mean((error[0] - error[1]) ** 2))
+    tab = view(f"set={SET}&image={IMAGE}&x=0&y=0&size=16", tmp_path)
+    assert tab.evaluate("cropPsnr('RCAN')") == pytest.approx(psnr, abs=1e-9)
+    tab = view(f"set=Set2_BI_x2&image={IMAGE}&x=0&y=0&size=16", tmp_path)
+    assert tab.evaluate("cropPsnr('RCAN')") == pytest.approx(psnr + 20 * np.log10(255 / 219), abs=1e-5)
+
+
+@needs_chromium
 def test_keys_move_and_resize_the_magnifier(view):
     tab = view("x=10&y=10&size=32")
     tab.locator("#lens").focus()

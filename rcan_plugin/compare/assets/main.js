@@ -8,7 +8,7 @@ function settle() {
   view.methods = view.methods.filter((id) => id !== HR && sides.includes(id));
   if (!view.methods.length) view.methods = ids.slice(0, 8);
   const best = [...ids].sort((a, b) => numberOf(wholePsnr(b) ?? -1) - numberOf(wholePsnr(a) ?? -1))[0];
-  if (!sides.includes(view.left)) view.left = ids.find((id) => id === "bicubic") || ids[0] || HR;
+  if (!sides.includes(view.left)) view.left = DATA.methods.find(({ id, kind }) => kind === "bicubic" && ids.includes(id))?.id || ids[0] || HR;
   if (!sides.includes(view.right)) view.right = ids.length > 1 ? best : HR;
 }
 
@@ -50,6 +50,7 @@ async function update({ newImage = false } = {}) {
     const found = await Promise.all(ids.map((id) => loadPicture(set, image, id)));
     if (turn !== updates) return;
     const pictures = new Map(ids.map((id, number) => [id, found[number]]));
+    pictures.get(HR).gray = imageEntry().gray;
     if (pictures.has(LR)) pictures.set(LR, enlarged(pictures.get(LR), pictures.get(HR)));
     for (const [id, { width, height }] of pictures)
       if (width !== pictures.get(HR).width || height !== pictures.get(HR).height)

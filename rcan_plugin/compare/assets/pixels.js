@@ -1,5 +1,5 @@
 // Pictures and what is computed from their pixels: PSNR on Y, error maps.
-// A picture: { width, height, canvas, data } with `data` of R, G, B, A bytes.
+// A picture: { width, height, canvas, data } with `data` of R, G, B, A bytes; HR has `gray`, whether gray values are compared.
 
 const waiting = new Map();    // name -> function that takes the base64 text of a PNG
 const loaded = new Map();     // name -> promise of a picture, for the image that is shown
@@ -67,11 +67,16 @@ function lumaDifference(a, b, i) {
   return (65.481 * (a[i] - b[i]) + 128.553 * (a[i + 1] - b[i + 1]) + 24.966 * (a[i + 2] - b[i + 2])) / 255;
 }
 
+// BasicSR compares gray images as they are.
+const grayDifference = (a, b, i) => a[i] - b[i];
+const differenceFor = (hr) => (hr.gray ? grayDifference : lumaDifference);
+
 function squaredError(picture, hr, { x, y, width, height }) {
+  const difference = differenceFor(hr);
   let sum = 0;
   for (let row = y; row < y + height; row++)
     for (let i = 4 * (row * hr.width + x), end = i + 4 * width; i < end; i += 4)
-      sum += lumaDifference(picture.data, hr.data, i) ** 2;
+      sum += difference(picture.data, hr.data, i) ** 2;
   return sum;
 }
 
@@ -107,9 +112,9 @@ function errorMap(picture, hr, range) {
   if (picture.errors?.range === range) return picture.errors.canvas;
   const canvas = newCanvas(hr.width, hr.height);
   const context = canvas.getContext("2d");
-  const map = context.createImageData(hr.width, hr.height);
+  const map = context.createImageData(hr.width, hr.height), difference = differenceFor(hr);
   for (let i = 0; i < map.data.length; i += 4) {
-    const error = Math.abs(lumaDifference(picture.data, hr.data, i));
+    const error = Math.abs(difference(picture.data, hr.data, i));
     const colour = COLOURS[Math.min(255, Math.round(error / range * 255))];
     map.data[i] = colour[0]; map.data[i + 1] = colour[1]; map.data[i + 2] = colour[2]; map.data[i + 3] = 255;
   }
