@@ -30,9 +30,8 @@ def test_defaults_and_what_methods_inherit(tmp_path):
     assert (spec.border_at(3), spec.pictures, spec.device) == (3, True, "auto")
     bicubic, rcan = spec.methods
     assert (bicubic.id, bicubic.kind, bicubic.scales, bicubic.ensemble) == ("Bicubic", "bicubic", (2, 4), False)
-    assert (rcan.id, rcan.kind, rcan.scales, rcan.ensemble) == ("RCAN+_x", "network", (2,), True) and rcan.weights == {
-        2: "a.pth"
-    }
+    assert (rcan.id, rcan.kind, rcan.scales, rcan.ensemble) == ("RCAN+_x", "network", (2,), True)
+    assert rcan.weights == {2: "a.pth"}
     assert (rcan.precision, rcan.published) == ("bf16", "RCAN+ x")
     assert spec.sets[0].scales == (4,) and spec.sets[0].recipe is None
 
