@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import importlib.util
+import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +14,7 @@ import numpy as np
 
 from rcan_plugin.compare.spec import OWN_METRICS
 from rcan_plugin.images.luma import bgr_to_y
+from rcan_plugin.options.mistakes import did_you_mean
 
 DESCRIPTIONS = {
     "psnr": {"name": "PSNR", "unit": "dB", "better": "higher", "digits": 2},
@@ -43,17 +46,25 @@ def missing_package(names: Iterable[str]) -> str | None:
     """What must be installed for these metrics; None if nothing."""
     others = [name for name in names if name not in OWN_METRICS]
     if others and importlib.util.find_spec("pyiqa") is None:
-        return f"names {', '.join(others)}; only psnr and ssim work without pyiqa: `pip install pyiqa`."
+        return f"names {', '.join(others)}; only psnr and ssim work without pyiqa: `pip install pyiqa`, or remove them."
     return None
 
 
 def describe(name: str) -> dict[str, Any]:
-    """Name, unit, which is better, and digits of a metric, for the report."""
+    """Name, unit, which is better, and digits of a metric, for the report.
+
+    Raises:
+        ValueError: pyiqa has no such metric, or it compares sets of images.
+    """
     if name in DESCRIPTIONS:
         return DESCRIPTIONS[name]
-    from pyiqa.default_model_configs import DEFAULT_CONFIGS
-
-    lower = DEFAULT_CONFIGS[name].get("lower_better", False)
+    configs = importlib.import_module("pyiqa.default_model_configs").DEFAULT_CONFIGS
+    if name not in configs:
+        hint = did_you_mean(name, [*OWN_METRICS, *configs])
+        raise ValueError(f"metrics: names {name}, which is neither psnr, ssim nor a metric of pyiqa.{hint}")
+    if "fid" in name or name == "inception_score":
+        raise ValueError(f"metrics: names {name}, which compares sets of images, not images: remove it.")
+    lower = configs[name].get("lower_better", False)
     return {"name": name.upper(), "unit": "", "better": "lower" if lower else "higher", "digits": 4}
 
 
@@ -150,19 +161,17 @@ def _full_range(image: np.ndarray) -> np.ndarray:
 def _by_pyiqa(name: str, sr: np.ndarray, hr: np.ndarray) -> float:
     import torch
 
-    metric = _pyiqa_metric(name)
-    images = [
-        torch.from_numpy(like(image, np.broadcast_to(hr, (*hr.shape[:2], 3)))[..., ::-1].copy()).permute(2, 0, 1)[None]
-        / 255
-        for image in (sr, hr)
-    ]
-    with torch.no_grad():
-        value = metric(*images) if metric.metric_mode == "FR" else metric(images[0])
-    return float(value)
+    sr, hr = (np.broadcast_to(image, (*image.shape[:2], 3))[..., ::-1] for image in (sr, hr))
+    images = [torch.from_numpy(image.copy()).permute(2, 0, 1)[None] / 255 for image in (sr, hr)]
+    with _PYIQA, torch.no_grad():
+        metric = _pyiqa_metric(name)
+        return float(metric(*images) if metric.metric_mode == "FR" else metric(images[0]))
+
+
+_PYIQA = threading.Lock()
+"""Its metrics are networks, which use all cores, and are not known to be safe in several threads."""
 
 
 @functools.cache
 def _pyiqa_metric(name: str) -> Any:
-    import pyiqa
-
-    return pyiqa.create_metric(name, device="cpu")
+    return importlib.import_module("pyiqa").create_metric(name)

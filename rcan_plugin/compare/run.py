@@ -92,6 +92,7 @@ class _Comparison:
 
     def results(self) -> dict[str, Any]:
         """Measure what is not known, and put everything together."""
+        described = {name: self._describe(name) for name in self.spec.metrics}
         rows = list(self.plan.rows())
         tasks = {
             (entrant.key + entrant.method.id, test_set.id): self._tasks(entrant, test_set) for entrant, test_set in rows
@@ -121,9 +122,17 @@ class _Comparison:
             "methods": report.method_entries(used.values(), costs),
             "sets": [report.set_entry(test_set, low[test_set.id]) for test_set in sets.values()],
             "rows": entries,
-            "metrics": {name: metrics.describe(name) for name in self.spec.metrics},
+            "metrics": described,
             "left_out": self.plan.left_out,
         }
+
+    def _describe(self, name: str) -> dict[str, Any]:
+        table = self.cache.table("metrics")
+        if (known := table.get(name)) is None:
+            known = metrics.describe(name)
+            table.put(name, known)
+        description: dict[str, Any] = known
+        return description
 
     def _tasks(self, entrant: Entrant, test_set: SetAtScale) -> list[Task]:
         figure = published(entrant.method.published, test_set.name, _papers_kind(test_set), test_set.scale)

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import sys
 
 import cv2
 import numpy as np
@@ -171,6 +172,11 @@ def test_other_metrics_of_kept_pictures_need_no_network(folder, runs):
     cv2.imwrite(str(picture), image // 2)
     compare(spec(folder))
     assert runs[3:] == [("RCAN", "0")] and np.array_equal(cv2.imread(str(picture)), image)
+    content = bytearray(picture.read_bytes())
+    content[-20] ^= 1  # as long as before
+    picture.write_bytes(content)
+    compare(spec(folder))
+    assert runs[4:] == [("RCAN", "0")] and np.array_equal(cv2.imread(str(picture)), image)
 
 
 def test_networks_of_luma_run_on_y_and_one_file_serves_several_scales(folder):
@@ -324,3 +330,44 @@ def test_latency_and_memory_are_measured_once_for_all_networks(folder, monkeypat
     assert a["memory_mb"] is None or a["memory_mb"] >= 0
     assert b["multiply_adds"]["256x256"] == 8 * a["multiply_adds"]["256x256"] > 0
     assert compare(spec(folder, *methods, latency=True)).results["methods"] == first
+
+
+PYIQA = """
+import torch
+
+class Metric:
+    def __init__(self, mode):
+        self.metric_mode = mode
+
+    def __call__(self, sr, hr=None):
+        assert sr.shape[1] == 3 and sr.dtype == torch.float32 and sr.max() <= 1
+        return (sr - hr).abs().mean() * 255 if self.metric_mode == "FR" else sr[:, 0].mean()
+
+def create_metric(name):
+    return Metric({"lpips": "FR", "niqe": "NR"}[name])
+"""
+
+
+def test_metrics_of_pyiqa_by_name(folder, monkeypatch):
+    """With a stand-in that has its interface: a metric with and one without reference."""
+    asked = spec(folder, "bicubic", metrics=["psnr", "lpips", "niqe"])
+    with pytest.raises(Mistakes, match="names lpips, niqe; only psnr and ssim work without pyiqa: `pip install pyiqa`"):
+        compare(asked)
+    (folder / "pyiqa").mkdir()
+    (folder / "pyiqa/__init__.py").write_text(PYIQA)
+    configs = "DEFAULT_CONFIGS = {'lpips': {'lower_better': True}, 'niqe': {}, 'fid': {}}"
+    (folder / "pyiqa/default_model_configs.py").write_text(configs)
+    monkeypatch.syspath_prepend(str(folder))
+    results = compare(asked).results
+    assert [entry["better"] for entry in results["metrics"].values()] == ["higher", "lower", "higher"]
+    hr, lr = images(folder, "0.png")
+    sr = imresize(lr, 2)
+    values = results["rows"][0]["images"]["0"]
+    assert values["lpips"] == pytest.approx(np.abs(sr.astype(float) - hr).mean(), rel=1e-5)
+    assert values["niqe"] == pytest.approx(sr[..., 2].mean() / 255, rel=1e-5)
+    with pytest.raises(ValueError, match=r"names lpisp, which is neither .* Did you mean lpips\?"):
+        compare(spec(folder, "bicubic", metrics=["lpisp"]))
+    with pytest.raises(ValueError, match="names fid, which compares sets of images"):
+        compare(spec(folder, "bicubic", metrics=["fid"]))
+    for name in ("pyiqa", "pyiqa.default_model_configs"):
+        del sys.modules[name]
