@@ -18,6 +18,8 @@ from rcan_plugin.compare.run import compare
 from rcan_plugin.compare.work import Worker
 from rcan_plugin.degradations import degrade, imresize
 from rcan_plugin.inference.ensemble import self_ensemble
+from rcan_plugin.inference.official_chop import official_chop
+from rcan_plugin.inference.tiles import tiled
 from rcan_plugin.options.mistakes import Mistakes
 from rcan_plugin.weights.networks import build
 
@@ -72,14 +74,14 @@ def images(folder, name):
     return np.ascontiguousarray(hr[: 2 * len(lr), : 2 * lr.shape[1]]), lr
 
 
-def by_hand(folder, name, ensemble=False):
+def by_hand(folder, name, in_parts=lambda net, lq: net(lq)):
     """The HR image, and what the network makes of its LR image, before rounding."""
     hr, lr = images(folder, name)
     net = build(RCAN).eval()
     net.load_state_dict(torch.load(folder / "rcan.pth")["params"])
     lq = torch.from_numpy(lr[..., ::-1].copy()).permute(2, 0, 1)[None] / 255
     with torch.no_grad():
-        sr = self_ensemble(net, lq) if ensemble else net(lq)
+        sr = in_parts(net, lq)
     return hr, sr[0].permute(1, 2, 0).numpy()[..., ::-1]
 
 
@@ -95,7 +97,7 @@ def test_values_are_basicsrs_of_the_rounded_image(folder):
         hr, lr = images(folder, f"{name}.png")
         upscaled = {
             "RCAN": to_8_bits(by_hand(folder, f"{name}.png")[1]),
-            "RCAN+": to_8_bits(by_hand(folder, f"{name}.png", ensemble=True)[1]),
+            "RCAN+": to_8_bits(by_hand(folder, f"{name}.png", in_parts=self_ensemble)[1]),
             "Bicubic": imresize(lr, 2),
         }
         for method, sr in upscaled.items():
@@ -115,6 +117,24 @@ def test_values_are_basicsrs_of_the_rounded_image(folder):
     assert by_scale["parameters"] == sum(p.numel() for p in build(RCAN).parameters())
     assert results["methods"][0]["network"] == "RCANArch"
     assert results == json.loads((folder / "out/results.json").read_text())
+
+
+@pytest.mark.parametrize(
+    ("tile", "words", "in_parts"),
+    [
+        ({"size": 16, "overlap": 4}, "tiles 16/4", lambda net, lq: tiled(net, lq, 2, 16, 4)),
+        ({"protocol": "official_chop"}, "official chop", official_chop),
+    ],
+    ids=["tiles", "official_chop"],
+)
+def test_tiles_and_the_official_chop(tile, words, in_parts, folder):
+    methods = [{"name": "RCAN", "weights": str(folder / "rcan.pth"), "tile": tile}]
+    results = compare(spec(folder, *methods)).results
+    assert results["rows"][0]["protocol"]["inference"] == words
+    _, whole = by_hand(folder, "1.png")
+    _, sr = by_hand(folder, "1.png", in_parts=in_parts)
+    picture = cv2.imread(str(folder / "out/pictures/tiny_BI_x2/1/RCAN.png"))
+    assert 50 * (picture != to_8_bits(sr)).sum() < (picture != to_8_bits(whole)).sum()
 
 
 def test_a_second_run_does_nothing_and_a_stopped_one_goes_on(folder, runs, written, monkeypatch):
