@@ -10,7 +10,6 @@ from PIL import Image, ImageCms
 
 from rcan_plugin.pictures.picture import PictureError
 
-
 _DATE = slice(24, 36)  # of creation, in a profile's header (ICC.1:2022, 7.2)
 
 

@@ -85,12 +85,13 @@ def enlarge_rows(picture: Picture, strips: Iterable[np.ndarray], scale: int) -> 
     top = 0
     for strip in strips:
         rows = len(strip)
-        if strip.ndim != 3 or strip.shape[1] != width or top + rows > height:
+        colors = picture.color.shape[2]
+        if strip.ndim != 3 or strip.shape[1] != width or strip.shape[2] not in (colors, 3) or top + rows > height:
             raise ValueError(
                 f"the network returned {strip.shape} after {top} rows; expected {width} columns and {height} rows in "
-                f"all for a picture of {picture.width} x {picture.height} at scale {scale}."
+                f"all, of {colors} channels, for a picture of {picture.width} x {picture.height} at scale {scale}."
             )
-        if picture.color.shape[2] == 1 and strip.shape[2] == 3:
+        if strip.shape[2] != colors:
             strip = _luma(strip)
         parts = [to_type(strip, picture.color.dtype)]
         if picture.alpha is not None:

@@ -25,11 +25,13 @@ def noise(height: int, width: int, channels: int, dtype=np.uint8, seed: int = 0)
     return values
 
 
-def png(values: Values, bits: int, colour: int, extra: bytes = b"", width: int | None = None) -> bytes:
+def png(values: Values, bits: int, colour: int, extra: bytes = b"", width: int | None = None, height: int = 0) -> bytes:
     """A PNG of rows as they are: what no library writes, such as 16-bit gray with alpha."""
     rows = np.ascontiguousarray(values, values.dtype.newbyteorder(">"))
     data = b"".join(b"\0" + row.tobytes() for row in rows)
-    header = struct.pack(">IIBBBBB", width or rows.shape[1], len(rows), bits, colour, 0, 0, 0)
+    header = struct.pack(
+        ">IIBBBBB", rows.shape[1] if width is None else width, height or len(rows), bits, colour, 0, 0, 0
+    )
     content = chunk(b"IHDR", header) + extra + chunk(b"IDAT", zlib.compress(data)) + chunk(b"IEND", b"")
     return b"\x89PNG\r\n\x1a\n" + content
 
