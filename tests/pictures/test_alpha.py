@@ -31,11 +31,11 @@ def test_hidden_colours_do_not_bleed_into_the_edge(hidden, dtype):
     unit = np.iinfo(dtype).max // 255
     visible = result.alpha > 0
     assert 0 < visible.sum() < visible.size
-    assert (result.color[visible] == RED.astype(dtype) * unit).all()
+    assert (result.color[visible] == RED.astype(dtype) * dtype(unit)).all()
     for ground in (0, 1):  # on black and on white no rim is seen
         share = result.alpha[..., None] / np.iinfo(dtype).max
         shown = result.color * share + ground * np.iinfo(dtype).max * (1 - share)
-        right = RED * unit * share + ground * np.iinfo(dtype).max * (1 - share)
+        right = RED.astype(float) * unit * share + ground * np.iinfo(dtype).max * (1 - share)
         assert np.array_equal(shown, right)
 
 
