@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -33,6 +33,57 @@ def convert(path: Path) -> None:
             onnx.load(path), keep_io_types=True, op_block_list=[*float16.DEFAULT_OP_BLOCK_LIST, *IN_FLOAT32]
         )
     onnx.save(model, path)
+
+
+@torch.no_grad()
+def check(network: nn.Module, run: Callable[[Tensor], Tensor], like: Tensor) -> list[str]:
+    """Compute test images in fp16, and compare them with the network in float32.
+
+    Args:
+        network: the network.
+        run: computes with the fp16 file.
+        like: an image of noise, N x C x H x W, range 0 to 1; the other test images have its shape.
+
+    Returns:
+        How near the largest value and the result are to what is allowed, as a sentence.
+
+    Raises:
+        ValueError: a value is above `LARGEST`, or a result differs by more than `BOUND`.
+    """
+    peak, largest, in_half = 0.0, 0.0, rounded(network)
+    for image in _images(like):
+        expected = network(image)
+        with Rounding() as rounding:
+            out = in_half(image)
+        peak = max(peak, rounding.peak)
+        if peak > LARGEST:
+            raise ValueError(
+                f"values inside the network reach {peak:.3g} on a test image, and fp16 holds up to {LARGEST:g}: export "
+                "it without fp16"
+            )
+        # ONNX Runtime on a CPU computes in float32 with the file's weights, so that both are needed.
+        for result in (out, run(image)):
+            difference = float((result - expected).abs().max())
+            if not difference <= BOUND:
+                raise ValueError(
+                    f"in fp16 the result for a test image differs by {difference:.2g}, allowed is {BOUND:.2g}: export "
+                    "it without fp16"
+                )
+            largest = max(largest, difference)
+    return [
+        f"fp16 differs from float32 by at most {largest:.2g} on test images (allowed: {BOUND:.2g} of the range 0 to "
+        f"1), and values inside reach {peak:.3g} (fp16 holds up to {LARGEST:g}). Other images may reach more: where a "
+        "result is black or not finite, use a file without fp16."
+    ]
+
+
+def _images(like: Tensor) -> Iterator[Tensor]:
+    """Test images that drive values far: noise, white, and halves of black and white."""
+    yield like
+    yield torch.ones_like(like)
+    halves = torch.zeros_like(like)
+    halves[..., like.shape[-1] // 2 :] = 1
+    yield halves
 
 
 def rounded(network: Network) -> Network:

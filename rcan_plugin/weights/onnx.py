@@ -11,7 +11,7 @@ import inspect
 import json
 import os
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,8 +33,6 @@ BOUND = 1e-4
 SHAPES = ((1, 16, 16), (1, 17, 31), (2, 40, 24))
 """Batch, height and width at which a file of any size is compared with its network."""
 INPUT, OUTPUT = "input", "output"
-
-Run = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -77,7 +75,7 @@ def export(
         fp16: store weights and compute in half precision, but for input, output and means over the image.
 
     Raises:
-        ImportError: onnx or onnxruntime is not installed.
+        RuntimeError: onnx or onnxruntime is not installed.
         ValueError: an argument is wrong; the network cannot be exported, or not with free height and width; the file
             differs from the network by more than `BOUND`, or in fp16 by more than `half_precision.BOUND`.
         OSError: it could not be written.
@@ -86,17 +84,21 @@ def export(
     path, scale = Path(path), chosen_scale(weights, scale)
     fixed = _checked_size(size)
     network, channels = _Network(weights, scale).eval(), input_channels(weights)
-    shapes = [(1, *fixed)] * len(SHAPES) if fixed else SHAPES
+    shapes = [(1, *fixed)] if fixed else SHAPES
     inputs = [_noise((batch, channels, *sides), seed) for seed, (batch, *sides) in enumerate(shapes)]
     try:
         expected = [_expected(network, x, scale) for x in inputs]
         with written_beside(path) as temporary:
             _trace(network, inputs[-1], temporary, free=fixed is None)
-            _describe(temporary, weights, scale, free=fixed is None, fp16=fp16)
+            _describe(temporary, weights, scale, inputs[-1], expected[-1], free=fixed is None, fp16=fp16)
             difference = _difference(temporary, inputs, expected)
-            remarks = _to_half(temporary, network, inputs[0]) if fp16 else []
-    except _NotExportedError as error:
-        hint = "" if fixed or not error.of_size else ": choose a fixed size (--size HxW; in Python size=(H, W))"
+            remarks = []
+            if fp16:
+                half_precision.convert(temporary)
+                remarks = half_precision.check(network, _runner(temporary), inputs[0])
+    except ValueError as error:
+        of_size = fixed is None and isinstance(error, _SizeError)
+        hint = ": choose a fixed size (--size HxW; in Python size=(H, W))" if of_size else ""
         raise ValueError(f"{path} is not written: {str(error).rstrip('.')}{hint}.") from None
     return Exported(path, scale, fixed, difference, remarks)
 
@@ -105,14 +107,14 @@ def require_packages() -> None:
     """Check that the packages of the extra `onnx` are installed.
 
     Raises:
-        ImportError: one is not, or cannot be imported; the message names the command.
+        RuntimeError: one is not, or cannot be imported; the message names the command.
     """
     for name in PACKAGES:
         try:
             importlib.import_module(name)
         except ImportError as error:
             reason = "is not installed" if getattr(error, "name", None) == name else f"cannot be imported ({error})"
-            raise ImportError(f'The package {name} {reason}: pip install "rcan_plugin[onnx]".') from None
+            raise RuntimeError(f'The package {name} {reason}: pip install "rcan_plugin[onnx]".') from None
 
 
 def chosen_scale(weights: Weights, scale: int | None = None) -> int:
@@ -138,12 +140,8 @@ def input_channels(weights: Weights) -> int:
     return next((values[name] for name in ("num_in_ch", "in_chans") if name in values), 3)
 
 
-class _NotExportedError(Exception):
-    """Why there is no file. `of_size`: a fixed size may help."""
-
-    def __init__(self, text: str, of_size: bool = False) -> None:
-        super().__init__(text)
-        self.of_size = of_size
+class _SizeError(ValueError):
+    """There is no file; with a fixed size there may be one."""
 
 
 class _Network(nn.Module):
@@ -178,12 +176,12 @@ def _expected(network: _Network, x: Tensor, scale: int) -> Tensor:
     try:
         out = network(x)
     except Exception as error:
-        raise _NotExportedError(
-            f"{network.name} itself does not take an image of {sides} ({networks.one_line(error)})", of_size=True
+        raise _SizeError(
+            f"{network.name} itself does not take an image of {sides} ({networks.one_line(error)})"
         ) from None
     if out.shape[2:] != (x.shape[2] * scale, x.shape[3] * scale):
         found = " x ".join(map(str, out.shape[2:]))
-        raise _NotExportedError(f"{network.name} gives {found} pixels for {sides}, which is not x{scale}")
+        raise ValueError(f"{network.name} gives {found} pixels for {sides}, which is not x{scale}")
     return out
 
 
@@ -203,17 +201,20 @@ def _trace(network: _Network, x: Tensor, path: Path, free: bool) -> None:
                 dynamo=False,
             )
         except Exception as error:
-            raise _NotExportedError(f"torch cannot export {network.name} ({networks.one_line(error)})") from None
+            raise ValueError(f"torch cannot export {network.name} ({networks.one_line(error)})") from None
 
 
-def _describe(path: Path, weights: Weights, scale: int, free: bool, fp16: bool) -> None:
-    """Name the free axes, and add the metadata."""
+def _describe(path: Path, weights: Weights, scale: int, x: Tensor, out: Tensor, free: bool, fp16: bool) -> None:
+    """Write the shapes of input and output, which torch knows in part, and the metadata. chaiNNer reads the channels."""
     import onnx
 
     model = onnx.load(path)
-    if free:
-        for value, factor in ((model.graph.input[0], ""), (model.graph.output[0], f"{scale}*" if scale > 1 else "")):
-            batch, _, height, width = value.type.tensor_type.shape.dim
+    for value, shape, factor in ((model.graph.input[0], x.shape, ""), (model.graph.output[0], out.shape, f"{scale}*")):
+        axes = value.type.tensor_type.shape.dim
+        for axis, length in zip(axes, shape, strict=True):
+            axis.dim_value = length
+        if free:
+            batch, _, height, width = axes
             batch.dim_param, height.dim_param, width.dim_param = "batch", f"{factor}height", f"{factor}width"
     onnx.helper.set_model_props(model, _metadata(weights, scale, fp16))
     onnx.save(model, path)
@@ -235,7 +236,7 @@ def _difference(path: Path, inputs: Sequence[Tensor], expected: Sequence[Tensor]
     """Largest difference of a file's results from the network's.
 
     Raises:
-        _NotExportedError: it is above `BOUND`, or the file does not run.
+        _SizeError: it is above `BOUND`, or the file does not run.
     """
     largest = 0.0
     run = _runner(path)
@@ -244,22 +245,21 @@ def _difference(path: Path, inputs: Sequence[Tensor], expected: Sequence[Tensor]
         try:
             out = run(x)
         except Exception as error:
-            raise _NotExportedError(
-                f"ONNX Runtime does not compute an input of {shape} with it ({networks.one_line(error)})", of_size=True
+            raise _SizeError(
+                f"ONNX Runtime does not compute an input of {shape} with it ({networks.one_line(error)})"
             ) from None
         if out.shape != wanted.shape:
-            raise _NotExportedError(f"its output for {shape} has another size than the network's", of_size=True)
+            raise _SizeError(f"its output for {shape} has another size than the network's")
         difference = float((out - wanted).abs().max())
         if not difference <= BOUND:
-            raise _NotExportedError(
-                f"its result for {shape} differs from the network's by {difference:.2g}, allowed is {BOUND:g}",
-                of_size=True,
+            raise _SizeError(
+                f"its result for {shape} differs from the network's by {difference:.2g}, allowed is {BOUND:g}"
             )
         largest = max(largest, difference)
     return largest
 
 
-def _runner(path: Path) -> Run:
+def _runner(path: Path) -> Callable[[Tensor], Tensor]:
     """Return a function that computes with ONNX Runtime on the CPU."""
     import onnxruntime
 
@@ -268,47 +268,3 @@ def _runner(path: Path) -> Run:
     options.log_severity_level = 4  # what goes wrong raises
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     return lambda x: torch.from_numpy(session.run([OUTPUT], {INPUT: x.numpy()})[0])
-
-
-@torch.no_grad()
-def _to_half(path: Path, network: _Network, like: Tensor) -> list[str]:
-    """Convert a file to fp16 and check it. Returns remarks.
-
-    Raises:
-        _NotExportedError: values overflow or are too inexact.
-    """
-    half_precision.convert(path)
-    run, peak, difference = _runner(path), 0.0, 0.0
-    rounded = half_precision.rounded(network)
-    for image in _images(like):
-        expected = network(image)
-        with half_precision.Rounding() as rounding:
-            in_half = rounded(image)
-        peak = max(peak, rounding.peak)
-        if peak > half_precision.LARGEST:
-            raise _NotExportedError(
-                f"values inside {network.name} reach {peak:.3g} on a test image, and fp16 holds up to "
-                f"{half_precision.LARGEST:g}: export it without fp16"
-            )
-        for out in (in_half, run(image)):  # ONNX Runtime computes in float32 on CPUs, with the weights in fp16
-            if not (found := float((out - expected).abs().max())) <= half_precision.BOUND:
-                raise _NotExportedError(
-                    f"in fp16 the result of {network.name} differs by {found:.2g} on a test image, allowed is "
-                    f"{half_precision.BOUND:.2g}: export it without fp16"
-                )
-            difference = max(difference, found)
-    return [
-        f"fp16 differs from float32 by at most {difference:.2g} on test images (range 0 to 1; allowed is "
-        f"{half_precision.BOUND:.2g}); values inside reach {peak:.3g} of the {half_precision.LARGEST:g} that fp16 "
-        "holds. Other images may reach more: where a result is black or not finite, use a file without fp16."
-    ]
-
-
-def _images(like: Tensor) -> Iterator[Tensor]:
-    """Test images of one shape that drive values far: noise, white, and halves of black and white."""
-    yield like
-    yield torch.ones_like(like)
-    halves = torch.zeros_like(like)
-    halves[..., like.shape[-1] // 2 :] = 1
-    yield halves
-
