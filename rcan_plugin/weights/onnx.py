@@ -205,11 +205,12 @@ def _trace(network: _Network, x: Tensor, path: Path, free: bool) -> None:
 
 
 def _describe(path: Path, weights: Weights, scale: int, x: Tensor, out: Tensor, free: bool, fp16: bool) -> None:
-    """Write the shapes of input and output, which torch knows in part, and the metadata. chaiNNer reads the channels."""
+    """Write the metadata, and the shapes of input and output: torch leaves out some, and chaiNNer needs the channels."""
     import onnx
 
     model = onnx.load(path)
-    for value, shape, factor in ((model.graph.input[0], x.shape, ""), (model.graph.output[0], out.shape, f"{scale}*")):
+    factor = f"{scale}*" if scale > 1 else ""
+    for value, shape, factor in ((model.graph.input[0], x.shape, ""), (model.graph.output[0], out.shape, factor)):
         axes = value.type.tensor_type.shape.dim
         for axis, length in zip(axes, shape, strict=True):
             axis.dim_value = length
