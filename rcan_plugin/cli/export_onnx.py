@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rcan_plugin.cli import _exit_codes
-from rcan_plugin.cli.convert_weights import add_network_arguments
+from rcan_plugin.cli.convert_weights import add_network_arguments, read_weights, require_target
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -54,26 +54,20 @@ def height_and_width(text: str) -> tuple[int, int]:
 
 def export(args: argparse.Namespace) -> int:
     """Read the weights, write the file, print what it is; return the exit code."""
-    from rcan_plugin._files import kind_of, require_folder
-    from rcan_plugin.cli.convert_weights import read_weights
     from rcan_plugin.weights import onnx
 
     onnx.require_packages()
     if args.target.suffix.lower() != ".onnx":
         raise ValueError(f"{args.target}: expected a name that ends in .onnx.")
-    require_folder("OUT", args.target.parent, "make it, or choose another place")
-    if (kind := kind_of(args.target)) not in ("nothing", "a file"):
-        raise ValueError(f"{args.target} is {kind}; expected the name of a file to write.")
-    if kind == "a file" and not args.overwrite:
-        raise ValueError(f"{args.target} exists: choose another name, or give --overwrite.")
+    require_target(args.target, args.overwrite)
     exported = onnx.export(
         read_weights(args.source, args), args.target, scale=args.scale, size=args.size, fp16=args.fp16
     )
     size = "input {}x{}".format(*exported.size) if exported.size else "any height, width and batch"
     megabytes = args.target.stat().st_size / 1e6
     print(
-        f"{args.target}: written, x{exported.scale}, {size}, {megabytes:.1f} MB; differs from the network by at most "
-        f"{exported.difference:.1g}"
+        f"{args.target}: written, x{exported.scale}, {size}, {megabytes:.1f} MB; in float32 it differs from the "
+        f"network by at most {exported.difference:.1g}"
     )
     for remark in exported.remarks:
         print(f"  note: {remark}")

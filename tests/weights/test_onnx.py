@@ -149,7 +149,10 @@ SIZE = r": choose a fixed size \(--size HxW; in Python size=\(H, W\)\)\.$"
     [
         (lambda x: x * float(x.mean()), r"result for 1 x 3 x 16 x 16 differs from the network's by 0\.\d+, allowed is"),
         (lambda x: x.reshape(2, 3, 40, 24) if len(x) == 2 else x.clone(), r"ONNX Runtime does not compute an input of"),
-        (lambda x: F.interpolate(x, [int(side) for side in x.shape[2:]]), r"output for 1 x 3 x 16 x 16 has another size"),
+        (
+            lambda x: F.interpolate(x, [int(side) for side in x.shape[2:]]),
+            r"output for 1 x 3 x 16 x 16 has another size",
+        ),
         (lambda x: x.unflatten(3, (-1, 4)).flatten(3), r"itself does not take an image of 17 x 31 \("),
     ],
     ids=["constant value", "constant shape", "constant size", "multiples of 4"],
@@ -159,6 +162,14 @@ def test_a_network_whose_size_is_not_free_is_refused_and_an_earlier_file_stays(f
     with pytest.raises(ValueError, match=rf"net\.onnx is not written: .*{words}.*{SIZE}"):
         onnx.export(Given.of(forward), tmp_path / "net.onnx")
     assert [(entry.name, entry.read_bytes()) for entry in tmp_path.iterdir()] == [("net.onnx", b"earlier")]
+
+
+def test_rounding_of_values_far_from_an_images_is_named_as_such(tmp_path):
+    """No size is recommended: it would not help."""
+    words = r"by .*, allowed is 0\.0001 \(values of the result reach [\de.+]+; images have 0 to 1\)\.$"
+    with pytest.raises(ValueError, match=words):
+        onnx.export(rcan(factor=1e5), tmp_path / "net.onnx")
+    assert not list(tmp_path.iterdir())
 
 
 def test_with_a_fixed_size_it_is_exported(tmp_path):
@@ -204,13 +215,17 @@ class TestHalf:
     def test_values_that_overflow_are_refused(self, tmp_path):
         """The network itself, and its file in float32, are fine with them."""
         weights = rcan(factor=1e3)
-        with pytest.raises(ValueError, match=r"values inside the network reach \d\.\d+e\+05 .* up to 65504: export it w"):
+        with pytest.raises(
+            ValueError, match=r"values inside the network reach \d\.\d+e\+05 .* up to 65504: export it w"
+        ):
             onnx.export(weights, tmp_path / "net.onnx", fp16=True)
         assert not list(tmp_path.iterdir())
 
     def test_a_result_that_is_too_inexact_is_refused(self, tmp_path):
         weights = Given.of(lambda x: (x + 30000) - 30000 + 0 * x)
-        with pytest.raises(ValueError, match=r"in fp16 the result for a test image differs by \d.*allowed is 0\.0078: e"):
+        with pytest.raises(
+            ValueError, match=r"in fp16 the result for a test image differs by \d.*allowed is 0\.0078: e"
+        ):
             onnx.export(weights, tmp_path / "net.onnx", fp16=True)
         assert not list(tmp_path.iterdir())
 
