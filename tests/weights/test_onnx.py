@@ -212,6 +212,12 @@ class TestHalf:
         assert {entry.key: entry.value for entry in model.metadata_props}["precision"] == "fp16"
         assert exported.difference < 1e-5 and "use a file without fp16" in exported.remarks[0]
 
+    def test_a_network_that_returns_a_list_in_training(self, tmp_path):
+        weights, x = small("LapSRNArch"), image(1, 1, 9, 8)
+        onnx.export(weights, tmp_path / "net.onnx", fp16=True)
+        with torch.no_grad():
+            torch.testing.assert_close(run(tmp_path / "net.onnx", x), weights.build()(x), rtol=0, atol=0.01)
+
     def test_values_that_overflow_are_refused(self, tmp_path):
         """The network itself, and its file in float32, are fine with them."""
         weights = rcan(factor=1e3)
