@@ -16,27 +16,11 @@ from rcan_plugin.weights import networks
 from tests.archs.rcan import official_layout, small_rcan
 from tests.archs.small import SMALL
 from tests.comparison import names_all, same
+from tests.weights.built import ARGUMENTS, THEIRS, VDSR, built
 from tests.weights.saved import save
 
-VDSR = SMALL["VDSRArch"]
-ARGUMENTS = {**SMALL, "LumaOnly": {"network": {"type": "VDSRArch", **VDSR, "upscale": 2}}}
 SCALES = {"DRRNArch": (1,), "LapSRNArch": (4,), "LumaOnly": (2,), "MDSRArch": (2, 3, 4), "MemNetArch": (1,)}
 SCALES |= {"RCANArch": (4,), "VDSRArch": (1,)}
-THEIRS = {
-    "EDSR": {"num_in_ch": 3, "num_out_ch": 3, "num_feat": 8, "num_block": 1, "upscale": 2},
-    "MSRResNet": {"num_feat": 8, "num_block": 1, "upscale": 3},
-    "SRVGGNetCompact": {"num_feat": 8, "num_conv": 2, "upscale": 4},
-    "SwinIR": {
-        "img_size": 8, "window_size": 8, "depths": [1], "embed_dim": 8, "num_heads": [2], "mlp_ratio": 2,
-        "upsampler": "pixelshuffledirect", "upscale": 2,
-    },
-    "RRDBNet": {"num_in_ch": 3, "num_out_ch": 3, "num_feat": 8, "num_block": 1, "num_grow_ch": 4, "scale": 2},
-}  # fmt: skip
-
-
-def built(name, seed=0):
-    torch.manual_seed(seed)
-    return networks.build({"type": name, **{**ARGUMENTS, **THEIRS}[name]}).eval()
 
 
 @torch.no_grad()
@@ -161,6 +145,14 @@ def test_a_failed_write_leaves_the_earlier_file(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space"):
         weights.save(path, built("VDSRArch"), **VDSR)
     assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
+
+
+def test_both_formats_have_the_usual_rights(tmp_path):
+    net = built("VDSRArch")
+    (tmp_path / "usual").touch()
+    for name in ("net.pth", "net.safetensors"):
+        weights.save(tmp_path / name, net, **VDSR)
+        assert (tmp_path / name).stat().st_mode == (tmp_path / "usual").stat().st_mode
 
 
 def test_a_network_that_the_file_does_not_name_is_given_by_hand(tmp_path):
