@@ -8,6 +8,8 @@ from setuptools import find_packages, setup
 ROOT = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+?)"', (ROOT / "rcan_plugin/_version.py").read_text()).group(1)
 
+ONNX = ["onnx", "onnxruntime"]  # rcan export-onnx
+
 setup(
     name="rcan_plugin",
     version=VERSION,
@@ -42,7 +44,9 @@ setup(
     ],
     extras_require={
         "plots": ["matplotlib"],  # benchmarks/training/draw.py
+        "onnx": ONNX,
         "dev": [
+            *ONNX,
             "jsonschema",
             "mypy",
             "pytest",
