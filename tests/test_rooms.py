@@ -12,6 +12,7 @@ ROOMS = (  # lowest first: a room imports the rooms before it alone
     "resampling",
     "degradations",
     "images",
+    "pictures",
     "kernels",
     "archs",
     "losses",
@@ -74,7 +75,7 @@ def test_the_check_sees_every_form_of_import(tmp_path):
     assert imported(tmp_path / "module.py") == {"cli", "models", "__init__"}
 
 
-@pytest.mark.parametrize("room", ["resampling", "degradations", "images"])
+@pytest.mark.parametrize("room", ["resampling", "degradations", "images", "pictures"])
 def test_the_lowest_rooms_import_neither_torch_nor_basicsr(room, run):
     modules = [module_name(path) for path in (PACKAGE / room).glob("*.py") if path.stem != "bicubic_modules"]
     names = ", ".join(modules)
