@@ -9,10 +9,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rcan_plugin._files import kind_of, require_writable
+from rcan_plugin.pictures.formats import FORMATS, is_picture_name, output_format, suffix_of
 from rcan_plugin.upscaling.inputs import LIST, Found, printable
 
 SHOWN = 10
 """Lines of a message that may concern many files."""
+
+
+WRITABLE = tuple(suffix for form in FORMATS.values() for suffix in form.suffixes)
+"""Suffixes that results may have, in lower case."""
 
 
 @dataclass(frozen=True)
@@ -22,24 +27,24 @@ class Names:
     Attributes:
         output: file or folder of the results as the user wrote it; a separator at its end makes it a folder.
         suffix: put between the name of a picture and the suffix of its format.
-        extension: suffix of the format of all results, such as `.webp`; None for that of each picture, or `.png` where
-            that cannot be written.
-        readable: suffixes of pictures, in lower case; another suffix is a part of the name.
-        writable: suffixes that results may have, in lower case.
+        format: of all results, a name of `FORMATS`; None for that of each picture, or PNG where that cannot be written.
     """
 
     output: str
     suffix: str = ""
-    extension: str | None = None
-    readable: frozenset[str] = frozenset()
-    writable: frozenset[str] = frozenset()
+    format: str | None = None
 
     def of(self, below: Path) -> Path:
-        """Return the path of a result below the output folder: with suffix `_x2`, `sub/a.b.JPG` becomes
-        `sub/a.b_x2.JPG`."""
-        known = below.suffix.lower() in self.readable | self.writable
-        extension = self.extension or (below.suffix if below.suffix.lower() in self.writable else ".png")
-        return below.with_name(f"{below.stem if known else below.name}{self.suffix}{extension}")
+        """Return the path of a result below the output folder.
+
+        Example:
+            >>> str(Names("out", suffix="_x2").of(Path("sub/a.b.JPG"))), str(Names("out").of(Path("a.gif")))
+            ('sub/a.b_x2.JPG', 'a.png')
+        """
+        own = below.suffix if below.suffix.lower() in WRITABLE else suffix_of("PNG")
+        keeps_own = self.format is None or own.lower() in FORMATS[self.format].suffixes
+        extension = own if keeps_own or self.format is None else suffix_of(self.format)
+        return below.with_name(f"{below.stem if is_picture_name(below) else below.name}{self.suffix}{extension}")
 
 
 @dataclass(frozen=True)
@@ -77,33 +82,38 @@ def output_is_file(inputs: Sequence[str], names: Names) -> bool:
     or ends with a separator.
 
     Raises:
-        ValueError: it is neither, or a name that does not fit the inputs, `names.suffix` or `names.extension`.
+        ValueError: it is neither; or its name does not fit the inputs, or the rest of `names`.
     """
     output, kind = names.output, kind_of(names.output)
-    shown, extension = printable(output), Path(output).suffix.lower()
+    shown, is_named_like_picture = printable(output), Path(output).suffix.lower() in WRITABLE
     one = len(inputs) == 1 and inputs[0] != LIST and kind_of(inputs[0]) == "a file"
     if kind == "a folder" or (kind == "nothing" and output.endswith(tuple(filter(None, (os.sep, os.altsep))))):
         return False
     if kind not in ("nothing", "a file") or (kind == "a file" and not one):
         raise ValueError(f"The output {shown} is {kind}; expected {'a file or ' * one}a folder: choose another.")
     if not one:
-        if extension in names.writable:
+        if is_named_like_picture:
             raise ValueError(
                 f"The output {shown} is named like a picture, but the inputs are not one file: give a folder "
                 f"({shown}{os.sep} makes one of this name)."
             )
         return False
-    if extension not in names.writable:
-        problem = f"has the suffix {printable(extension)}" if extension else "has no suffix"
+    if not is_named_like_picture:
         raise ValueError(
-            f"The output {shown} {problem}; expected one of {', '.join(sorted(names.writable))}, or a folder that "
-            f"exists or ends with {os.sep}."
+            f"The output {shown} has {_suffix_in_words(output)}; expected one of {', '.join(WRITABLE)}, or a folder "
+            f"that exists or ends with {os.sep}."
         )
-    if names.extension is not None and extension != names.extension:
-        raise ValueError(f"The output {shown} is named {extension}, but --format {names.extension[1:]} is given: drop one.")
+    output_format("", path=output, format=names.format)
     if names.suffix:
-        raise ValueError(f"--suffix {printable(names.suffix)} is for results in a folder, but the output {shown} is a file.")
+        raise ValueError(
+            f"--suffix {printable(names.suffix)} is for results in a folder, but the output {shown} is a file: drop it."
+        )
     return True
+
+
+def _suffix_in_words(name: str) -> str:
+    suffix = Path(name).suffix
+    return f"the suffix {printable(suffix)}" if suffix else "no suffix"
 
 
 def plan(inputs: Sequence[str], found: Sequence[Found], names: Names, overwrite: bool = False) -> Plan:
@@ -176,14 +186,14 @@ def _refuse_same_outputs(jobs: Sequence[Job]) -> None:
 
 
 def _require_folders(folders: Iterable[Path]) -> None:
-    """Check that folders can be written to, or made."""
-    existing = set()
-    for folder in folders:
+    """Check that folders can be written to, or made; below a folder that exists one of them stands for all."""
+    by_place = {}
+    for folder in sorted(folders):
         place = folder
         while kind_of(place) == "nothing":
             place = place.absolute().parent
-        existing.add(place if kind_of(place) == "a folder" else folder)  # the check of the latter names both
-    for folder in sorted(existing):
+        by_place.setdefault(place, folder)
+    for folder in by_place.values():
         require_writable("The output folder", folder)
 
 
