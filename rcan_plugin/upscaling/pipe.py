@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import numpy as np
 
 
-class ClosedError(Exception):
-    """Nobody reads the pipe any more."""
+class StoppedError(Exception):
+    """The other side of the pipe has stopped before the end."""
 
 
 class Pipe:
@@ -24,43 +24,42 @@ class Pipe:
         self.limit = limit
         self.waiting: deque[np.ndarray] = deque()
         self.size = 0
-        self.ended = self.abandoned = False
-        self.error: BaseException | None = None
+        self.ended = self.stopped = False
         self.changed = threading.Condition()
 
     def put(self, strip: np.ndarray) -> None:
         """Add an array.
 
         Raises:
-            ClosedError: the reader has stopped.
+            StoppedError: the reader has stopped.
         """
         with self.changed:
-            self.changed.wait_for(lambda: self.abandoned or not self.size or self.size + strip.nbytes <= self.limit)
-            if self.abandoned:
-                raise ClosedError
+            self.changed.wait_for(lambda: self.stopped or not self.size or self.size + strip.nbytes <= self.limit)
+            if self.stopped:
+                raise StoppedError
             self.waiting.append(strip)
             self.size += strip.nbytes
             self.changed.notify_all()
 
-    def end(self, error: BaseException | None = None) -> None:
-        """No array follows. An error is raised in the reader, at once."""
+    def end(self) -> None:
+        """No array follows."""
         with self.changed:
-            self.ended, self.error = True, error
+            self.ended = True
             self.changed.notify_all()
 
-    def abandon(self) -> None:
-        """The reader has stopped."""
+    def stop(self) -> None:
+        """Raise `StoppedError` on the other side, at once; without effect on a reader who has all."""
         with self.changed:
-            self.abandoned = True
+            self.stopped = True
             self.waiting.clear()
             self.changed.notify_all()
 
     def __iter__(self) -> Iterator[np.ndarray]:
         while True:
             with self.changed:
-                self.changed.wait_for(lambda: self.waiting or self.ended)
-                if self.error is not None:
-                    raise self.error
+                self.changed.wait_for(lambda: self.waiting or self.ended or self.stopped)
+                if self.stopped:
+                    raise StoppedError
                 if not self.waiting:
                     return
                 strip = self.waiting.popleft()
