@@ -20,6 +20,7 @@ ROOMS = (  # lowest first: a room imports the rooms before it alone
     "data",
     "training",
     "inference",
+    "upscaling",
     "models",
     "preparation",
     "options",

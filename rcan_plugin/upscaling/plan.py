@@ -167,7 +167,7 @@ def _refuse_inputs_as_outputs(jobs: Sequence[Job]) -> None:
         if os.path.realpath(job.output) in sources
     ]
     if lines:
-        raise ValueError(_listed("These outputs are inputs, too, and would be overwritten: choose another output", lines))
+        raise ValueError(listed("These outputs are inputs, too, and would be overwritten: choose another output", lines))
 
 
 def _refuse_same_outputs(jobs: Sequence[Job]) -> None:
@@ -182,7 +182,7 @@ def _refuse_same_outputs(jobs: Sequence[Job]) -> None:
     ]
     if lines:
         text = "Several pictures would be written to the same file: rename them, or run the command once for each"
-        raise ValueError(_listed(text, lines))
+        raise ValueError(listed(text, lines))
 
 
 def _require_folders(folders: Iterable[Path]) -> None:
@@ -197,6 +197,7 @@ def _require_folders(folders: Iterable[Path]) -> None:
         require_writable("The output folder", folder)
 
 
-def _listed(text: str, lines: Sequence[str]) -> str:
+def listed(text: str, lines: Sequence[str]) -> str:
+    """A message with lines below it, at most `SHOWN`."""
     more = [f"and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
     return "\n  ".join([f"{text}.", *lines[:SHOWN], *more])
