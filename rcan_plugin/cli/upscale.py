@@ -16,7 +16,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from rcan_plugin.cli import _exit_codes, stopping_at_once
@@ -57,8 +57,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         metavar="T",
         help="auto: the whole picture, or the largest tiles that fit in memory; N: tiles of N pixels; none: no tiles",
     )
-    network.add_argument("--exact", action="store_true", help="never tiles that change the result, even if it is slower")
-    network.add_argument("--ensemble", action="store_true", help="mean of eight flips and rotations: better, 8 x slower")
+    network.add_argument(
+        "--exact", action="store_true", help="never tiles that change the result, even if it is slower"
+    )
+    network.add_argument(
+        "--ensemble", action="store_true", help="mean of eight flips and rotations: better, 8 x slower"
+    )
     network.add_argument("--precision", choices=("auto", "fp32", "bf16", "fp16"), default="auto")
     network.add_argument("--device", metavar="D", help="cpu, cuda, cuda:1, ... (default: a GPU if there is one)")
     network.add_argument("--compile", action="store_true", help="compile the network's blocks (GPU)")
@@ -70,25 +74,25 @@ def upscale(args: argparse.Namespace) -> int:
     """Check everything that can be checked before the work, then upscale. Returns the exit code."""
     from rcan_plugin.pictures import MAX_PIXELS
     from rcan_plugin.upscaling.headers import read_headers, refuse_unfit
+    from rcan_plugin.upscaling.inputs import printable
     from rcan_plugin.upscaling.run import Outcome, Run
 
     inputs, plan = _plan(args)
     _print_what_is_left_out(inputs, plan)
-    run = None
-    if plan.jobs:
-        headers = read_headers([job.source for job in plan.jobs])
-        upscaler = _upscaler(args)
-        refuse_unfit(plan.jobs, headers, upscaler.scale)
-        pixels = {path: header.width * header.height for path, header in headers.items()}
-        run = Run(upscaler, quality=args.quality, max_pixels=args.max_pixels or MAX_PIXELS, say=_say)
+    if not plan.jobs:
+        print("Nothing is left to upscale.")
+        return _report(Outcome(failures=inputs.failures))
+    headers = read_headers([job.source for job in plan.jobs])
+    upscaler = _upscaler(args)
+    refuse_unfit(plan.jobs, headers, upscaler.scale)
+    run = Run(upscaler, quality=args.quality, max_pixels=args.max_pixels or MAX_PIXELS, say=_say)
+    run.outcome.failures.update(inputs.failures)
     try:
-        if run is not None:
-            run(plan.jobs, pixels)
+        run(plan.jobs, {path: header.width * header.height for path, header in headers.items()})
     finally:
-        outcome = Outcome() if run is None else run.outcome
-        outcome.failures = {**inputs.failures, **outcome.failures}
-        _report(outcome, args.output, len(plan.jobs))
-    return 1 if outcome.failures else 0
+        print(f"Upscaled {len(run.outcome.written)} of {len(plan.jobs)} pictures: {printable(args.output)}.")
+        code = _report(run.outcome)
+    return code
 
 
 def _plan(args: argparse.Namespace) -> tuple[Inputs, Plan]:
@@ -156,17 +160,19 @@ def _say(text: str) -> None:
     tqdm.write(text, file=sys.stderr)
 
 
-def _report(outcome: Outcome, output: str, planned: int) -> None:
+def _report(outcome: Outcome) -> int:
+    """Print what failed. Returns the exit code."""
     from rcan_plugin.upscaling.inputs import printable
 
-    print(f"Upscaled {len(outcome.written)} of {planned} pictures: {printable(output)}.")
     if outcome.failures:
         print(f"Not upscaled, {len(outcome.failures)}:", file=sys.stderr)
     for path, reason in outcome.failures.items():
         name = printable(path)
-        print(f"  {name}: {printable(reason).removeprefix(f'{name}: ').removeprefix(name).strip()}", file=sys.stderr)
+        text = printable(reason).removeprefix(name).removeprefix(":").strip()
+        print(f"  {name}: {text}", file=sys.stderr)
     if outcome.stopped:
-        print(f"The run was stopped, because every picture would fail: {outcome.stopped}", file=sys.stderr)
+        print(f"The run was stopped, since every other picture would fail, too: {outcome.stopped}", file=sys.stderr)
+    return 1 if outcome.failures else 0
 
 
 def _tile(text: str) -> str | int | None:
@@ -177,7 +183,7 @@ def _tile(text: str) -> str | int | None:
     raise argparse.ArgumentTypeError(f"{text!r}; expected auto, none or a number of pixels")
 
 
-def _whole(least: int, most: int | None = None):  # type: ignore[no-untyped-def]
+def _whole(least: int, most: int | None = None) -> Callable[[str], int]:
     """An argument's type: a whole number in a range."""
 
     def convert(text: str) -> int:

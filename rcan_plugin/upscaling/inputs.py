@@ -57,9 +57,7 @@ def printable(path: str | os.PathLike[str]) -> str:
     return os.fsencode(path).decode(errors="backslashreplace")
 
 
-def find(
-    inputs: Sequence[str], output: Path, is_picture: Callable[[str], bool], lines: Iterable[bytes] = ()
-) -> Inputs:
+def find(inputs: Sequence[str], output: Path, is_picture: Callable[[str], bool], lines: Iterable[bytes] = ()) -> Inputs:
     """Find the pictures that `inputs` name.
 
     A folder is read with its subfolders, without hidden files and folders, and without `output` if that is inside it.
@@ -87,7 +85,9 @@ def find(
         if text == LIST:
             listed = [Path(os.fsdecode(line)) for line in (line.rstrip(b"\r\n") for line in lines) if line]
             if not listed:
-                raise ValueError(f"The input {LIST} reads names of files from standard input, one a line: there are none.")
+                raise ValueError(
+                    f"The input {LIST} reads names of files from standard input, one a line: there are none."
+                )
             for path in listed:
                 if problem := _problem(path):
                     result.failures[path] = problem

@@ -167,7 +167,9 @@ def _refuse_inputs_as_outputs(jobs: Sequence[Job]) -> None:
         if os.path.realpath(job.output) in sources
     ]
     if lines:
-        raise ValueError(listed("These outputs are inputs, too, and would be overwritten: choose another output", lines))
+        raise ValueError(
+            listed("These outputs are inputs, too, and would be overwritten: choose another output", lines)
+        )
 
 
 def _refuse_same_outputs(jobs: Sequence[Job]) -> None:
@@ -187,7 +189,7 @@ def _refuse_same_outputs(jobs: Sequence[Job]) -> None:
 
 def _require_folders(folders: Iterable[Path]) -> None:
     """Check that folders can be written to, or made; below a folder that exists one of them stands for all."""
-    by_place = {}
+    by_place: dict[Path, Path] = {}
     for folder in sorted(folders):
         place = folder
         while kind_of(place) == "nothing":

@@ -16,8 +16,16 @@ import numpy as np
 from tqdm import tqdm
 
 from rcan_plugin._files import in_words, kind_of
-from rcan_plugin.pictures import MAX_PIXELS, Picture, check_output, enlarge_rows, network_input, output_format, read
-from rcan_plugin.pictures import write_rows
+from rcan_plugin.pictures import (
+    MAX_PIXELS,
+    Picture,
+    check_output,
+    enlarge_rows,
+    network_input,
+    output_format,
+    read,
+    write_rows,
+)
 from rcan_plugin.upscaling.inputs import printable
 from rcan_plugin.upscaling.pipe import Pipe, StoppedError
 from rcan_plugin.upscaling.plan import Job
@@ -59,14 +67,15 @@ class Progress:
 
     def __init__(self, jobs: Sequence[Job], pixels: Mapping[Path, int]) -> None:
         self.pixels, self.count, self.finished = dict(pixels), len(jobs), 0
-        total = sum(self.pixels.get(job.source, 0) for job in jobs)
-        self.bar = tqdm(desc=self._count(), total=total, unit="px", unit_scale=True, dynamic_ncols=True)
+        self.total = sum(self.pixels.get(job.source, 0) for job in jobs)
+        self.bar = tqdm(desc=self._count(), total=self.total, unit="px", unit_scale=True, dynamic_ncols=True)
         self.done = 0
 
     def begins(self, job: Job, picture: Picture) -> None:
         """A picture is read: its size is known at last."""
         pixels = picture.width * picture.height
-        self.bar.total += pixels - self.pixels.get(job.source, 0)
+        self.total += pixels - self.pixels.get(job.source, 0)
+        self.bar.total = self.total
         self.pixels[job.source], self.done = pixels, 0
 
     def advances(self, pixels: int) -> None:
@@ -124,7 +133,7 @@ class Run:
             ahead = reader.submit(self._read, jobs[0]) if jobs else None
             for job, following in itertools.zip_longest(jobs, jobs[1:]):
                 assert ahead is not None
-                reading, ahead = ahead, following and reader.submit(self._read, following)
+                reading, ahead = ahead, reader.submit(self._read, following) if following else None
                 current: tuple[Job, Future[None]] | None = None
                 with self._noting_failure(job):
                     current = job, self._upscale(job, reading.result(), writer, progress)
@@ -140,9 +149,7 @@ class Run:
             raise FileNotFoundError(f"is {kind} by now" if kind != "nothing" else "does not exist any more")
         return read(job.source, max_pixels=self.max_pixels)
 
-    def _upscale(
-        self, job: Job, picture: Picture, writer: ThreadPoolExecutor, progress: Progress
-    ) -> Future[None]:
+    def _upscale(self, job: Job, picture: Picture, writer: ThreadPoolExecutor, progress: Progress) -> Future[None]:
         """Run the network; the rows that it finishes are written in `writer`."""
         scale, pipe = self.upscaler.scale, Pipe(WAITING_BYTES)
         size = picture.width * scale, picture.height * scale
@@ -168,8 +175,8 @@ class Run:
     def _write(self, job: Job, picture: Picture, rows: Pipe, size: tuple[int, int]) -> None:
         if not job.replaces and os.path.lexists(job.output):
             raise FileExistsError(
-                f"{printable(job.output)} was not there when the run began, and is kept: another program made it, or the "
-                "disk does not distinguish it from another result."
+                f"{printable(job.output)} was not there when the run began, and is kept: another program made it, or "
+                "the disk does not distinguish it from another result."
             )
         job.output.parent.mkdir(parents=True, exist_ok=True)
         write_rows(job.output, rows, picture, *size, quality=self.quality)

@@ -5,7 +5,7 @@ import threading
 import numpy as np
 import pytest
 
-from rcan_plugin.upscaling.pipe import StoppedError, Pipe
+from rcan_plugin.upscaling.pipe import Pipe, StoppedError
 
 
 def strips(*sizes: int) -> list[np.ndarray]:

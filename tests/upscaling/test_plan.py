@@ -1,6 +1,5 @@
 """Where `rcan upscale` writes which picture, and what it refuses before the work."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -65,7 +64,12 @@ def test_the_output_is_a_file_for_one_picture_and_else_a_folder(place):
 @pytest.mark.parametrize(
     ("inputs", "output", "names", "message"),
     [
-        (["a.png"], "x.psd", {}, r"The output x\.psd has the suffix \.psd; expected one of \.png, \.jpg, .* ends with /"),
+        (
+            ["a.png"],
+            "x.psd",
+            {},
+            r"The output x\.psd has the suffix \.psd; expected one of \.png, \.jpg, .* ends with /",
+        ),
         (["a.png"], "x", {}, r"The output x has no suffix; expected one of "),
         (["a.png"], "x.png", {"format": "WEBP"}, r"x\.png .*PNG.*WEBP"),
         (["a.png"], "x.png", {"suffix": "_x2"}, r"--suffix _x2 is for results in a folder, but the output x\.png is a"),
@@ -73,7 +77,12 @@ def test_the_output_is_a_file_for_one_picture_and_else_a_folder(place):
         (["in"], "b.png", {}, r"The output b\.png is a file; expected a folder"),
         (["a.png"], "/dev/null", {}, r"The output /dev/null is a device; expected a file or a folder"),
         (["a.png"], "link.png", {}, r"The output link\.png is a broken link; expected a file or a folder"),
-        (["a.png"], "b.png/x.png", {}, r"^The output folder b\.png cannot be made: b\.png is a file; expected a folder"),
+        (
+            ["a.png"],
+            "b.png/x.png",
+            {},
+            r"^The output folder b\.png cannot be made: b\.png is a file; expected a folder",
+        ),
         (["in"], "there", {}, r"The output there/a\.png is a folder: move it away"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -105,7 +114,7 @@ def test_several_pictures_with_one_output_are_refused(overwrite, place):
         "Several pictures would be written to the same file: rename them, or run the command once for each.\n"
         "  out/a.webp: result of in/a.jpg and of in/a.png and of other/a.png"
     )
-    with pytest.raises(ValueError, match="out/b.png: result of other/sub/b.png and of list/b.png"):
+    with pytest.raises(ValueError, match=r"out/b\.png: result of other/sub/b\.png and of list/b\.png"):
         made("-", lines=[b"other/sub/b.png\n", b"list/b.png"], overwrite=overwrite)
     touch(*(f"many/{number:02}.{kind}" for number in range(13) for kind in ("png", "jpg")))
     with pytest.raises(ValueError, match=r"many/09\.jpg .*\n  and 3 more$"):
@@ -141,9 +150,14 @@ def test_folders_that_cannot_be_written_to_are_named_before_the_work(place):
     touch("in/sub/a.png", "in/b.png", "out/sub/x")
     with forbidden("out/sub", mode=0o500), pytest.raises(PermissionError, match=r"out/sub cannot be written to: perm"):
         made("in")
-    with forbidden(place, mode=0o500), pytest.raises(PermissionError, match="new/deep cannot be made in .*: permission"):
+    with (
+        forbidden(place, mode=0o500),
+        pytest.raises(PermissionError, match=r"new/deep cannot be made in .*: permission"),
+    ):
         made("in", output="new/deep")
-    assert not os.path.exists("new")
+    assert not Path("new").exists()
     touch("file")
-    with pytest.raises(ValueError, match=r"^The output folder file/new cannot be made: .*file is a file; expected a fo"):
+    with pytest.raises(
+        ValueError, match=r"^The output folder file/new cannot be made: .*file is a file; expected a fo"
+    ):
         made("in", output="file/new")

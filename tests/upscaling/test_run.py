@@ -62,7 +62,10 @@ def test_one_bad_picture_does_not_end_the_run(jobs, tmp_path):
 @pytest.mark.parametrize(
     ("error", "reason"),
     [
-        (ValueError("the result is not finite: choose --precision fp32."), "the result is not finite: choose --precision"),
+        (
+            ValueError("the result is not finite: choose --precision fp32."),
+            "the result is not finite: choose --precision",
+        ),
         (RuntimeError("CUDA error:\nmore"), "CUDA error: more"),
         (MemoryError(), "there is not enough memory for it: choose a smaller --tile"),
         (KeyError("odd"), "KeyError: 'odd'"),
