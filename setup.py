@@ -34,6 +34,7 @@ setup(
         "scikit-image",
         "scipy",
         "tensorboard",
+        "tifffile",  # TIFFs of 16 bits and floats
         "torch>=2.5",  # the first that calls the entry point below
         "torchvision",
         "tqdm",

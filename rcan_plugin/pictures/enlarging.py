@@ -1,4 +1,4 @@
-"""Enlarges a picture with a network: what the network gets, and strips of its output to pixels of the picture's type."""
+"""Enlarges a picture with a network: input of the network, and its output as pixels of the picture's type."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 
 from rcan_plugin._checks import require_whole
+from rcan_plugin.pictures.alpha import enlarged_rows, fill_hidden
 from rcan_plugin.pictures.picture import Picture, peak
-from rcan_plugin.resampling.bicubic import bicubic_taps
-from rcan_plugin.resampling.separable import apply_taps_float64
 
 Upscale = Callable[[np.ndarray], np.ndarray]
 
@@ -42,6 +41,8 @@ def enlarge(picture: Picture, upscale: Upscale, scale: int, *, channels: int = 3
 def network_input(picture: Picture, channels: int = 3) -> np.ndarray:
     """Return the colours of a picture as a network takes them.
 
+    Colours under transparent pixels are replaced, so that they do not bleed into edges; see `alpha.fill_hidden`.
+
     Args:
         picture: the picture. Gray is repeated in three channels for a network of three.
         channels: channels of the network, 3 or 1.
@@ -54,10 +55,14 @@ def network_input(picture: Picture, channels: int = 3) -> np.ndarray:
     """
     if picture.color.shape[2] > channels:
         raise ValueError("the picture has colours and the network has one channel: choose weights for colour pictures.")
-    color = picture.color.astype(np.float32)
-    if picture.peak != 1:
-        color /= picture.peak
+    color = _unit_range(picture.color)
+    if picture.alpha is not None:
+        color = fill_hidden(color, _unit_range(picture.alpha))
     return np.repeat(color, channels, axis=2) if color.shape[2] < channels else color
+
+
+def _unit_range(values: np.ndarray) -> np.ndarray:
+    return values.astype(np.float32) / np.float32(peak(values.dtype))
 
 
 def enlarge_rows(picture: Picture, strips: Iterable[np.ndarray], scale: int) -> Iterator[np.ndarray]:
@@ -91,7 +96,7 @@ def enlarge_rows(picture: Picture, strips: Iterable[np.ndarray], scale: int) -> 
             strip = (strip @ _LUMA)[..., None]
         parts = [to_type(strip, picture.color.dtype)]
         if picture.alpha is not None:
-            parts.append(_alpha_rows(picture.alpha, scale, top, rows)[..., None])
+            parts.append(enlarged_rows(picture.alpha, scale, top, rows)[..., None])
         yield np.concatenate(parts, axis=2) if len(parts) > 1 else parts[0]
         top += rows
     if top != height:
@@ -111,10 +116,3 @@ def to_type(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
     clipped *= peak(dtype)
     clipped += 0.5
     return clipped.astype(dtype)
-
-
-def _alpha_rows(alpha: np.ndarray, scale: int, top: int, rows: int) -> np.ndarray:
-    """Return some rows of the enlarged alpha; equal to the same rows of the whole."""
-    down, along = (bicubic_taps(size, float(scale)) for size in alpha.shape)
-    enlarged = apply_taps_float64(alpha, down.window(top, rows), along, "replicate", round_between=False)
-    return np.clip(enlarged, 0, 1) if alpha.dtype.kind == "f" else enlarged

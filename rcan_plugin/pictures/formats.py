@@ -6,7 +6,10 @@ import os
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
+from rcan_plugin.pictures.colours import is_srgb
 from rcan_plugin.pictures.picture import Picture
+
+_JPEG_EXIF = 65_533  # bytes of a segment
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,7 @@ class Format:
         dtypes: types of values.
         icc, exif, dpi: whether it has a colour profile, EXIF, a resolution.
         quality: default quality of a format with loss, 1 to 100; None: without loss.
-        max_bytes: largest size of the pixels.
+        max_pixels: largest product of width and height.
     """
 
     name: str
@@ -33,7 +36,7 @@ class Format:
     exif: bool = True
     dpi: bool = False
     quality: int | None = None
-    max_bytes: int | None = None
+    max_pixels: int | None = None
 
 
 FORMATS = {
@@ -41,12 +44,10 @@ FORMATS = {
     for form in (
         Format("PNG", (".png",), 1_000_000, alpha=True, dtypes=("uint8", "uint16"), dpi=True),  # libpng's readers
         Format("JPEG", (".jpg", ".jpeg", ".jpe", ".jfif"), 65_500, dpi=True, quality=95),  # libjpeg's own limit
-        Format(
-            "TIFF", (".tif", ".tiff"), (1 << 31) - 1, alpha=True, dtypes=("uint8", "uint16", "float32"), dpi=True
-        ),
+        Format("TIFF", (".tif", ".tiff"), (1 << 31) - 1, alpha=True, dtypes=("uint8", "uint16", "float32"), dpi=True),
         Format("WEBP", (".webp",), 16_383, alpha=True, quality=95),
-        Format("AVIF", (".avif",), 32_768, alpha=True, quality=90, max_bytes=3 << 28),  # libavif reads 2**28 pixels
-        Format("BMP", (".bmp",), (1 << 31) - 1, icc=False, exif=False, dpi=True, max_bytes=(1 << 32) - 4096),
+        Format("AVIF", (".avif",), 32_768, alpha=True, quality=90, max_pixels=1 << 28),  # of libavif's readers
+        Format("BMP", (".bmp",), (1 << 31) - 1, icc=False, exif=False, dpi=True, max_pixels=1_400_000_000),
         Format("TGA", (".tga",), 65_535, alpha=True, icc=False, exif=False),
         Format("JPEG2000", (".jp2", ".j2k"), (1 << 31) - 1, alpha=True, icc=False, exif=False),
         Format("PPM", (".ppm", ".pgm", ".pnm"), (1 << 31) - 1, dtypes=("uint8", "uint16"), icc=False, exif=False),
@@ -98,7 +99,9 @@ def _known(text: str, what: str) -> str:
     by_suffix = _BY_SUFFIX.get("." + text.lower().removeprefix("."))
     name = by_suffix or {"JPEG2000": "JPEG2000", "JP2": "JPEG2000"}.get(text.upper(), text.upper())
     if name == "GIF":
-        raise ValueError(f"{what} is {text!r}: GIF has 256 colours, too few for an enlarged picture: choose png or webp.")
+        raise ValueError(
+            f"{what} is {text!r}: GIF has 256 colours, too few for an enlarged picture: choose png or webp."
+        )
     if name not in FORMATS:
         known = ", ".join(suffix_of(name)[1:] for name in FORMATS)
         raise ValueError(f"{what} is {text!r}; expected one of {known}.")
@@ -121,12 +124,37 @@ def check_output(format: str, width: int, height: int, picture: Picture) -> list
             that it cannot hold.
     """
     form = FORMATS[format]
-    channels = picture.color.shape[2] + (picture.alpha is not None)
-    if max(width, height) > form.max_side:
-        raise ValueError(f"the result is {width} x {height}; {format} has at most {form.max_side:,} pixels a side: {_OTHER}")
-    if form.max_bytes and width * height * channels > form.max_bytes:
-        raise ValueError(f"the result is {width} x {height}, which is too large for {format}: {_OTHER}")
-    return []
+    side = max(width, height)
+    if side > form.max_side or (form.max_pixels and width * height > form.max_pixels):
+        limit = f"{form.max_side:,} pixels a side" if side > form.max_side else f"{form.max_pixels:,} pixels"
+        raise ValueError(
+            f"the result has {width} x {height} pixels; {format} holds at most {limit}: {_other(png=side)}."
+        )
+    dtype = str(picture.color.dtype)
+    if dtype not in form.dtypes:
+        kind = {"uint16": "16 bits a value", "float32": "float values"}[dtype]
+        raise ValueError(f"the picture has {kind}, which {format} as written here does not hold: {_other(dtype)}.")
+    if picture.alpha is not None and not form.alpha:
+        raise ValueError(
+            f"the picture has transparency, which {format} does not hold: {_other()}, or flatten it first."
+        )
+    if picture.icc and not form.icc and not is_srgb(picture.icc):
+        raise ValueError(
+            f"the picture has a colour profile other than sRGB, which {format} does not hold, and without which its "
+            f"colours are wrong: {_other()}, or convert it to sRGB first."
+        )
+    if format == "JPEG" and len(picture.exif or b"") > _JPEG_EXIF:
+        raise ValueError(
+            f"the picture has {len(picture.exif or b''):,} bytes of EXIF; JPEG holds {_JPEG_EXIF:,}: {_other()}."
+        )
+    lost = [
+        (picture.icc, form.icc, "sRGB profile"),
+        (picture.exif, form.exif, "EXIF"),
+        (picture.dpi, form.dpi, "resolution"),
+    ]
+    return [f"{format} does not keep the {what}" for has, holds, what in lost if has and not holds]
 
 
-_OTHER = "choose another format, such as png or tiff."
+def _other(dtype: str = "uint8", png: int = 0) -> str:
+    tiff_only = dtype == "float32" or png > FORMATS["PNG"].max_side
+    return "choose tiff" if tiff_only else "choose png or tiff"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +23,7 @@ class Picture:
             the file, in the colour space of `icc`.
         alpha: H x W, of the type of `color`: 0 is transparent. Colours are not multiplied by it. None: opaque.
         icc: ICC profile. None: the file has none.
-        exif: EXIF as in a JPEG file ("Exif", two zero bytes, TIFF structure), with the orientation 1 and without thumbnail.
+        exif: EXIF as in a JPEG file ("Exif", two zero bytes, TIFF structure); orientation 1, no thumbnail.
         dpi: horizontal and vertical resolution in pixels per inch.
         format: Pillow's name of the format of the file; "" if it comes from no file.
         remarks: what was lost or converted when the file was read, in words.
@@ -63,11 +64,11 @@ class Picture:
         return self.color.shape[1]
 
     @property
-    def peak(self) -> float:
-        """The value of white and of full opacity: 255, 65535 or 1."""
-        return peak(self.color.dtype)
+    def channels(self) -> int:
+        """Channels with alpha, 1 to 4."""
+        return self.color.shape[2] + (self.alpha is not None)
 
 
-def peak(dtype: np.dtype) -> float:
-    """The value of white: 255, 65535, or 1 for floats."""
+def peak(dtype: np.dtype[Any]) -> float:
+    """The value of white and of full opacity: 255, 65535, or 1 for floats."""
     return float(np.iinfo(dtype).max) if dtype.kind == "u" else 1.0
