@@ -206,13 +206,19 @@ class RCANArch(nn.Module):
         keep_buffers_apart(self)
 
     def forward(self, x: Tensor) -> Tensor:
+        return self.tail(self.trunk(self.head(x)))
+
+    def head(self, x: Tensor) -> Tensor:
+        """Return the shallow features of images: the input of the residual groups."""
         if x.shape[1] != self.rgb_mean.shape[1]:  # one channel would be broadcast to the mean's three
             raise ValueError(
                 f"RCANArch: the input has {x.shape[1]} channels, num_in_ch is {self.rgb_mean.shape[1]}: make "
                 "num_in_ch, num_out_ch and the data set's color and channels agree."
             )
-        x = (x - self.rgb_mean) * self.img_range
-        shallow = self.conv_first(x)
+        return self.conv_first((x - self.rgb_mean) * self.img_range)
+
+    def trunk(self, shallow: Tensor) -> Tensor:
+        """Return the deep features: residual groups, a convolution, the long skip. Only this part pools."""
         deep = shallow
         for group in self.body:
             if self.use_checkpoint and self.training and torch.is_grad_enabled():
@@ -220,10 +226,11 @@ class RCANArch(nn.Module):
             else:
                 deep = group(deep)
         deep = self.conv_after_body(deep)
-        if self.long_skip:
-            deep = deep + shallow
-        out = self.conv_last(self.upsample(deep))
-        return out / self.img_range + self.out_mean
+        return deep + shallow if self.long_skip else deep
+
+    def tail(self, deep: Tensor) -> Tensor:
+        """Return images from deep features: upsampler and last convolution."""
+        return self.conv_last(self.upsample(deep)) / self.img_range + self.out_mean
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
         """Load weights with BasicSR's keys or the official code's, with or without the prefix `module.`.
