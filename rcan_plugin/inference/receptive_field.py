@@ -1,22 +1,22 @@
-"""How far a network looks: the receptive field, found by running the network, whatever it is made of."""
+"""How far a network looks: its receptive field, found by running it, whatever it is made of."""
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-WIDTHS = (32, 128, 512)
-"""Sides of the images on which a network is tried, in pixels: a radius up to a bit less than 256 is found."""
-SHIFTS = (1, 2, 4, 8, 16, 32)
-TOLERANCE = 1e-4  # of the largest value: rounding of float32 in deep networks
+from rcan_plugin.inference.common import Upscale, scale_of
 
-Apply = Callable[[nn.Module, Tensor], Tensor]
-"""Runs a network on N x C x H x W."""
+SIDES = (32, 128, 512)
+"""Sides of the images on which a network is tried, in pixels: a radius of up to 240 is found."""
+SHIFTS = (1, 2, 4, 8, 16)
+"""Multiples at which crops may have to begin: factors of pixel unshuffling, sides of windows."""
+TOLERANCE = 1e-4
+"""Of the largest value: rounding of float32 in deep networks."""
 
 
 @dataclass(frozen=True)
@@ -24,39 +24,70 @@ class ReceptiveField:
     """What a pixel of the result depends on.
 
     Attributes:
-        radius: the most pixels of the input, in each direction, between a pixel and one that it depends on. None: it
-            depends on the whole image (global pooling), or further than could be found.
-        multiple: crops that begin at multiples of it have the values of the whole image, where `radius` is not None.
+        radius: how many pixels away, in the input and in each direction, a pixel may be on which a result depends.
+        multiple: crops that begin at multiples of it have the values of the whole image.
     """
 
-    radius: int | None
+    radius: int
     multiple: int = 1
 
 
-def find_receptive_field(network: nn.Module, apply: Apply, channels: int, scale: int, least: int = 4) -> ReceptiveField:
-    """Find the receptive field of a network, in seconds.
+def find_receptive_field(upscale: Upscale, image: Tensor) -> ReceptiveField | None:
+    """Find the receptive field of a network. It takes seconds for the deepest ones.
 
-    A column of the input is set to NaN, which convolutions, activations and normalisations hand on: NaN in the result
-    are what depends on that column. Then a crop is compared with the crop of the whole.
+    A column of an image is set to NaN, which convolutions, activations and normalisations hand on: NaN in the result is
+    what depends on it. Then crops are compared with the whole. All this along both axes.
 
     Args:
-        network: the network, in evaluation mode. It is not changed.
-        apply: runs it, on a copy in float32 on the CPU.
-        channels, scale: of the network.
-        least: the smallest side of an image that it takes.
+        upscale: the network, in float32 on the CPU, in evaluation mode.
+        image: N x C x H x W, any image that is small and that the network takes.
+
+    Returns:
+        None where a result depends on the whole image (global pooling), on where a pixel is in it (attention in
+        windows), or on more of it than was tried.
     """
-    network = copy.deepcopy(network).cpu().float()
+    axes: list[Upscale] = [upscale, lambda x: upscale(x.mT.contiguous()).mT]
+    with torch.no_grad(), _plain_convolutions():
+        for side in SIDES:
+            wide = torch.rand(*image.shape[:3], side, generator=torch.Generator().manual_seed(0))
+            radii = [_radius(along, wide) for along in axes]
+            if None in radii:
+                continue
+            radius = max(radius for radius in radii if radius is not None)
+            multiples = [_multiple(along, wide, radius) for along in axes]
+            if None not in multiples:
+                return ReceptiveField(radius, max(multiple for multiple in multiples if multiple is not None))
+    return None
 
-    def run(x: Tensor) -> Tensor:
-        return apply(network, x)
 
-    with torch.no_grad():
-        for turn in (_as_it_is, _turned):
-            radius = _radius(run, channels, scale, max(4, least), turn)
+def _radius(upscale: Upscale, image: Tensor) -> int | None:
+    """How far NaN spreads from columns in the middle of an image; None: to its border."""
+    width = image.shape[-1]
+    radius = 0
+    middle = width // 2
+    for column in (middle, middle + 1):  # those of one factor of unshuffling spread differently far
+        marked = image.clone()
+        marked[..., column] = torch.nan
+        sr = upscale(marked)
+        scale = scale_of(image, sr)
+        spread = sr.isnan().flatten(0, -2).any(0).nonzero().flatten()
+        if not len(spread):
+            return None  # NaN is not handed on: nothing is known
+        first, last = int(spread[0]) // scale, int(spread[-1]) // scale
+        if first == 0 or last == width - 1:
+            return None
+        radius = max(radius, column - first, last - column)
+    return radius
 
-    with torch.no_grad():
-        radius = _radius(run, channels, scale, max(4, least))
-        if radius is None:
-            return ReceptiveField(None)
-        multiple = _multiple(run, channels, scale, radius, max(4, least))
-    return ReceptiveField(None) if multiple is None else ReceptiveField(radius, multiple)
+
+def _multiple(upscale: Upscale, image: Tensor, radius: int) -> int | None:
+    """The least shift by which a crop gives the values of the whole, but for `radius` columns at its border."""
+    whole = upscale(image)
+    scale = scale_of(image, whole)
+    for shift in SHIFTS:
+        crop = upscale(image[..., shift:].contiguous())
+        apart = radius * scale
+        difference = (crop[..., apart:] - whole[..., shift * scale + apart :]).abs()
+        if difference.numel() and difference.max() <= TOLERANCE * whole.abs().max():
+            return shift
+    return None
