@@ -17,6 +17,8 @@ SHIFTS = (1, 2, 4, 8, 16)
 """Multiples at which crops may have to begin: factors of pixel unshuffling, sides of windows."""
 TOLERANCE = 1e-4
 """Of the largest value: rounding of float32 in deep networks."""
+SIZE_ERRORS = (RuntimeError, ValueError, AssertionError, IndexError)
+"""What networks raise for an image whose size or channels they do not take."""
 
 
 @dataclass(frozen=True)
@@ -47,37 +49,35 @@ def find_receptive_field(upscale: Upscale, image: Tensor) -> ReceptiveField | No
         windows), or on more of it than was tried.
     """
     axes: list[Upscale] = [upscale, lambda x: upscale(x.mT.contiguous()).mT]
-    with torch.no_grad(), _plain_convolutions():
+    with torch.no_grad():
         for side in SIDES:
             wide = torch.rand(*image.shape[:3], side, generator=torch.Generator().manual_seed(0))
-            radii = [_radius(along, wide) for along in axes]
-            if None in radii:
-                continue
-            radius = max(radius for radius in radii if radius is not None)
-            multiples = [_multiple(along, wide, radius) for along in axes]
-            if None not in multiples:
-                return ReceptiveField(radius, max(multiple for multiple in multiples if multiple is not None))
+            radius = 0
+            for along in axes:
+                if (found := _radius(along, wide)) is None:
+                    break
+                radius = max(radius, found)
+            else:
+                multiples = [_multiple(along, wide, radius) for along in axes]
+                return None if None in multiples else ReceptiveField(radius, max(filter(None, multiples)))
     return None
 
 
 def _radius(upscale: Upscale, image: Tensor) -> int | None:
-    """How far NaN spreads from columns in the middle of an image; None: to its border."""
+    """How far NaN spreads from columns in the middle of an image; None: to its border, or not at all."""
     width = image.shape[-1]
-    radius = 0
-    middle = width // 2
-    for column in (middle, middle + 1):  # those of one factor of unshuffling spread differently far
-        marked = image.clone()
-        marked[..., column] = torch.nan
+    # Where pixels are unshuffled, the last column of a block reaches furthest to the left, the first to the right.
+    last_of_block, first_of_block = width // 2 - 1, width // 2
+    marked = image.clone()
+    marked[..., last_of_block : first_of_block + 1] = torch.nan
+    with _plain_convolutions():
         sr = upscale(marked)
-        scale = scale_of(image, sr)
-        spread = sr.isnan().flatten(0, -2).any(0).nonzero().flatten()
-        if not len(spread):
-            return None  # NaN is not handed on: nothing is known
-        first, last = int(spread[0]) // scale, int(spread[-1]) // scale
-        if first == 0 or last == width - 1:
-            return None
-        radius = max(radius, column - first, last - column)
-    return radius
+    scale = scale_of(image, sr)
+    spread = sr.isnan().flatten(0, -2).any(0).nonzero().flatten()
+    if not len(spread):
+        return None
+    first, last = int(spread[0]) // scale, int(spread[-1]) // scale
+    return None if first == 0 or last == width - 1 else max(last_of_block - first, last - first_of_block)
 
 
 def _multiple(upscale: Upscale, image: Tensor, radius: int) -> int | None:
@@ -85,9 +85,18 @@ def _multiple(upscale: Upscale, image: Tensor, radius: int) -> int | None:
     whole = upscale(image)
     scale = scale_of(image, whole)
     for shift in SHIFTS:
-        crop = upscale(image[..., shift:].contiguous())
-        apart = radius * scale
-        difference = (crop[..., apart:] - whole[..., shift * scale + apart :]).abs()
+        try:
+            crop = upscale(image[..., shift:].contiguous())
+        except SIZE_ERRORS:
+            continue
+        difference = (crop[..., radius * scale :] - whole[..., (shift + radius) * scale :]).abs()
         if difference.numel() and difference.max() <= TOLERANCE * whole.abs().max():
             return shift
     return None
+
+
+@contextmanager
+def _plain_convolutions() -> Iterator[None]:
+    """Convolve by matrix products: Winograd's and Fourier's methods spread NaN over more than the filter covers."""
+    with torch.backends.mkldnn.flags(enabled=False), torch.backends.nnpack.flags(enabled=False):
+        yield
