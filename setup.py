@@ -30,6 +30,7 @@ setup(
         "Pillow",
         "pyyaml",
         "requests",
+        "safetensors",  # what chaiNNer, ComfyUI and Hugging Face exchange weights in; small, needs nothing itself
         "scikit-image",
         "scipy",
         "tensorboard",
@@ -40,7 +41,17 @@ setup(
     ],
     extras_require={
         "plots": ["matplotlib"],  # benchmarks/training/draw.py
-        "dev": ["jsonschema", "mypy", "pytest", "pytest-xdist", "ruff", "types-PyYAML", "types-requests", "types-tqdm"],
+        "dev": [
+            "jsonschema",
+            "mypy",
+            "pytest",
+            "pytest-xdist",
+            "ruff",
+            "spandrel",
+            "types-PyYAML",
+            "types-requests",
+            "types-tqdm",
+        ],
     },
     entry_points={
         "console_scripts": ["rcan = rcan_plugin.cli:main"],

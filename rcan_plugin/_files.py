@@ -148,6 +148,35 @@ def require_writable(what: str, folder: str | os.PathLike[str]) -> None:
 
 
 @contextlib.contextmanager
+def written_beside(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Give a path beside `path` to write a file to; at the end it is flushed to disk and renamed to `path`.
+
+    After an exception it is deleted, and what was at `path` is unchanged.
+    """
+    path = Path(path)
+    temporary = path.with_name(f"{path.name}.part")
+    try:
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    _flush_folder(path.parent)
+
+
+def _flush_folder(folder: Path) -> None:
+    """Flush a renamed file's folder to disk, where that is possible: not on Windows, nor on all network drives."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+@contextlib.contextmanager
 def _named(what: str, remedy: str = "") -> Iterator[None]:
     """Put what a file is for before the text of an OSError, and a remedy after it if it has none."""
     try:

@@ -187,8 +187,8 @@ class RCANArch(nn.Module):
             )
         if kernels and activation != "relu":
             raise ValueError(
-                f"RCANArch: kernels is 'triton', activation {activation!r}; expected activation 'relu', the only one of "
-                "the kernels, or leave kernels out."
+                f"RCANArch: kernels is 'triton', activation {activation!r}; expected activation 'relu', the only one "
+                "that the kernels have, or leave kernels out."
             )
         if not img_range > 0:
             raise ValueError(
@@ -322,18 +322,19 @@ class RCANArch(nn.Module):
             return given
         assumed, log = rcan_layouts.assumed(given), logging.getLogger("basicsr")
         if differing := self._differing(shown := rcan_layouts.shown(given)):
+            has = {name: getattr(self, name) for name in differing}
             to_set = shown | (assumed if "activate_all" in differing else {})
             raise ValueError(
-                f"RCANArch: the file was trained with {_listed(differing)}, this network has "
-                f"{_listed({name: getattr(self, name) for name in differing})}: set {_listed(to_set)}."
+                f"RCANArch: the file was trained with {rcan_layouts.listed(differing)}, this network has "
+                f"{rcan_layouts.listed(has)}: set {rcan_layouts.listed(to_set)}."
             )
         self._check_mean(given)
         if differing := self._differing(assumed):
             log.warning(
                 "RCANArch: files with these key names were trained with %s, this network has %s: set the first, unless "
                 "you know that this file differs.",
-                _listed(differing),
-                _listed({name: getattr(self, name) for name in differing}),
+                rcan_layouts.listed(differing),
+                rcan_layouts.listed({name: getattr(self, name) for name in differing}),
             )
         renamed = rcan_layouts.without_mean_shift(given)
         log.info("RCANArch: the file has the official key names; %d renamed.", len(renamed))
@@ -372,13 +373,6 @@ class RCANArch(nn.Module):
 @functools.cache
 def _warn_once(text: str) -> None:
     logging.getLogger("basicsr").warning("RCANArch: %s", text)
-
-
-def _listed(arguments: Mapping[str, Any]) -> str:
-    """Arguments as an option file has them."""
-    return ", ".join(
-        f"{name}: {str(value).lower() if isinstance(value, bool) else value}" for name, value in arguments.items()
-    )
 
 
 def _first_keys(state_dict: Mapping[str, Any], count: int = 3) -> str:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -52,14 +52,15 @@ def own_names(weights: Mapping[str, Any]) -> dict[str, Any]:
     >>> sorted(own_names({"head.0.bias": 0, "body.0.body.1.body.3.conv_du.2.bias": 1, "body.1.bias": 2}))
     ['body.0.residual_group.1.rcab.3.attention.3.bias', 'conv_after_body.bias', 'conv_first.bias']
     """
-    return {_renamed(key): value for key, value in weights.items() if not key.startswith(CONSTANTS)}
+    return {renamed(key, RULES): value for key, value in weights.items() if not key.startswith(CONSTANTS)}
 
 
-def _renamed(key: str) -> str:
-    for pattern, replacement in RULES:
-        renamed, count = re.subn("^" + pattern, replacement, key)
+def renamed(key: str, rules: Sequence[tuple[str, str]]) -> str:
+    """Rename a key by the first rule, a pattern and its replacement, that matches its beginning."""
+    for pattern, replacement in rules:
+        new_key, count = re.subn("^" + pattern, replacement, key)
         if count:
-            return renamed
+            return new_key
     return key
 
 
@@ -142,3 +143,10 @@ def default_mean(channels: int) -> tuple[float, ...]:
 def rounded(values: Tensor) -> list[float]:
     """Values as messages give them."""
     return [round(value, 4) for value in values.tolist()]
+
+
+def listed(arguments: Mapping[str, Any]) -> str:
+    """Arguments as an option file has them."""
+    return ", ".join(
+        f"{name}: {str(value).lower() if isinstance(value, bool) else value}" for name, value in arguments.items()
+    )

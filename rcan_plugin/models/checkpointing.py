@@ -18,6 +18,8 @@ from rcan_plugin.training.guard import Guard, StuckError
 from rcan_plugin.training.random_states import read_random_states, set_random_states
 from rcan_plugin.training.ranks import several_ranks
 from rcan_plugin.weights import files, state_dicts
+from rcan_plugin.weights.loading import NETWORK
+from rcan_plugin.weights.networks import plain
 
 
 class CheckpointingModel(SRModel):
@@ -54,7 +56,7 @@ class CheckpointingModel(SRModel):
     def save_network(
         self, net: Any, net_label: str, current_iter: int | str, param_key: str | list[str] = "params"
     ) -> None:
-        """Write BasicSR's file of weights atomically.
+        """Write BasicSR's file of weights atomically, with the network's options beside the weights.
 
         Raises:
             OSError: it could not be written.
@@ -62,10 +64,12 @@ class CheckpointingModel(SRModel):
         if self.opt["rank"] != 0:
             return
         nets, keys = (value if isinstance(value, list) else [value] for value in (net, param_key))
-        content = {
+        content: dict[str, Any] = {
             key: {name: value.cpu() for name, value in self.get_bare_model(network).state_dict().items()}
             for key, network in zip(keys, nets, strict=True)
         }
+        if net_label == "net_g":
+            content[NETWORK] = plain(self.opt[NETWORK])
         number = "latest" if current_iter == -1 else current_iter
         checkpoints.save(content, Path(self.opt["path"]["models"], f"{net_label}_{number}.pth"))
 

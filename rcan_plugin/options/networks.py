@@ -7,24 +7,18 @@ import os
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from rcan_plugin._checks import is_number
 from rcan_plugin.options import keys as tables
 from rcan_plugin.options.mistakes import Mistake
-from rcan_plugin.options.signatures import registered
+from rcan_plugin.weights.networks import build, build_on_meta, one_line, out_of_range
 
 TEST_SIDE = 48
 """Side of the LR image that a network is tried with where no crop is given: a multiple of SwinIR's usual window, 8."""
-
-
-LARGEST_ARGUMENT = 100_000
-"""Largest number among a network's arguments: more blocks or channels would take hours to build."""
 
 
 @contextmanager
@@ -47,26 +41,6 @@ def unnoticed() -> Iterator[None]:
         initialized_logger.update(initialized)
 
 
-def build_on_meta(option: Mapping[str, Any]) -> nn.Module:
-    """Build a network of BasicSR's registry on torch's meta device: shapes without values, in a fraction of a second.
-
-    Args:
-        option: `network_g`.
-
-    Raises:
-        Exception: whatever the network's constructor raises.
-    """
-    with torch.device("meta"):
-        return build(option).to("meta")
-
-
-def build(option: Mapping[str, Any]) -> nn.Module:
-    """Build a network of BasicSR's registry, as `basicsr.archs.build_network` does but without a line in the log."""
-    arguments = deepcopy(dict(option))
-    network: nn.Module = registered("networks")[arguments.pop("type")](**arguments)
-    return network
-
-
 def check_network(options: Mapping[str, Any], is_train: bool) -> Iterator[Mistake]:
     """Build `network_g` and try it with an image as each data set gives it.
 
@@ -84,7 +58,7 @@ def check_network(options: Mapping[str, Any], is_train: bool) -> Iterator[Mistak
         try:
             build(option)  # perhaps it cannot be built without values
         except Exception as error:
-            yield Mistake(("network_g",), f"{option['type']} cannot be built: {_one_line(error)}")
+            yield Mistake(("network_g",), f"{option['type']} cannot be built: {one_line(error)}")
         return
     size = sum(parameter.nbytes for parameter in network.parameters())
     if size > (memory := os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")):
@@ -120,7 +94,7 @@ def check_discriminator(options: Mapping[str, Any]) -> Iterator[Mistake]:
     try:
         network = build_on_meta(option)
     except Exception as error:
-        yield Mistake(("network_d",), f"{option['type']} cannot be built: {_one_line(error)}")
+        yield Mistake(("network_d",), f"{option['type']} cannot be built: {one_line(error)}")
         return
     try:
         if size:
@@ -128,19 +102,12 @@ def check_discriminator(options: Mapping[str, Any]) -> Iterator[Mistake]:
                 network.train()(torch.zeros(2, channels, size, size, device="meta"))
     except Exception as error:
         text = f"{option['type']} fails for an HR crop of {channels} x {size} x {size} (datasets: train: gt_size)"
-        yield Mistake(("network_d",), f"{text}: {_one_line(error)}")
+        yield Mistake(("network_d",), f"{text}: {one_line(error)}")
 
 
 def _out_of_range(option: Mapping[str, Any], section: str) -> Mistake | None:
-    """A number that no network takes, though its class may not say so."""
-    for key, value in option.items():
-        if not is_number(value, (int, float)):
-            continue
-        if abs(value) > LARGEST_ARGUMENT:
-            return Mistake((section, key), f"is {value}; expected at most {LARGEST_ARGUMENT}.")
-        if (key.startswith("num_") and value < 0) or (key in ("upscale", "img_range") and value <= 0):
-            return Mistake((section, key), f"is {value}; expected a number above 0.")
-    return None
+    found = out_of_range(option)
+    return Mistake((section, found[0]), found[1]) if found else None
 
 
 @dataclass(frozen=True)
@@ -176,7 +143,7 @@ def _try(network: nn.Module, trial: _Trial, options: Mapping[str, Any]) -> Mista
     except Exception as error:
         if trial.phase != "train" and "window_size" in option:
             return None  # its model pads images to windows
-        return Mistake(("network_g",), f"{name} fails for an {where}: {_one_line(error)}")
+        return Mistake(("network_g",), f"{name} fails for an {where}: {one_line(error)}")
     if network.training and not isinstance(output, Tensor) and options["model_type"] == "SRModel":
         text = f"is SRModel, and {name} returns several outputs in training: write model_type: AcceleratedSRModel."
         return Mistake(("model_type",), text)
@@ -206,8 +173,3 @@ def _cause(shape: tuple[int, ...], expected: tuple[int, ...], scale: int, option
 
 def _shape(shape: Any) -> str:
     return " x ".join(map(str, shape))
-
-
-def _one_line(error: Exception) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if text.endswith(".") else f"{text}."

@@ -197,21 +197,27 @@ def _change(file: OptionFile, change: str) -> Mistake | None:
     place = ("--force_yml", change)
     if not equals or not all(path):
         return Mistake(place, "expected KEY:KEY=VALUE, such as train:total_iter=1000.")
-    change_file = OptionFile(file.path, {})
-    mistakes = list(_parse(f"value: {_bare(written.strip())}", change_file))
-    if change_file.options.keys() > {"value"}:
-        return Mistake(place, "expected one value.")
-    if mistakes:
-        return Mistake(place, mistakes[0].text)
+    value = read_value(written.strip())
+    if isinstance(value, Mistake):
+        return Mistake(place, value.text)
     section: Any = file.options
     for depth, key in enumerate(path[:-1]):
         if not isinstance(section.get(key), dict):
             hint = did_you_mean(key, section)
             return Mistake(place, f"the option file has no section {': '.join(path[: depth + 1])}.{hint}")
         section = section[key]
-    section[path[-1]] = change_file.options["value"]
+    section[path[-1]] = value
     file.lines.pop(path, None)
     return None
+
+
+def read_value(written: str) -> Any:
+    """The value that a text of `KEY=VALUE` gives, as `--force_yml` takes it; a `Mistake` if it gives none."""
+    file = OptionFile(FilePath(), {})
+    mistakes = list(_parse(f"value: {_bare(written)}", file))
+    if file.options.keys() > {"value"}:
+        return Mistake((), "expected one value.")
+    return mistakes[0] if mistakes else file.options["value"]
 
 
 def _bare(written: str) -> str:

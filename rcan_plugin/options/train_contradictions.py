@@ -10,11 +10,11 @@ from typing import Any
 import torch
 
 from rcan_plugin.options.mistakes import Mistake, Path
-from rcan_plugin.options.networks import build_on_meta
 from rcan_plugin.options.signatures import named, registered
 from rcan_plugin.options.values import as_yaml
 from rcan_plugin.options.view import View
 from rcan_plugin.training import optimizers
+from rcan_plugin.weights.networks import build_on_meta
 
 
 def schedule(view: View) -> Iterator[Mistake]:

@@ -9,8 +9,9 @@ from typing import Any
 
 from torch import nn
 
-from rcan_plugin.options.networks import build, unnoticed
+from rcan_plugin.options.networks import unnoticed
 from rcan_plugin.weights import files, fit
+from rcan_plugin.weights.networks import build
 
 PREFIX = "pretrain_network"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import time
@@ -11,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
+from rcan_plugin._files import written_beside
 
 log = logging.getLogger("basicsr")
 
@@ -25,18 +26,12 @@ def save(content: Any, path: str | os.PathLike[str]) -> None:
         OSError: it could not be written in several attempts; an earlier file of this name is left unchanged.
     """
     path = Path(path)
-    temporary = path.with_name(path.name + ".part")
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            with temporary.open("wb") as file:
+            with written_beside(path) as temporary, temporary.open("wb") as file:
                 torch.save(content, file)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-            _flush_folder(path.parent)
             return
         except (OSError, RuntimeError) as error:  # torch's writer raises RuntimeError when the disk is full
-            temporary.unlink(missing_ok=True)
             if attempt == ATTEMPTS:
                 raise OSError(
                     f"{path} could not be written in {ATTEMPTS} attempts: {error}. Free disk space or repair the disk, "
@@ -122,13 +117,3 @@ def prune(models: Path, training_states: Path, keep: int) -> None:
     for state in by_age[keep:]:
         state.unlink(missing_ok=True)
         (models / f"net_g_{state.stem}.pth").unlink(missing_ok=True)
-
-
-def _flush_folder(folder: Path) -> None:
-    """Flush a renamed file's folder to disk, where that is possible: not on Windows, nor on all network drives."""
-    with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

@@ -1,11 +1,13 @@
-"""Reads files that `torch.save` wrote, without running code from them."""
+"""Reads files of weights, those of `torch.save` and safetensors, without running code from them."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import warnings
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,19 +22,22 @@ ZIP, PICKLE = b"PK\x03\x04", b"\x80"  # torch's format since 1.6, and its format
 
 
 def read(path: str | os.PathLike[str]) -> Any:
-    """Read a file that `torch.save` wrote, to the CPU. It may hold tensors, plain numbers, texts and containers only.
+    """Read a file that `torch.save` wrote, or a safetensors file, to the CPU.
 
+    It may hold tensors, plain numbers, texts and containers only; a safetensors file gives a flat dict of tensors.
     Tensors are mapped from the file where its format allows that, so that only what is used takes memory.
 
     Raises:
         FileNotFoundError: the file does not exist.
-        ValueError: it is a folder or cannot be opened; it is empty, cut, damaged, or not written by `torch.save`; or it
-            holds objects that only code could rebuild. The message is one line.
+        ValueError: it is a folder or cannot be opened; it is empty, cut, damaged, or of another format; or it holds
+            objects that only code could rebuild. The message is one line.
     """
     path = Path(path)
     head = _head(path)
     if not head:
         raise ValueError(f"{path} is empty.")
+    if _begins_safetensors(head):
+        return _read_safetensors(path)
     if not head.startswith((ZIP, PICKLE)):
         raise ValueError(f"{path} is not a file of weights: {_kind(head)}.")
     in_zip = head.startswith(ZIP)
@@ -45,6 +50,49 @@ def read(path: str | os.PathLike[str]) -> Any:
     except MemoryError:
         raise
     except Exception as error:  # torch raises almost anything for a damaged file
+        raise ValueError(f"{path} {_reason(error)}.") from None
+
+
+def metadata(path: str | os.PathLike[str]) -> dict[str, str]:
+    """The metadata of a safetensors file; none for other files.
+
+    Raises:
+        FileNotFoundError, ValueError: as `read`.
+    """
+    path = Path(path)
+    if not is_safetensors(path):
+        return {}
+    with _opened(path) as file:
+        return dict(file.metadata() or {})
+
+
+def is_safetensors(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is a safetensors file, by its content.
+
+    Raises:
+        FileNotFoundError, ValueError: it cannot be opened, as in `read`.
+    """
+    return _begins_safetensors(_head(Path(path)))
+
+
+def _begins_safetensors(head: bytes) -> bool:
+    """The length of the head in eight bytes, then JSON."""
+    return head[5:9] == b"\0\0\0{"
+
+
+def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
+    with _opened(path) as file:
+        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            yield file
+    except (SafetensorError, OSError) as error:
         raise ValueError(f"{path} {_reason(error)}.") from None
 
 
@@ -63,8 +111,6 @@ def _head(path: Path) -> bytes:
 
 
 def _kind(head: bytes) -> str:
-    if head[8:9] == b"{":  # eight bytes of length, then JSON
-        return "it is a safetensors file, which BasicSR does not read: store its tensors with `torch.save`"
     kinds = (kind for start, kind in OTHER_FILES if head.startswith(start))
     return next(kinds, f"it begins with {head[:8]!r}; expected one that `torch.save` wrote")
 
@@ -92,4 +138,6 @@ def _reason(error: Exception) -> str:
         return "is not a file of weights: it is another zip archive; unpack it"
     if isinstance(error, EOFError | IndexError) or "unexpected EOF" in text:
         return "is cut: its end is missing; copy or download it again"
+    if "not fully covered" in text or "invalid header length" in text:  # of safetensors
+        return "is not as long as its head says: it is cut, or something was appended; copy or download it again"
     return f"cannot be read ({(text or repr(error)).splitlines()[0]}): copy or download it again"

@@ -47,8 +47,13 @@ def check_weights(
             another network's. The message is one line that begins with the path.
     """
     content = files.read(path)
+    if files.is_safetensors(path) and not any_layout:
+        raise ValueError(
+            f"{path}: it is a safetensors file, which BasicSR's models do not read: set model_type: "
+            "AcceleratedSRModel, or write a .pth file of it with `rcan convert-weights`."
+        )
     try:
-        chosen = dict([state_dicts.choose(content, param_key, label, any_layout)])
+        chosen = dict([state_dicts.choose(content, param_key, f"param_key_{label}", any_layout)])
         if ema:
             chosen.update([_choose_average(content, param_key, any_layout)])
         network = build()
@@ -123,7 +128,7 @@ def _check_fit(network: nn.Module, weights: StateDict, strict: bool, label: str)
             network.load_state_dict(weights, strict=True)  # it may rename or leave out tensors in its own way
             return
     only = f"only {len(compared.fitting)} of its {len(own)} tensors fit: " if few and compared.fitting else ""
-    message = f"it does not fit {name}: {only}{_difference(compared, own, weights)}"
+    message = f"it does not fit {name}: {only}{difference(compared, own, weights)}"
     if len(compared.fitting) >= MOST_FIT * len(own):
         message += (
             f"; change network_{label}, or set strict_load_{label}: false to start from the {len(compared.fitting)} of "
@@ -132,7 +137,8 @@ def _check_fit(network: nn.Module, weights: StateDict, strict: bool, label: str)
     raise ValueError(message)
 
 
-def _difference(compared: Comparison, own: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> str:
+def difference(compared: Comparison, own: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> str:
+    """How weights differ from a network's state dict `own`, for a message."""
     in_file, in_network = rcan.arguments(weights), rcan.arguments(own)
     if differing := [name for name in in_file if name in in_network and in_file[name] != in_network[name]]:
         return ", ".join(

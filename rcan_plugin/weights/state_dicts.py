@@ -28,13 +28,15 @@ def state_dicts(content: Any) -> dict[str | None, StateDict]:
     return by_key or ({None: _plain(content)} if _is_state_dict(content) else {})
 
 
-def choose(content: Any, key: str | None, label: str = "g", any_layout: bool = False) -> tuple[str | None, StateDict]:
+def choose(
+    content: Any, key: str | None, option: str = "param_key_g", any_layout: bool = False
+) -> tuple[str | None, StateDict]:
     """Choose the weights that a model loads from a file.
 
     Args:
         content: what `files.read` returns.
         key: `param_key_g` of the option file; None for a flat file.
-        label: letter of the network in the option's name: `g` or `d`.
+        option: the option that names the key, for messages.
         any_layout: false: as BasicSR's `load_network`, which takes `key`, else `params`. True: as `AcceleratedSRModel`,
             which takes `key`, `params_ema`, `params`, or the only state dict there is.
 
@@ -54,7 +56,7 @@ def choose(content: Any, key: str | None, label: str = "g", any_layout: bool = F
     for name in order:
         if name in found:
             return name, found[name]
-    raise ValueError(_other_key(found, f"param_key_{label}", key))
+    raise ValueError(_other_key(found, option, key))
 
 
 def not_finite(weights: Mapping[str, Tensor]) -> list[str]:

@@ -36,6 +36,7 @@ def test_weights_are_in_basicsrs_layout(ema_decay, options, tmp_path):
     for cls in (AcceleratedSRModel, SRModel):
         train(build(opt, cls), 3).save(0, 3)
         saved.append(torch.load(tmp_path / "models/net_g_3.pth", weights_only=True))
+    assert saved[0].pop("network_g") == opt["network_g"]  # and nothing else differs
     assert same(*saved) and saved[0].keys() == ({"params", "params_ema"} if ema_decay else {"params"})
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import save as save_safetensors
 
 WEIGHTS = {"conv.weight": torch.arange(6.0).view(2, 3), "conv.bias": torch.ones(2)}
 
@@ -33,6 +34,7 @@ def wrong_files(folder: Path) -> Mapping[str, tuple[Path, str]]:
     """Files that are no weights, by what they are, each with a pattern of the message."""
     sound = save(folder / "sound.pth", WEIGHTS).read_bytes()
     old = save(folder / "old.pth", WEIGHTS, _use_new_zipfile_serialization=False).read_bytes()
+    safetensors = save_safetensors(WEIGHTS)
     flipped = bytearray(sound)
     flipped[sound.index(WEIGHTS["conv.weight"].numpy().tobytes())] ^= 1
     contents = {
@@ -46,7 +48,10 @@ def wrong_files(folder: Path) -> Mapping[str, tuple[Path, str]]:
         "text": (b"hello", "not a file of weights: it begins with b'hello'"),
         "web page": (b"<!DOCTYPE html><html>", "a web page: download"),
         "LFS pointer": (b"version https://git-lfs.github.com/spec/v1\n", "pointer of Git LFS"),
-        "safetensors": (b"\x20\0\0\0\0\0\0\0" + b'{"a":{}}' + b" " * 24, "a safetensors file"),
+        "safetensors with a wrong head": (b"\x20\0\0\0\0\0\0\0" + b'{"a":{}}' + b" " * 24, "cannot be read"),
+        "safetensors, cut": (safetensors[:-3], "is not as long as its head says"),
+        "safetensors, cut in its head": (safetensors[:50], "is not as long"),
+        "safetensors, longer": (safetensors + b"more", "is not as long"),
         "picture": (b"\x89PNG\r\n\x1a\n" + bytes(50), "not a file of weights: it begins with"),
         "pickle": (pickle.dumps({"a": 1}), "cannot be read"),
     }

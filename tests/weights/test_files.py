@@ -4,6 +4,8 @@ import os
 
 import pytest
 import torch
+from safetensors.torch import save as save_safetensors
+from safetensors.torch import save_file
 
 from rcan_plugin.weights import files
 from tests.comparison import same
@@ -15,6 +17,26 @@ from tests.weights.saved import WEIGHTS, save, wrong_files
 def test_what_torch_wrote_is_read(content, new_format, tmp_path):
     path = save(tmp_path / "net.pth", content, _use_new_zipfile_serialization=new_format)
     assert same(files.read(path), content)
+
+
+def test_safetensors_are_read_with_their_metadata(tmp_path):
+    save_file(WEIGHTS, tmp_path / "net.safetensors", metadata={"network": "VDSRArch"})
+    save_file(WEIGHTS, tmp_path / "renamed.pth")
+    assert same(files.read(tmp_path / "net.safetensors"), WEIGHTS) and same(
+        files.read(tmp_path / "renamed.pth"), WEIGHTS
+    )
+    assert files.metadata(tmp_path / "net.safetensors") == {"network": "VDSRArch"}
+    assert files.metadata(tmp_path / "renamed.pth") == files.metadata(save(tmp_path / "net.pth", WEIGHTS)) == {}
+
+
+@pytest.mark.parametrize("length", [128, 3_000])  # pickles begin with byte 128
+def test_safetensors_are_known_whatever_their_length(length, tmp_path):
+    """The first byte is a part of the head's length: 128 is how pickles begin."""
+    padding = {"x": ""}
+    while (len(saved := save_safetensors(WEIGHTS, padding)) and saved[0]) != 128 or len(saved) < length:
+        padding["x"] += "x" * 8
+    (tmp_path / "net.safetensors").write_bytes(saved)
+    assert same(files.read(tmp_path / "net.safetensors"), WEIGHTS)
 
 
 def test_half_precision_stays(tmp_path):

@@ -79,7 +79,7 @@ def test_any_layout_does_not_guess(key):
 
 def test_the_message_names_the_option_of_the_network():
     with pytest.raises(ValueError, match=r"write param_key_d: ~$"):
-        state_dicts.choose(WEIGHTS, "params", "d")
+        state_dicts.choose(WEIGHTS, "params", "param_key_d")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,139 @@
+"""Networks by name and arguments: those of this project, and those in BasicSR's registry."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+from collections.abc import Mapping
+from copy import deepcopy
+from typing import Any
+
+import torch
+from torch import nn
+
+from rcan_plugin._checks import is_number, is_whole, require_flag
+from rcan_plugin.archs import NETWORKS, LumaOnly
+
+OWN: Mapping[str, type[nn.Module]] = {network.__name__: network for network in NETWORKS}
+
+LARGEST_ARGUMENT = 100_000
+"""Largest number among a network's arguments: more blocks or channels would take hours to build."""
+
+
+def find(name: str) -> type[nn.Module]:
+    """Return the class of a network; BasicSR is imported for names that are not in this project.
+
+    Raises:
+        ValueError: no network has this name.
+    """
+    if name in OWN:
+        return OWN[name]
+    try:
+        importlib.import_module("basicsr")
+        registry = dict(iter(importlib.import_module("basicsr.utils.registry").ARCH_REGISTRY))
+    except ImportError:
+        raise ValueError(
+            f"{name} is not a network of this project ({', '.join(OWN)}), and BasicSR, which may have it, cannot be "
+            "imported: run `rcan doctor`."
+        ) from None
+    found: type[nn.Module] | None = registry.get(name) or registry.get(f"{name}_basicsr")
+    if found is None:
+        raise ValueError(f"{name} is not a registered network; expected one of {', '.join(sorted(registry))}.")
+    return found
+
+
+def build(option: Mapping[str, Any]) -> nn.Module:
+    """Build a network, as `basicsr.archs.build_network` does but without a line in the log.
+
+    Args:
+        option: its name as `type`, and its arguments, as under `network_g` of an option file.
+
+    Raises:
+        Exception: whatever the network's constructor raises.
+    """
+    arguments = deepcopy(dict(option))
+    network = find(arguments.pop("type"))
+    if network is LumaOnly and isinstance(arguments.get("network"), Mapping):
+        arguments["network"] = build(arguments["network"])
+    return network(**arguments)
+
+
+def build_on_meta(option: Mapping[str, Any]) -> nn.Module:
+    """Build a network on torch's meta device: shapes without values, in a fraction of a second.
+
+    Args:
+        option: as for `build`.
+
+    Raises:
+        Exception: whatever the network's constructor raises.
+    """
+    with torch.device("meta"):
+        return build(option).to("meta")
+
+
+def out_of_range(arguments: Mapping[str, Any]) -> tuple[str, str] | None:
+    """The first number that no network takes, though its class may not say so: its name, and what was expected."""
+    for key, value in arguments.items():
+        if not is_number(value, (int, float)):
+            continue
+        if abs(value) > LARGEST_ARGUMENT:
+            return key, f"is {value}; expected at most {LARGEST_ARGUMENT}."
+        if (key.startswith("num_") and value < 0) or (key in ("upscale", "img_range") and value <= 0):
+            return key, f"is {value}; expected a number above 0."
+    return None
+
+
+def checked(name: str, arguments: Mapping[str, Any]) -> nn.Module:
+    """Build a network on the meta device, or where that fails really, to see whether its arguments are right.
+
+    Raises:
+        ValueError: no network has this name, or it does not take these arguments; one line.
+    """
+    network = find(name)
+    known = inspect.signature(network).parameters
+    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values()):
+        for argument in arguments:
+            if argument not in known:
+                raise ValueError(f"{name} has no argument {argument}; expected some of {', '.join(known)}.")
+    for argument, value in arguments.items():
+        if argument in known and isinstance(known[argument].default, bool):
+            require_flag(f"{name}: {argument}", value)  # any text would be true
+    if found := out_of_range(arguments):
+        raise ValueError(f"{name}: {found[0]} {found[1]}")
+    option = {"type": name, **arguments}
+    try:
+        return build_on_meta(option)
+    except Exception:
+        try:
+            with torch.random.fork_rng(devices=[]):
+                return build(option)  # perhaps it cannot be built without values
+        except Exception as error:
+            raise ValueError(f"{name} cannot be built: {one_line(error)}") from None
+
+
+def scales(name: str, arguments: Mapping[str, Any]) -> tuple[int, ...]:
+    """The scales of a network, by its argument `scales`, `upscale` or `scale`; 1 if it has none of them."""
+    if name == LumaOnly.__name__:
+        inner = dict(arguments["network"])
+        return scales(inner.pop("type"), inner)
+    defaults = {key: value.default for key, value in inspect.signature(find(name)).parameters.items()}
+    values = {**defaults, **arguments}
+    found: Any = next((values[key] for key in ("scales", "upscale", "scale") if key in values), 1)
+    return (int(found),) if is_whole(found) else tuple(found)
+
+
+def plain(option: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of a network's options in plain dicts, lists, texts and numbers, as JSON and `weights_only` need them.
+
+    Raises:
+        TypeError: a value is something else.
+    """
+    copy: dict[str, Any] = json.loads(json.dumps(option))
+    return copy
+
+
+def one_line(error: Exception) -> str:
+    """An exception's text on one line, which ends with a full stop."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if text.endswith(".") else f"{text}."
