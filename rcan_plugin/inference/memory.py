@@ -20,6 +20,10 @@ CGROUPS = (  # a container's limit, what it uses, and statistics: version 2 and 
 )
 
 
+class TooLittleMemory(MemoryError):
+    """Memory is too small for what was asked for. The message says what to try."""
+
+
 def free_bytes(device: torch.device) -> int:
     """Return the memory that is free on a device; of a CPU what the system or the container has, the lower one."""
     if device.type == "cuda":
