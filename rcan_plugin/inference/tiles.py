@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 
@@ -54,17 +55,92 @@ def tiled(
             f"or raise size to {2 * overlap}."
         )
     height, width = lq.shape[-2:]
-    tops, lefts = _starts(height, size, overlap), _starts(width, size, overlap)
 
-    def upscaled_tile(top: int, left: int) -> torch.Tensor:
-        tile = lq[..., top : top + size, left : left + size].contiguous().to(device or lq.device)
+    def upscaled_tile(rows: slice, columns: slice) -> torch.Tensor:
+        tile = lq[..., rows, columns].contiguous().to(device or lq.device)
         sr = upscale(tile)
         if (actual := scale_of(tile, sr)) != scale:
             raise ValueError(f"scale is {scale}, but the network upscales by {actual}; pass scale={actual}.")
         return sr.to(lq.device)
 
-    strips = (_blend((upscaled_tile(top, left) for left in lefts), lefts, width, scale, -1) for top in tops)
-    return _blend(strips, tops, height, scale, -2)
+    grid = Grid(scale, size, overlap)
+    out: torch.Tensor | None = None
+    done = 0
+    for strip in grid.strips(upscaled_tile, height, width):
+        if out is None:
+            out = strip.new_empty((*strip.shape[:-2], height * scale, width * scale))
+        out[..., done : done + strip.shape[-2], :] = strip
+        done += strip.shape[-2]
+    assert out is not None  # there is at least one strip
+    return out
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Where tiles are and how their results are joined.
+
+    Args:
+        scale: scale of the results.
+        size: tile side in LR pixels, including overlap.
+        overlap: minimum overlap of neighbouring tiles in LR pixels, at most half of the size.
+        multiple: tiles begin at multiples of it. Size, overlap and the sides of the image are multiples of it too.
+        blend: true: results are blended linearly where tiles overlap. False: they are cut in the middle of the overlap,
+            which is exact where the overlap is twice the radius of the receptive field.
+    """
+
+    scale: int
+    size: int
+    overlap: int
+    multiple: int = 1
+    blend: bool = True
+
+    def strips(
+        self, upscaled: Callable[[slice, slice], torch.Tensor], height: int, width: int
+    ) -> Iterator[torch.Tensor]:
+        """Yield the result from top to bottom, in strips of finished rows.
+
+        Args:
+            upscaled: returns the result of a tile, given its rows and columns; called once per tile.
+            height, width: of the image, in LR pixels.
+        """
+        lefts = self._starts(width)
+
+        def row_of_tiles(top: int) -> torch.Tensor:
+            rows = slice(top, min(top + self.size, height))
+            tiles = (upscaled(rows, slice(left, min(left + self.size, width))) for left in lefts)
+            parts = list(self._join(tiles, lefts, -1))
+            return parts[0] if len(parts) == 1 else torch.cat(parts, -1)
+
+        tops = self._starts(height)
+        yield from self._join((row_of_tiles(top) for top in tops), tops, -2)
+
+    def _starts(self, side: int) -> list[int]:
+        return [start * self.multiple for start in _starts(*(n // self.multiple for n in (side, self.size, self.overlap)))]
+
+    def _join(self, pieces: Iterable[torch.Tensor], starts: Sequence[int], dim: int) -> Iterator[torch.Tensor]:
+        """Yield what is finished of pieces that begin at `starts` LR pixels along `dim`, after each of them."""
+        rest: torch.Tensor | None = None
+        for piece, start, following in zip(pieces, starts, [*starts[1:], None], strict=True):
+            if rest is not None and rest.shape[dim]:
+                shared = rest.shape[dim]
+                both = self._faded if self.blend else self._cut
+                joined = both(rest, piece.narrow(dim, 0, shared), dim)
+                piece = torch.cat([joined, piece.narrow(dim, shared, piece.shape[dim] - shared)], dim)
+            finished = piece.shape[dim] if following is None else (following - start) * self.scale
+            yield piece.narrow(dim, 0, finished)
+            rest = piece.narrow(dim, finished, piece.shape[dim] - finished)
+
+    def _faded(self, earlier: torch.Tensor, later: torch.Tensor, dim: int) -> torch.Tensor:
+        """Blend linearly from one to the other along `dim`."""
+        length = later.shape[dim]
+        weight = (torch.arange(length, dtype=at_least_float32(later.dtype), device=later.device) + 0.5) / length
+        # Not a sum of two weighted values: where both agree, the value stays as it is, bit for bit.
+        return (earlier + (later - earlier) * (weight if dim == -1 else weight[:, None])).to(later.dtype)
+
+    def _cut(self, earlier: torch.Tensor, later: torch.Tensor, dim: int) -> torch.Tensor:
+        """Change from one to the other in the middle."""
+        middle = later.shape[dim] // (2 * self.scale) * self.scale
+        return torch.cat([earlier.narrow(dim, 0, middle), later.narrow(dim, middle, later.shape[dim] - middle)], dim)
 
 
 def _starts(side: int, size: int, overlap: int) -> list[int]:
@@ -73,25 +149,3 @@ def _starts(side: int, size: int, overlap: int) -> list[int]:
         return [0]
     steps = -(-(side - size) // (size - overlap))
     return [i * (side - size) // steps for i in range(steps + 1)]
-
-
-def _blend(pieces: Iterable[torch.Tensor], starts: Sequence[int], side: int, scale: int, dim: int) -> torch.Tensor:
-    """Join pieces, which begin at `starts` LR pixels, along `dim`; each fades in where it overlaps the one before."""
-    out: torch.Tensor | None = None
-    end = 0
-    for piece, start in zip(pieces, starts, strict=True):
-        first, length = start * scale, piece.shape[dim]
-        if out is None:
-            shape = list(piece.shape)
-            shape[dim] = side * scale
-            out = piece.new_empty(shape)
-        shared = end - first
-        if shared:
-            weight = (torch.arange(shared, dtype=at_least_float32(piece.dtype), device=piece.device) + 0.5) / shared
-            earlier = out.narrow(dim, first, shared)
-            # Not a sum of two weighted values: where both agree, the value stays as it is, bit for bit.
-            earlier += (piece.narrow(dim, 0, shared) - earlier) * (weight if dim == -1 else weight[:, None])
-        out.narrow(dim, end, length - shared).copy_(piece.narrow(dim, shared, length - shared))
-        end = first + length
-    assert out is not None  # there is at least one start
-    return out
