@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import logging
 import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -65,6 +66,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     network.add_argument("--precision", choices=("auto", "fp32", "bf16", "fp16"), default="auto")
     network.add_argument("--device", metavar="D", help="cpu, cuda, cuda:1, ... (default: a GPU if there is one)")
+    network.add_argument(
+        "--scale", type=_whole(2), metavar="N", help="for weights of several scales (MDSR) or of any (VDSR, DRRN, MemNet)"
+    )
     network.add_argument("--compile", action="store_true", help="compile the network's blocks (GPU)")
     args = parser.parse_args(argv)
     return _exit_codes.run(lambda: upscale(args), STOPPED, "rcan_plugin.upscaling.run")
@@ -72,6 +76,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def upscale(args: argparse.Namespace) -> int:
     """Check everything that can be checked before the work, then upscale. Returns the exit code."""
+    from tqdm.contrib.logging import logging_redirect_tqdm
+
     from rcan_plugin.pictures import MAX_PIXELS
     from rcan_plugin.upscaling.headers import read_headers, refuse_unfit
     from rcan_plugin.upscaling.inputs import printable
@@ -88,7 +94,8 @@ def upscale(args: argparse.Namespace) -> int:
     run = Run(upscaler, quality=args.quality, max_pixels=args.max_pixels or MAX_PIXELS, say=_say)
     run.outcome.failures.update(inputs.failures)
     try:
-        run(plan.jobs, {path: header.width * header.height for path, header in headers.items()})
+        with logging_redirect_tqdm([logging.getLogger("basicsr")]):  # of the network: tiles, memory
+            run(plan.jobs, {path: header.width * header.height for path, header in headers.items()})
     finally:
         print(f"Upscaled {len(run.outcome.written)} of {len(plan.jobs)} pictures: {printable(args.output)}.")
         code = _report(run.outcome)
@@ -137,20 +144,18 @@ def _print_what_is_left_out(inputs: Inputs, plan: Plan) -> None:
 def _upscaler(args: argparse.Namespace) -> Upscaler:
     with stopping_at_once():
         importlib.import_module("rcan_plugin.inference.upscaler")
-    from rcan_plugin import weights
-    from rcan_plugin.inference import Upscaler
+        network = importlib.import_module("rcan_plugin.upscaling.network")
+    from rcan_plugin.inference.upscaler import Upscaler
 
-    read = weights.read(args.weights)
-    for remark in read.remarks:
-        print(f"{args.weights}: {remark}")
     return Upscaler(
-        read,
+        network.load(args.weights, args.scale, print),
         tile=args.tile,
         exact=args.exact,
         ensemble=args.ensemble,
         precision=args.precision,
         device=args.device,
         compile=args.compile,
+        scale=args.scale,
     )
 
 

@@ -199,8 +199,8 @@ class Run:
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, MemoryError):
-        return "there is not enough memory for it: choose a smaller --tile, or close other programs."
-    expected = isinstance(error, OSError | ValueError | RuntimeError)
     text = " ".join(in_words(error).split("\n"))
+    if isinstance(error, MemoryError):
+        return text or "there is not enough memory for it: choose a smaller --tile, or close other programs."
+    expected = isinstance(error, OSError | ValueError | RuntimeError | ArithmeticError)
     return text if expected and text else f"{type(error).__name__}: {text}"

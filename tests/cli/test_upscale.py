@@ -1,18 +1,20 @@
 """`rcan upscale`: what it says and its exit codes; with a network that repeats pixels."""
 
 import io
+import logging
 import os
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from rcan_plugin.cli import upscale
 from rcan_plugin.pictures import MAX_PIXELS, suffix_of
 from rcan_plugin.pictures.formats import FORMATS
 from tests.rights import forbidden
-from tests.upscaling.pictures_on_disk import Repeating, doubled, files_in, make, pixels_of
+from tests.upscaling.pictures_on_disk import Repeating, doubled, files_in, make, pixels_of, random_pixels
 
 
 @pytest.fixture(autouse=True)
@@ -103,6 +105,19 @@ def test_bad_files_are_listed_at_the_end(capsys, monkeypatch):
     assert "  nowhere.png: does not exist.\n" in capsys.readouterr().err
 
 
+def test_warnings_of_the_network_and_remarks_on_pictures_are_said(monkeypatch, capsys):
+    make(Path("a.png"))
+    Image.fromarray(random_pixels(4, 4)).save("b.jpg", dpi=(300, 300))
+    log = logging.getLogger("basicsr")
+    handlers = list(log.handlers)
+    monkeypatch.setattr(upscale, "_upscaler", lambda args: Repeating(lambda number: log.warning("tiles %s", number)))
+    assert call("a.png", "b.jpg", "-o", "out", "--format", "ppm") == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert "tiles 0" in lines and "tiles 1" in lines
+    assert "b.jpg: PPM does not keep the resolution" in lines
+    assert log.handlers == handlers
+
+
 def test_ctrl_c(monkeypatch, capsys):
     for name in "abc":
         make(Path(f"in/{name}.png"))
@@ -133,14 +148,12 @@ def test_ctrl_c(monkeypatch, capsys):
         ),
         (["a.png", "-o", "a.png", "--overwrite"], "These outputs are inputs, too, and would be overwritten"),
         (["empty", "-o", "x"], "The inputs hold no picture (looked for .apng, "),
-        (["wide.png", "-o", "x.webp"], "wide.png: the result is 16384 x 2; "),
+        (["wide.png", "-o", "x.webp"], "wide.png: the result has 16384 x 2 pixels; WEBP holds at most 16,383"),
         (["transparent.png", "-o", "x.jpg"], "transparent.png: "),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_what_is_said_before_the_work(arguments, message, capsys):
-    from PIL import Image
-
     make(Path("a.png"))
     make(Path("wide.png"), 1, 8192)
     Image.new("RGBA", (3, 3)).save("transparent.png")

@@ -3,6 +3,7 @@
 import errno
 import os
 import re
+import signal
 import threading
 
 import numpy as np
@@ -68,9 +69,11 @@ def test_one_bad_picture_does_not_end_the_run(jobs, tmp_path):
         ),
         (RuntimeError("CUDA error:\nmore"), "CUDA error: more"),
         (MemoryError(), "there is not enough memory for it: choose a smaller --tile"),
+        (MemoryError("choose tile 64"), "choose tile 64"),
+        (FloatingPointError("the result is black"), "the result is black"),
         (KeyError("odd"), "KeyError: 'odd'"),
     ],
-    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
+    ids=lambda value: repr(value) if isinstance(value, Exception) else "",
 )
 def test_a_network_that_fails_on_a_picture(error, reason, jobs, tmp_path):
     def fail(number):
@@ -108,6 +111,31 @@ def test_ctrl_c_leaves_nothing_half(jobs, tmp_path):
     assert files_in(tmp_path / "out") == ["sub/0.png", "sub/1.png"]
     np.testing.assert_array_equal(pixels_of(jobs[1].output), doubled(pixels_of(jobs[1].source)))
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("ThreadPool")]
+
+
+def test_ctrl_c_while_the_network_waits_for_the_disk(jobs, monkeypatch, tmp_path):
+    monkeypatch.setattr(module, "WAITING_BYTES", 100)
+    go, interrupted = threading.Event(), threading.Event()
+
+    def slow(path, rows, *arguments, **options):
+        go.wait(5)
+        original_write(path, rows, *arguments, **options)
+
+    def interrupt():
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+        threading.Timer(0.1, go.set).start()
+        interrupted.set()
+
+    original_write = module.write_rows
+    monkeypatch.setattr(module, "write_rows", slow)
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    threading.Timer(0.1, interrupt).start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            Run(Repeating())(jobs, {})
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    assert interrupted.is_set() and files_in(tmp_path / "out") == []
 
 
 def test_what_appears_during_the_run_is_kept(jobs):
