@@ -13,10 +13,11 @@ from torch import nn
 from rcan_plugin._checks import require_whole
 from rcan_plugin.inference.arrays import check_image, check_result, to_array
 from rcan_plugin.inference.memory import TooLittleMemory, is_out_of_memory
-from rcan_plugin.inference.parts import SMALLEST_TILE, Parts
+from rcan_plugin.inference.parts import Parts
 from rcan_plugin.inference.precision import choose_device, choose_precision
 from rcan_plugin.inference.runner import Runner
 from rcan_plugin.inference.sizes import find_sizes
+from rcan_plugin.inference.tiles import SMALLEST_TILE
 from rcan_plugin.weights.loading import Weights, read
 
 
