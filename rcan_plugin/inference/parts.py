@@ -114,8 +114,8 @@ class Parts:
         least = overlap + max(multiple, SMALLEST_TILE)
         if self.tile and self.tile < least:
             raise ValueError(
-                f"tile is {self.tile}: a result of {self.name} depends on {field.radius} pixels in each direction; choose "
-                f"tile {least} or more."
+                f"tile is {self.tile}: a result of {self.name} depends on {field.radius} pixels in each direction; "
+                f"choose tile {least} or more."
             )
         size = self.tile or max(least, self._auto_size(field.radius))
         return Grid(self.sizes.scale, size - size % multiple, overlap, multiple, blend=False)

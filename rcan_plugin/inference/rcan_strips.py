@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from rcan_plugin.archs.rcan_arch import RCAB, RCANArch
+from rcan_plugin.archs.layers import padded_to_multiple
+from rcan_plugin.archs.rcan_arch import RCAB, ChannelAttention, RCANArch, ResidualGroup
 from rcan_plugin.inference import memory
 from rcan_plugin.inference.memory import TooLittleMemory
 from rcan_plugin.inference.receptive_field import find_receptive_field
@@ -40,29 +41,36 @@ class RCANStrips:
     def __init__(self, runner: Runner, scale: int, *, exact: bool, size: int | None) -> None:
         assert isinstance(runner.net, RCANArch)
         self.runner, self.net, self.exact = runner, runner.net, exact
-        self.multiple = self.net.unshuffle
-        self.scale, self.size = scale * self.multiple, size  # from features to the result
+        self.multiple = self.net.unshuffle  # features are smaller than the image by it
+        self.scale, self.size = scale, size
         self.channels = self.net.rgb_mean.shape[1]
 
     def upscale(self, lq: Tensor) -> Tensor:
-        """Upscale 1 x C x H x W on the CPU, with sides that are multiples of `multiple`."""
+        """Upscale 1 x C x H x W on the CPU."""
         return torch.cat(list(self.strips(lq)), -2)
 
     def strips(self, lq: Tensor) -> Iterator[Tensor]:
-        """Yield the result of such an image in strips, from top to bottom, on the CPU.
+        """Yield the result of an image, 1 x C x H x W on the CPU, in strips, from top to bottom, on the CPU.
 
         Raises:
             FeaturesDoNotFit: before the first strip, unless `exact`.
             TooLittleMemory: not even main memory holds them.
         """
-        features = self._features(lq)
+        height, width = lq.shape[2] * self.scale, lq.shape[3] * self.scale
+        features = self._features(padded_to_multiple(lq, self.multiple))
         overlap = 2 * self._radius
         if self.size:
             size = max(self.size // self.multiple, overlap + 1)
         else:
             size = max(2 * overlap, min(LARGEST_TILE, math.isqrt(int(TILE_BYTES / self._tail_bytes))))
-        tiles = FittingTiles(self._tail, Grid(self.scale, size, overlap, blend=False), None if self.size else overlap)
-        yield from tiles.strips(lambda rows, columns: features[..., rows, columns], *features.shape[-2:])
+        tiles = FittingTiles(
+            self._tail, Grid(self.scale * self.multiple, size, overlap, blend=False), None if self.size else 1
+        )
+        for strip in tiles.strips(lambda rows, columns: features[..., rows, columns], *features.shape[-2:]):
+            rest = min(height, strip.shape[2])  # nothing but padding may be left
+            if rest:
+                yield strip[:, :, :rest, :width]
+            height -= rest
 
     def _features(self, lq: Tensor) -> Tensor:
         pixels = lq.shape[2] * lq.shape[3]
@@ -76,8 +84,8 @@ class RCANStrips:
                     raise
         if not self.exact:
             raise FeaturesDoNotFit(
-                f"The features of {lq.shape[3]}x{lq.shape[2]} pixels need {pixels * self._head_and_trunk_bytes / 1e9:.1f} "
-                f"GB, {free / 1e9:.1f} GB are free."
+                f"RCAN's features of {lq.shape[3]}x{lq.shape[2]} pixels need "
+                f"{pixels * self._head_and_trunk_bytes / 1e9:.1f} GB, {free / 1e9:.1f} GB are free."
             )
         return self._features_in_strips(lq)
 
@@ -89,8 +97,8 @@ class RCANStrips:
         needed = MAPS * pixels * num_feat * (self.runner.precision or torch.float32).itemsize
         if needed > (free := memory.free_bytes(torch.device("cpu"))):
             raise TooLittleMemory(
-                f"out of memory: {MAPS} feature maps of {lq.shape[3]}x{lq.shape[2]} pixels take {needed / 1e9:.1f} GB of "
-                f"main memory, {free / 1e9:.1f} GB are free: choose a number as tile, without exact."
+                f"out of memory: features of {lq.shape[3]}x{lq.shape[2]} pixels take {needed / 1e9:.1f} GB of main "
+                f"memory, {free / 1e9:.1f} GB are free: choose a number as tile, without exact."
             )
         rows = self.size or rows_per_strip(lq.shape[3] // self.multiple, num_feat)
         with self.runner.context():
@@ -150,8 +158,10 @@ def trunk_in_strips(network: RCANArch, image: Tensor, device: torch.device, rows
     entry = strips.apply(network.head, image, reach=1, factor=network.unshuffle)
     spare = [torch.empty_like(entry) for _ in range(MAPS - 1)]
     for group in network.body:
+        assert isinstance(group, ResidualGroup)
         x = entry
         for block in group.residual_group:
+            assert isinstance(block, RCAB)
             out = spare.pop()
             _block(block, x, out, strips)
             if x is not entry:
@@ -174,7 +184,7 @@ def trunk_in_strips(network: RCANArch, image: Tensor, device: torch.device, rows
 
 def _block(block: RCAB, x: Tensor, out: Tensor, strips: _Strips) -> None:
     """Write the result of a block to `out`, which holds its residual in the meantime."""
-    conv1, activation, conv2, *attention = block.rcab
+    conv1, activation, conv2 = block.rcab[:3]
     total = torch.zeros(x.shape[1], dtype=torch.float64)
 
     def residual(strip: Tensor) -> Tensor:
@@ -185,11 +195,13 @@ def _block(block: RCAB, x: Tensor, out: Tensor, strips: _Strips) -> None:
         total += strip.sum((0, 2, 3), dtype=torch.float64).cpu()
 
     strips.apply(residual, x, reach=2, out=out, see=add_up)
-    if not attention:
+    if len(block.rcab) == 3:
         strips.apply(lambda x, residual: torch.add(x, residual, alpha=block.res_scale), x, out, out=out)
         return
+    attention = block.rcab[3]
+    assert isinstance(attention, ChannelAttention)
     mean = (total / (x.shape[2] * x.shape[3])).to(strips.device, x.dtype).view(1, -1, 1, 1)
-    weight = attention[0].attention[1:](mean) * block.res_scale
+    weight = attention.attention[1:](mean) * block.res_scale
     strips.apply(lambda x, residual: torch.addcmul(x, residual, weight), x, out, out=out)
 
 

@@ -78,7 +78,8 @@ class Upscaler:
         network = _network(weights).to(self.device)
         arguments = _arguments(network, scale)
         runner = Runner(network, precision=self.precision, channels_last=True, compiled=compile)
-        candidates = [network.num_in_ch] if isinstance(getattr(network, "num_in_ch", None), int) else [3, 1, 4]
+        known = getattr(network, "num_in_ch", None)
+        candidates = (known,) if isinstance(known, int) else (3, 1, 4)
         with torch.no_grad():
             sizes = find_sizes(lambda lq: network(lq, *arguments), candidates, self.device)
         self.scale, self.channels, self.out_channels = sizes.scale, sizes.channels, sizes.out_channels
@@ -151,6 +152,6 @@ def _arguments(network: nn.Module, scale: int | None) -> tuple[int, ...]:
         return ()
     if scale is None and len(scales) == 1:
         return (scales[0],)
-    if scale not in scales:
+    if scale is None or scale not in scales:
         raise ValueError(f"scale is {scale}: {type(network).__name__} has {', '.join(map(str, scales))}; choose one.")
     return (scale,)
