@@ -61,7 +61,9 @@ def check_result(sr: Tensor, image: np.ndarray, precision: torch.dtype | None) -
     if not fault:
         return
     if precision == torch.float16:
-        raise FloatingPointError(f"the result {fault}: float16 overflows in this network; choose precision fp32 or bf16.")
+        raise FloatingPointError(
+            f"the result {fault}: float16 overflows in this network; choose precision fp32 or bf16."
+        )
     if precision is not None:
         raise FloatingPointError(f"the result {fault}: choose precision fp32.")
     raise FloatingPointError(f"the result {fault}, in float32: the weights are not those of this network, or damaged.")

@@ -20,6 +20,12 @@ CGROUPS = (  # a container's limit, what it uses, and statistics: version 2 and 
 )
 
 
+MEASURED = 48
+"""Side of the image with which the memory that a network needs is measured."""
+SHARE = 0.7
+"""Of the free memory that tensors may take: convolutions need some besides, and others use the machine too."""
+
+
 class TooLittleMemory(MemoryError):
     """Memory is too small for what was asked for. The message says what to try."""
 
@@ -43,6 +49,13 @@ def peak_bytes(call: Callable[[], Any], device: torch.device) -> int:
     with _Counting() as counting:
         call()
     return counting.peak
+
+
+def bytes_per_pixel(call: Callable[[torch.Tensor], Any], channels: int, device: torch.device) -> float:
+    """Return the most memory that `call` takes for an image, divided by its pixels, measured on a small one."""
+    image = torch.zeros(1, channels, MEASURED, MEASURED, device=device)
+    call(image)  # weights are converted at the first call
+    return max(1, peak_bytes(lambda: call(image), device)) / MEASURED**2
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -95,7 +108,7 @@ def _available() -> int:
 
 
 def _left_to_container(root: Path) -> int:
-    """What the limit of the container leaves, with the pages of files that can be dropped; a large number without one."""
+    """What the limit of the container leaves, counting cached files as free; a large number without a limit."""
     left = sys.maxsize
     for limit, used, statistics in CGROUPS:
         try:

@@ -2,39 +2,31 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import logging
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from rcan_plugin.archs.rcan_arch import RCANArch
-from rcan_plugin.inference import memory, rcan_strips
+from rcan_plugin.inference import memory
 from rcan_plugin.inference.arrays import to_tensor
-from rcan_plugin.inference.common import Upscale
 from rcan_plugin.inference.ensemble import self_ensemble
-from rcan_plugin.inference.memory import TooLittleMemory
+from rcan_plugin.inference.memory import SHARE, bytes_per_pixel
+from rcan_plugin.inference.rcan_strips import FeaturesDoNotFit, RCANStrips
 from rcan_plugin.inference.receptive_field import ReceptiveField, find_receptive_field
 from rcan_plugin.inference.runner import Runner
 from rcan_plugin.inference.sizes import Sizes
-from rcan_plugin.inference.tiles import FittingTiles, Grid
+from rcan_plugin.inference.tiles import LARGEST_TILE, SMALLEST_TILE, TILE_BYTES, FittingTiles, Grid
 
 log = logging.getLogger("basicsr")
 
-SMALLEST_TILE = 16
-LARGEST_TILE = 512
-"""Side in LR pixels that `auto` does not exceed but for a large receptive field: larger tiles are no faster."""
-TILE_BYTES = 512 << 20
-"""Memory that `auto` gives a tile, but for a large receptive field."""
 MOST_OVERLAP = 32
 """Overlap of blended tiles in LR pixels, at most."""
-MEASURED = 48
-"""Side of the image with which the memory that a network needs is measured."""
-SHARE = 0.7
-"""Of the free memory that tensors may take: convolutions need some besides, and others use the machine too."""
 
 
 class Parts:
@@ -55,7 +47,11 @@ class Parts:
         self.whole = tile is None
         self.ensemble, self.exact = ensemble, exact
         self.name = type(runner.net).__name__
-        self.largest: dict[str, int] = {}  # tiles that fit after others did not
+        self.largest: int | None = None  # tile that fits, after a larger one did not
+        self.said = False
+        self.rcan = (
+            RCANStrips(runner, sizes.scale, exact=exact, size=self.tile) if isinstance(runner.net, RCANArch) else None
+        )
 
     @property
     def remedy(self) -> str:
@@ -73,10 +69,18 @@ class Parts:
         """
         if self.whole:
             yield self._upscaled(to_tensor(self.sizes.padded(image), self.runner.device)).cpu()
-        elif isinstance(self.runner.net, RCANArch) and (self.exact or not self.tile):
-            yield from self._rcan_strips(self.runner.net, image)
-        else:
-            yield from self._tile_strips(image)
+            return
+        if self.rcan and (self.exact or not self.tile):
+            lq = to_tensor(image)
+            try:
+                if self.ensemble:
+                    yield self_ensemble(self.rcan.upscale, lq)
+                else:
+                    yield from self.rcan.strips(lq)
+                return
+            except FeaturesDoNotFit as error:
+                log.info("%s", error)
+        yield from self._tile_strips(image)
 
     def _plain(self, lq: Tensor) -> Tensor:
         return self.runner(lq, *self.arguments)
@@ -87,53 +91,50 @@ class Parts:
     # Tiles
 
     def _tile_strips(self, image: np.ndarray) -> Iterator[Tensor]:
-        size = self.tile or self._auto_size("image", self._bytes_per_pixel, 0)
+        size = self.tile or self._auto_size()
         if max(image.shape[:2]) <= size:
             grid = Grid(self.sizes.scale, size, 0)
-            image = self.sizes.padded(image)
+        elif self.field is None:
+            grid = self._blended_grid(image, size)
         else:
-            grid = self._grid(image, size)
-            image = self.sizes.padded(image, grid.multiple)
-        tiles = FittingTiles(self._upscaled, grid, fixed=self.tile is not None)
+            grid = self._exact_grid(self.field)
+        image = self.sizes.padded(image, grid.multiple)
+        tiles = FittingTiles(self._upscaled, grid, None if self.tile else SMALLEST_TILE)
 
         def crop(rows: slice, columns: slice) -> Tensor:
             return to_tensor(image[rows, columns], self.runner.device)
 
         yield from tiles.strips(crop, *image.shape[:2])
+        if tiles.grid.size < grid.size:
+            self.largest = tiles.grid.size
 
-    def _grid(self, image: np.ndarray, size: int) -> Grid:
-        """The tiles of an image that is larger than one of them."""
-        if self.field is None:
-            return self._blended_grid(image, size)
-        overlap, multiple = 2 * self.field.radius, max(self.field.multiple, self.sizes.multiple)
-        if not self.tile:
-            size = self._auto_size("image", self._bytes_per_pixel, self.field.radius)
-        size -= size % multiple
-        overlap += -overlap % multiple
-        if size < overlap + multiple:
-            least = overlap + max(multiple, SMALLEST_TILE)
-            if self.tile:
-                raise ValueError(
-                    f"tile is {self.tile}: {self.name} depends on {self.field.radius} pixels around each; choose tile "
-                    f"{least} or more."
-                )
-            size = least
-        return Grid(self.sizes.scale, size, overlap, multiple, blend=False)
+    def _exact_grid(self, field: ReceptiveField) -> Grid:
+        multiple = max(field.multiple, self.sizes.multiple)
+        overlap = 2 * field.radius + -2 * field.radius % multiple
+        least = overlap + max(multiple, SMALLEST_TILE)
+        if self.tile and self.tile < least:
+            raise ValueError(
+                f"tile is {self.tile}: a result of {self.name} depends on {field.radius} pixels in each direction; "
+                f"choose tile {least} or more."
+            )
+        size = self.tile or max(least, self._auto_size(field.radius))
+        return Grid(self.sizes.scale, size - size % multiple, overlap, multiple, blend=False)
 
     def _blended_grid(self, image: np.ndarray, size: int) -> Grid:
         if self.exact:
-            raise ValueError(f"exact: {self.name} depends on the whole image, and has no other way than tile none.")
-        if not self.tile and self._fits(image, self._bytes_per_pixel):
-            return Grid(self.sizes.scale, max(image.shape[:2]), 0)
-        self._say_inexact()
+            raise ValueError(f"exact: {self.name} depends on the whole image; choose tile none, or leave out exact.")
+        needed = self._bytes_per_pixel * image.shape[0] * image.shape[1]
+        if not self.tile and needed <= SHARE * memory.free_bytes(self.runner.device):
+            return Grid(self.sizes.scale, max(image.shape[:2]) + 64, 0)
+        self._say_inexact(size)
         multiple = max(8, self.sizes.multiple)
-        size -= size % multiple
-        return Grid(self.sizes.scale, size, min(MOST_OVERLAP, size // 2 // multiple * multiple), multiple)
+        overlap = min(MOST_OVERLAP, size // 2)
+        return Grid(self.sizes.scale, size - size % multiple, overlap - overlap % multiple, multiple)
 
     @functools.cached_property
     def field(self) -> ReceptiveField | None:
         """The receptive field of the network; None: the whole image, or unknown."""
-        network = _on_cpu(self.runner.net)
+        network = copy.deepcopy(self.runner.net).cpu()
         side = max(4, self.sizes.least)
         return find_receptive_field(
             lambda lq: network(lq, *self.arguments), torch.zeros(1, self.sizes.channels, side, side)
@@ -141,7 +142,21 @@ class Parts:
 
     # Memory
 
+    def _auto_size(self, radius: int = 0) -> int:
+        """The side of tiles for the memory that is free now."""
+        by_bytes = math.isqrt(int(TILE_BYTES / self._bytes_per_pixel))
+        fitting = math.isqrt(int(SHARE * memory.free_bytes(self.runner.device) / self._bytes_per_pixel))
+        size = min(max(min(LARGEST_TILE, by_bytes), 4 * radius), fitting)
+        return max(SMALLEST_TILE, min(size, self.largest or size))
+
     @functools.cached_property
     def _bytes_per_pixel(self) -> float:
-        lq = torch.zeros(1, self.sizes.channels, MEASURED, MEASURED, device=self.runner.device)
-        return memory.peak_bytes(lambda: self._plain(lq), self.runner.device) / MEASURED**2
+        return bytes_per_pixel(self._plain, self.sizes.channels, self.runner.device)
+
+    def _say_inexact(self, size: int) -> None:
+        text = f"{self.name} depends on the whole image: tiles of {size} pixels change the result."
+        if isinstance(self.runner.net, RCANArch):
+            text += " For the same result in little memory choose exact, which takes longer."
+        if not self.said:
+            log.warning(text)
+        self.said = True

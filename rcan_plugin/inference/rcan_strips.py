@@ -2,17 +2,136 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import copy
+import functools
+import math
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
 
-from rcan_plugin.archs.rcan_arch import RCAB, RCANArch
+from rcan_plugin.archs.layers import padded_to_multiple
+from rcan_plugin.archs.rcan_arch import RCAB, ChannelAttention, RCANArch, ResidualGroup
+from rcan_plugin.inference import memory
+from rcan_plugin.inference.memory import TooLittleMemory
+from rcan_plugin.inference.receptive_field import find_receptive_field
+from rcan_plugin.inference.runner import Runner
+from rcan_plugin.inference.tiles import LARGEST_TILE, TILE_BYTES, FittingTiles, Grid
 
 MAPS = 3
 """Feature maps of the whole image in main memory at a time."""
 STRIP_BYTES = 32 << 20
 """Size of a strip of features; some more is needed for the results of its convolutions."""
+
+
+class FeaturesDoNotFit(Exception):
+    """RCAN's features of the whole image do not fit in the memory of the device."""
+
+
+class RCANStrips:
+    """Upscales images with RCAN, exactly: its features at once, the rest in tiles.
+
+    Args:
+        runner: of an `RCANArch`.
+        scale: of the network.
+        exact: features that do not fit are computed strip by strip.
+        size: side of the tiles and height of the strips, in LR pixels; None: what fits.
+    """
+
+    def __init__(self, runner: Runner, scale: int, *, exact: bool, size: int | None) -> None:
+        assert isinstance(runner.net, RCANArch)
+        self.runner, self.net, self.exact = runner, runner.net, exact
+        self.multiple = self.net.unshuffle  # features are smaller than the image by it
+        self.scale, self.size = scale, size
+        self.channels = self.net.rgb_mean.shape[1]
+
+    def upscale(self, lq: Tensor) -> Tensor:
+        """Upscale 1 x C x H x W on the CPU."""
+        return torch.cat(list(self.strips(lq)), -2)
+
+    def strips(self, lq: Tensor) -> Iterator[Tensor]:
+        """Yield the result of an image, 1 x C x H x W on the CPU, in strips, from top to bottom, on the CPU.
+
+        Raises:
+            FeaturesDoNotFit: before the first strip, unless `exact`.
+            TooLittleMemory: not even main memory holds them.
+        """
+        height, width = lq.shape[2] * self.scale, lq.shape[3] * self.scale
+        features = self._features(padded_to_multiple(lq, self.multiple))
+        overlap = 2 * self._radius
+        if self.size:
+            size = max(self.size // self.multiple, overlap + 1)
+        else:
+            size = max(2 * overlap, min(LARGEST_TILE, math.isqrt(int(TILE_BYTES / self._tail_bytes))))
+        tiles = FittingTiles(
+            self._tail, Grid(self.scale * self.multiple, size, overlap, blend=False), None if self.size else 1
+        )
+        for strip in tiles.strips(lambda rows, columns: features[..., rows, columns], *features.shape[-2:]):
+            rest = min(height, strip.shape[2])  # nothing but padding may be left
+            if rest:
+                yield strip[:, :, :rest, :width]
+            height -= rest
+
+    def _features(self, lq: Tensor) -> Tensor:
+        pixels = lq.shape[2] * lq.shape[3]
+        device = self.runner.device
+        free = memory.free_bytes(device)
+        if pixels * self._head_and_trunk_bytes <= memory.SHARE * free:
+            try:
+                return self._head_and_trunk(lq.to(device))
+            except Exception as error:
+                if not memory.is_out_of_memory(error):
+                    raise
+        if not self.exact:
+            raise FeaturesDoNotFit(
+                f"RCAN's features of {lq.shape[3]}x{lq.shape[2]} pixels need "
+                f"{pixels * self._head_and_trunk_bytes / 1e9:.1f} GB, {free / 1e9:.1f} GB are free."
+            )
+        return self._features_in_strips(lq)
+
+    def _features_in_strips(self, lq: Tensor) -> Tensor:
+        network = self.runner.network()
+        assert isinstance(network, RCANArch)
+        num_feat = network.conv_first.out_channels
+        pixels = lq.shape[2] * lq.shape[3] // self.multiple**2
+        needed = MAPS * pixels * num_feat * (self.runner.precision or torch.float32).itemsize
+        if needed > (free := memory.free_bytes(torch.device("cpu"))):
+            raise TooLittleMemory(
+                f"out of memory: features of {lq.shape[3]}x{lq.shape[2]} pixels take {needed / 1e9:.1f} GB of main "
+                f"memory, {free / 1e9:.1f} GB are free: choose a number as tile, without exact."
+            )
+        rows = self.size or rows_per_strip(lq.shape[3] // self.multiple, num_feat)
+        with self.runner.context():
+            return trunk_in_strips(network, lq, self.runner.device, rows)
+
+    def _head_and_trunk(self, lq: Tensor) -> Tensor:
+        network = self.runner.network()
+        assert isinstance(network, RCANArch)
+        with self.runner.context():
+            return network.trunk(network.head(lq.contiguous(memory_format=self.runner.memory_format)))
+
+    def _tail(self, features: Tensor) -> Tensor:
+        network = self.runner.network()
+        assert isinstance(network, RCANArch)
+        with self.runner.context():
+            # Moved here, so that features in main memory go to the device tile by tile.
+            return network.tail(features.to(self.runner.device)).float()
+
+    @functools.cached_property
+    def _radius(self) -> int:
+        """Of the receptive field of the tail, which does not pool."""
+        network = copy.deepcopy(self.net).cpu()
+        field = find_receptive_field(network.tail, torch.zeros(1, self.net.conv_first.out_channels, 4, 4))
+        assert field is not None  # it has a few convolutions
+        return field.radius
+
+    @functools.cached_property
+    def _head_and_trunk_bytes(self) -> float:
+        return memory.bytes_per_pixel(self._head_and_trunk, self.channels, self.runner.device)
+
+    @functools.cached_property
+    def _tail_bytes(self) -> float:
+        return memory.bytes_per_pixel(self._tail, self.net.conv_first.out_channels, self.runner.device)
 
 
 def rows_per_strip(width: int, num_feat: int) -> int:
@@ -39,8 +158,10 @@ def trunk_in_strips(network: RCANArch, image: Tensor, device: torch.device, rows
     entry = strips.apply(network.head, image, reach=1, factor=network.unshuffle)
     spare = [torch.empty_like(entry) for _ in range(MAPS - 1)]
     for group in network.body:
+        assert isinstance(group, ResidualGroup)
         x = entry
         for block in group.residual_group:
+            assert isinstance(block, RCAB)
             out = spare.pop()
             _block(block, x, out, strips)
             if x is not entry:
@@ -63,7 +184,7 @@ def trunk_in_strips(network: RCANArch, image: Tensor, device: torch.device, rows
 
 def _block(block: RCAB, x: Tensor, out: Tensor, strips: _Strips) -> None:
     """Write the result of a block to `out`, which holds its residual in the meantime."""
-    conv1, activation, conv2, *attention = block.rcab
+    conv1, activation, conv2 = block.rcab[:3]
     total = torch.zeros(x.shape[1], dtype=torch.float64)
 
     def residual(strip: Tensor) -> Tensor:
@@ -74,11 +195,13 @@ def _block(block: RCAB, x: Tensor, out: Tensor, strips: _Strips) -> None:
         total += strip.sum((0, 2, 3), dtype=torch.float64).cpu()
 
     strips.apply(residual, x, reach=2, out=out, see=add_up)
-    if not attention:
+    if len(block.rcab) == 3:
         strips.apply(lambda x, residual: torch.add(x, residual, alpha=block.res_scale), x, out, out=out)
         return
+    attention = block.rcab[3]
+    assert isinstance(attention, ChannelAttention)
     mean = (total / (x.shape[2] * x.shape[3])).to(strips.device, x.dtype).view(1, -1, 1, 1)
-    weight = attention[0].attention[1:](mean) * block.res_scale
+    weight = attention.attention[1:](mean) * block.res_scale
     strips.apply(lambda x, residual: torch.addcmul(x, residual, weight), x, out, out=out)
 
 

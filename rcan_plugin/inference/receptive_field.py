@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -98,5 +99,7 @@ def _multiple(upscale: Upscale, image: Tensor, radius: int) -> int | None:
 @contextmanager
 def _plain_convolutions() -> Iterator[None]:
     """Convolve by matrix products: Winograd's and Fourier's methods spread NaN over more than the filter covers."""
-    with torch.backends.mkldnn.flags(enabled=False), torch.backends.nnpack.flags(enabled=False):
-        yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of torch 2.14, about Intel's GPUs
+        with torch.backends.mkldnn.flags(enabled=False), torch.backends.nnpack.flags(enabled=False):
+            yield

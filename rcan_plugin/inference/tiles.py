@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 from rcan_plugin._checks import require_whole
 from rcan_plugin.inference.common import Upscale, at_least_float32, scale_of
+from rcan_plugin.inference.memory import TooLittleMemory, is_out_of_memory
+
+log = logging.getLogger("basicsr")
+
+SMALLEST_TILE = 16
+LARGEST_TILE = 512
+"""Side in LR pixels that `auto` does not exceed but for a large receptive field: larger tiles are no faster."""
+TILE_BYTES = 512 << 20
+"""Memory that `auto` gives a tile, but for a large receptive field."""
 
 
 def tiled(
@@ -115,7 +125,9 @@ class Grid:
         yield from self._join((row_of_tiles(top) for top in tops), tops, -2)
 
     def _starts(self, side: int) -> list[int]:
-        return [start * self.multiple for start in _starts(*(n // self.multiple for n in (side, self.size, self.overlap)))]
+        return [
+            start * self.multiple for start in _starts(*(n // self.multiple for n in (side, self.size, self.overlap)))
+        ]
 
     def _join(self, pieces: Iterable[torch.Tensor], starts: Sequence[int], dim: int) -> Iterator[torch.Tensor]:
         """Yield what is finished of pieces that begin at `starts` LR pixels along `dim`, after each of them."""
@@ -141,6 +153,50 @@ class Grid:
         """Change from one to the other in the middle."""
         middle = later.shape[dim] // (2 * self.scale) * self.scale
         return torch.cat([earlier.narrow(dim, 0, middle), later.narrow(dim, middle, later.shape[dim] - middle)], dim)
+
+
+class FittingTiles:
+    """Upscales tiles. Where memory runs out, a tile is upscaled in tiles of half the size, and so are all after it.
+
+    Args:
+        upscale: the network, or a part of it.
+        grid: the tiles. Attribute `grid`: those of the present size.
+        least: the smallest size. None: the size is fixed.
+    """
+
+    def __init__(self, upscale: Upscale, grid: Grid, least: int | None) -> None:
+        self.upscale, self.grid, self.least = upscale, grid, least
+
+    def strips(self, crop: Callable[[slice, slice], torch.Tensor], height: int, width: int) -> Iterator[torch.Tensor]:
+        """Yield the result from top to bottom, in strips of finished rows, on the CPU.
+
+        Args:
+            crop: returns a part of the image, given its rows and columns.
+            height, width: of the image.
+        """
+        return self.grid.strips(lambda rows, columns: self(crop(rows, columns)).cpu(), height, width)
+
+    def __call__(self, tile: torch.Tensor) -> torch.Tensor:
+        """Upscale a tile."""
+        if max(tile.shape[-2:]) <= self.grid.size:
+            try:
+                return self.upscale(tile)
+            except Exception as error:
+                if self.least is None or not is_out_of_memory(error):
+                    raise
+            # Outside of `except`, so that the tensors of the failed call are gone.
+            self._halve(max(tile.shape[-2:]))
+        return torch.cat(list(self.strips(lambda rows, columns: tile[..., rows, columns], *tile.shape[-2:])), -2)
+
+    def _halve(self, size: int) -> None:
+        assert self.least is not None
+        grid = self.grid
+        half = size // 2 // grid.multiple * grid.multiple
+        overlap = min(grid.overlap, half // 2 // grid.multiple * grid.multiple) if grid.blend else grid.overlap
+        if half < max(self.least, overlap + grid.multiple):
+            raise TooLittleMemory(f"out of memory even for a tile of {size} pixels: free some memory.")
+        log.warning("Out of memory: tiles of %d pixels instead of %d from now on.", half, size)
+        self.grid = replace(grid, size=half, overlap=overlap)
 
 
 def _starts(side: int, size: int, overlap: int) -> list[int]:

@@ -13,10 +13,11 @@ from torch import nn
 from rcan_plugin._checks import require_whole
 from rcan_plugin.inference.arrays import check_image, check_result, to_array
 from rcan_plugin.inference.memory import TooLittleMemory, is_out_of_memory
-from rcan_plugin.inference.parts import SMALLEST_TILE, Parts
+from rcan_plugin.inference.parts import Parts
 from rcan_plugin.inference.precision import choose_device, choose_precision
 from rcan_plugin.inference.runner import Runner
 from rcan_plugin.inference.sizes import find_sizes
+from rcan_plugin.inference.tiles import SMALLEST_TILE
 from rcan_plugin.weights.loading import Weights, read
 
 
@@ -77,7 +78,8 @@ class Upscaler:
         network = _network(weights).to(self.device)
         arguments = _arguments(network, scale)
         runner = Runner(network, precision=self.precision, channels_last=True, compiled=compile)
-        candidates = [network.num_in_ch] if isinstance(getattr(network, "num_in_ch", None), int) else [3, 1, 4]
+        known = getattr(network, "num_in_ch", None)
+        candidates = (known,) if isinstance(known, int) else (3, 1, 4)
         with torch.no_grad():
             sizes = find_sizes(lambda lq: network(lq, *arguments), candidates, self.device)
         self.scale, self.channels, self.out_channels = sizes.scale, sizes.channels, sizes.out_channels
@@ -150,6 +152,6 @@ def _arguments(network: nn.Module, scale: int | None) -> tuple[int, ...]:
         return ()
     if scale is None and len(scales) == 1:
         return (scales[0],)
-    if scale not in scales:
+    if scale is None or scale not in scales:
         raise ValueError(f"scale is {scale}: {type(network).__name__} has {', '.join(map(str, scales))}; choose one.")
     return (scale,)
