@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import functools
 import io
+import struct
 
 from PIL import Image, ImageCms
 
 from rcan_plugin.pictures.picture import PictureError
 
+_DATE = slice(24, 36)  # of creation, in a profile's header (ICC.1:2022, 7.2)
+
 
 @functools.cache
 def srgb_profile() -> bytes:
-    """The sRGB profile of LittleCMS."""
-    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    """The sRGB profile of LittleCMS, with a fixed date, so that the same picture gives the same file."""
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    profile[_DATE] = struct.pack(">6H", 2000, 1, 1, 0, 0, 0)
+    return bytes(profile)
 
 
 def is_srgb(icc: bytes) -> bool:

@@ -16,7 +16,7 @@ from rcan_plugin.pictures.colours import cmyk_to_srgb, lab_to_srgb, srgb_profile
 from rcan_plugin.pictures.kinds import hidden_depth
 from rcan_plugin.pictures.picture import PictureError, peak
 
-_BITS_OF_RAW_MODES = {"1": 1, "L;2": 2, "L;4": 4}  # of gray PNGs; others have 8 or 16
+_BITS_OF_RAW_MODES = {"L;2": 2, "L;4": 4}  # of gray PNGs, of which Pillow scales the values but not the key
 
 
 class Decoded(NamedTuple):

@@ -13,8 +13,6 @@ from rcan_plugin.pictures.picture import Picture, peak
 
 Upscale = Callable[[np.ndarray], np.ndarray]
 
-_LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as Pillow converts to gray
-
 
 def enlarge(picture: Picture, upscale: Upscale, scale: int, *, channels: int = 3) -> Picture:
     """Enlarge a picture with a network.
@@ -87,13 +85,14 @@ def enlarge_rows(picture: Picture, strips: Iterable[np.ndarray], scale: int) -> 
     top = 0
     for strip in strips:
         rows = len(strip)
-        if strip.ndim != 3 or strip.shape[1] != width or top + rows > height:
+        colors = picture.color.shape[2]
+        if strip.ndim != 3 or strip.shape[1] != width or strip.shape[2] not in (colors, 3) or top + rows > height:
             raise ValueError(
                 f"the network returned {strip.shape} after {top} rows; expected {width} columns and {height} rows in "
-                f"all for a picture of {picture.width} x {picture.height} at scale {scale}."
+                f"all, of {colors} channels, for a picture of {picture.width} x {picture.height} at scale {scale}."
             )
-        if picture.color.shape[2] == 1 and strip.shape[2] == 3:
-            strip = (strip @ _LUMA)[..., None]
+        if strip.shape[2] != colors:
+            strip = _luma(strip)
         parts = [to_type(strip, picture.color.dtype)]
         if picture.alpha is not None:
             parts.append(enlarged_rows(picture.alpha, scale, top, rows)[..., None])
@@ -101,6 +100,12 @@ def enlarge_rows(picture: Picture, strips: Iterable[np.ndarray], scale: int) -> 
         top += rows
     if top != height:
         raise ValueError(f"the network returned {top} rows; expected {height}.")
+
+
+def _luma(rgb: np.ndarray) -> np.ndarray:
+    """Luma, rows x columns x 1 (ITU-R BT.601, as Pillow converts to gray); exact where the channels are equal."""
+    red, green, blue = (rgb[..., [channel]] for channel in range(3))
+    return green + 0.299 * (red - green) + 0.114 * (blue - green)
 
 
 def to_type(values: np.ndarray, dtype: np.dtype) -> np.ndarray:

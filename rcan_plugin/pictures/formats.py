@@ -6,9 +6,13 @@ import os
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
+import PIL
+from PIL import Image
+
 from rcan_plugin.pictures.colours import is_srgb
 from rcan_plugin.pictures.picture import Picture
 
+_OWN_WRITERS = ("PNG", "TIFF", "PPM")  # the others are Pillow's
 _JPEG_EXIF = 65_533  # bytes of a segment
 
 
@@ -123,7 +127,12 @@ def check_output(format: str, width: int, height: int, picture: Picture) -> list
         ValueError: the result is too large for the format, or has alpha, 16 bits, floats or a profile other than sRGB
             that it cannot hold.
     """
+    Image.init()
     form = FORMATS[format]
+    if format not in {*_OWN_WRITERS, *Image.SAVE}:
+        raise ValueError(
+            f"this Pillow ({PIL.__version__}) cannot write {format}: update it (pip install -U Pillow), or {_other()}."
+        )
     side = max(width, height)
     if side > form.max_side or (form.max_pixels and width * height > form.max_pixels):
         limit = f"{form.max_side:,} pixels a side" if side > form.max_side else f"{form.max_pixels:,} pixels"

@@ -74,14 +74,16 @@ def _read(path: Path, head: bytes, max_pixels: int) -> Picture:
         _check_pixels(image.width, image.height, max_pixels)
         extras = _check_frames(image)
         decoded = decode(path, image, head)
-        turn = image.getexif().get(exif_blocks.ORIENTATION)  # Pillow also knows XMP's and AVIF's own
+        turn = orientation.valid(image.getexif().get(exif_blocks.ORIENTATION))  # Pillow also knows XMP's and AVIF's
         exif, damaged = _exif(image)
-        return _picture(decoded, turn, form, image.info.get("dpi"), exif, (*extras, *damaged))
+        dpi = _valid_dpi(image.info.get("dpi"), turn)
+        return _picture(decoded, turn, form, dpi, exif, (*extras, *damaged))
 
 
 def _read_tiff(path: Path, max_pixels: int) -> Picture:
     page = tiffs.inspect(path)
     _check_pixels(page.width, page.height, max_pixels)
+    turn = as_stored = orientation.valid(page.orientation)
     if page.deep:
         color, alpha, remarks = tiffs.read_deep(path)
         decoded = Decoded(color, alpha, page.icc, tuple(remarks))
@@ -89,19 +91,19 @@ def _read_tiff(path: Path, max_pixels: int) -> Picture:
         with path.open("rb") as file, open_image(file) as image:
             image.load()
             decoded = decode_shallow(image, page.icc)
-    return _picture(decoded, page.orientation, "TIFF", page.dpi, page.exif, page.remarks)
+            turn = orientation.valid(image.getexif().get(exif_blocks.ORIENTATION))  # 1: Pillow has turned the pixels
+    return _picture(decoded, turn, "TIFF", _valid_dpi(page.dpi, as_stored), page.exif, page.remarks)
 
 
 def _picture(decoded: Decoded, turn: Any, form: str, dpi: Any, exif: bytes | None, remarks: tuple[str, ...]) -> Picture:
     """Make a picture of decoded pixels: upright, with metadata that fit."""
-    turn = orientation.valid(turn)
     alpha = decoded.alpha
     return Picture(
         orientation.turned(decoded.color, turn),
         None if alpha is None else orientation.turned(alpha, turn),
         icc=decoded.icc,
         exif=exif,
-        dpi=_valid_dpi(dpi, orientation.swaps_sides(turn)),
+        dpi=dpi,
         format=form,
         remarks=(*remarks, *decoded.remarks),
     )
@@ -136,14 +138,15 @@ def _exif(image: ImageFile) -> tuple[bytes | None, tuple[str, ...]]:
         return None, (f"its EXIF is damaged and not kept ({error})",)
 
 
-def _valid_dpi(dpi: Any, swapped: bool) -> tuple[float, float] | None:
+def _valid_dpi(dpi: Any, turn: int) -> tuple[float, float] | None:
+    """Return a resolution for upright pixels, or None if it has no meaning."""
     try:
         x, y = (float(value) for value in dpi)
     except (TypeError, ValueError, ZeroDivisionError):
         return None
     if not all(math.isfinite(value) and value > 0 for value in (x, y)):
         return None
-    return (y, x) if swapped else (x, y)
+    return (y, x) if orientation.swaps_sides(turn) else (x, y)
 
 
 def _register_heif() -> None:

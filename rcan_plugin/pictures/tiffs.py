@@ -140,6 +140,9 @@ def read_deep(path: Path) -> tuple[np.ndarray, np.ndarray | None, list[str]]:
         page = _only_page(file)
         values = _samples(page, path)
         extra = [int(kind) for kind in page.extrasamples]
+    colors = 3 if page.photometric == PHOTOMETRIC.RGB else 1
+    if not extra and values.shape[2] == colors + 1:
+        extra = [_UNASSOCIATED]  # OpenCV and others do not say so; Pillow reads it as alpha, too
     if values.dtype.kind == "f":
         if values.dtype.itemsize == 8:
             remarks.append("its 64-bit floats become 32-bit")
@@ -147,14 +150,13 @@ def read_deep(path: Path) -> tuple[np.ndarray, np.ndarray | None, list[str]]:
         _check_range(values)
     elif values.dtype != np.uint16:
         raise PictureError(f"has values of type {values.dtype}; expected 16 bits or floats: convert it")
-    colors = 3 if page.photometric == PHOTOMETRIC.RGB else 1
     color, alpha = values[..., :colors], None
     if page.photometric == PHOTOMETRIC.MINISWHITE:
         color = np.array(peak(values.dtype), values.dtype) - color
     if extra and extra[0] in (_ASSOCIATED, _UNASSOCIATED):
-        alpha, extra = values[..., colors], extra[1:]
-        if int(page.extrasamples[0]) == _ASSOCIATED:
-            color = _divided(color, alpha)
+        alpha = values[..., colors]
+        color = _divided(color, alpha) if extra[0] == _ASSOCIATED else color
+        extra = extra[1:]
     if extra:
         remarks.append(f"{len(extra)} extra channel{'s' * (len(extra) > 1)} without a known meaning not kept")
     return color, alpha, remarks
@@ -218,7 +220,6 @@ def write(path: Path, strips: Iterable[np.ndarray], picture: Picture, width: int
         (entry.tag, entry.type, entry.number, entry.value, True) for entry in entries if isinstance(entry.value, bytes)
     ]
     pointers = [] if big else [entry for entry in entries if isinstance(entry.value, list)]
-    extratags += [(entry.tag, 4, 1, 0, True) for entry in pointers]
     with TiffWriter(path, bigtiff=big, byteorder=order) as file:
         file.write(
             (_encoded(strip, dtype.newbyteorder(order)) for strip in _regrouped(strips, rows)),
@@ -266,16 +267,24 @@ def _regrouped(strips: Iterable[np.ndarray], rows: int) -> Iterator[np.ndarray]:
 
 
 def _append_directories(path: Path, pointers: list[exif_blocks.Entry], order: exif_blocks.Order) -> None:
-    """Write the directories of EXIF and GPS behind the pixels, and their offsets into the first directory."""
+    """Give a TIFF file directories of EXIF and GPS, which tifffile does not write.
+
+    They are written behind the pixels, with a copy of the first directory that points to them, too.
+    """
     if not pointers:
         return
-    with TiffFile(path) as file:
-        places = {tag.code: tag.valueoffset for tag in file.pages.first.tags}
-    with path.open("r+b") as out:
+    with path.open("r+b") as file:
+        (start,) = struct.unpack(order + "I", file.read(8)[4:])
+        file.seek(start)
+        (number,) = struct.unpack(order + "H", file.read(2))
+        entries = [file.read(12) for _ in range(number)]
+        offset = file.seek(0, 2)
+        offset += file.write(b"\0" * (offset % 2))
         for pointer in pointers:
             assert isinstance(pointer.value, list)
-            offset = out.seek(0, 2)
-            offset += out.write(b"\0" * (offset % 2))
-            out.write(exif_blocks.pack_directory(pointer.value, offset, order))
-            out.seek(places[pointer.tag])
-            out.write(struct.pack(order + "I", offset))
+            entries.append(struct.pack(order + "HHII", pointer.tag, 4, 1, offset))
+            offset += file.write(exif_blocks.pack_directory(pointer.value, offset, order))
+        entries.sort(key=lambda entry: struct.unpack(order + "H", entry[:2]))
+        file.write(struct.pack(order + "H", len(entries)) + b"".join(entries) + bytes(4))
+        file.seek(4)
+        file.write(struct.pack(order + "I", offset))
