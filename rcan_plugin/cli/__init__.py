@@ -28,6 +28,7 @@ COMMANDS = {
     "create-lmdb": "make LMDBs from a folder, a zip archive or pairs of images",
     "verify-lmdb": "compare LMDBs with their checksums",
     "identify": "identify the degradation that made a folder of LR images",
+    "convert-weights": "convert weights: BasicSR, safetensors, the RCAN authors' layout",
 }
 """Commands and what they do. `NAME` is `main(argv)` of the module `rcan_plugin.cli.NAME`, with `_` for `-`."""
 

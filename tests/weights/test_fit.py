@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from rcan_plugin.archs.vdsr_arch import VDSRArch
@@ -149,3 +150,15 @@ def test_both_sets_of_weights_are_checked_where_both_are_loaded(tmp_path):
 def test_without_a_network_the_file_alone_is_checked(tmp_path):
     check(tmp_path, {"params": VDSRArch(**SMALL["VDSRArch"]).state_dict()}, lambda: None)
     assert refused(tmp_path, {"params": {}}, lambda: None) == "it holds no weights, only params."
+
+
+def test_safetensors_are_for_models_that_read_them(tmp_path):
+    path = tmp_path / "net.safetensors"
+    save_file(small_rcan().state_dict(), path)
+    check_weights(path, small_rcan, any_layout=True)
+    with pytest.raises(ValueError, match=r"BasicSR's models do not read: set model_type: AcceleratedSRModel, or write"):
+        check_weights(path, small_rcan)
+
+
+def test_numbers_beside_flat_weights_are_no_weights(tmp_path):
+    assert "only in the file (epoch)" in refused(tmp_path, {**small_rcan().state_dict(), "epoch": 3}, param_key=None)
