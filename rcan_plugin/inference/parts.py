@@ -48,6 +48,7 @@ class Parts:
         self.ensemble, self.exact = ensemble, exact
         self.name = type(runner.net).__name__
         self.largest: int | None = None  # tile that fits, after a larger one did not
+        self.least = SMALLEST_TILE  # more where tiles must be larger than a receptive field
         self.said = False
         self.rcan = (
             RCANStrips(runner, sizes.scale, exact=exact, size=self.tile) if isinstance(runner.net, RCANArch) else None
@@ -57,7 +58,8 @@ class Parts:
     def remedy(self) -> str:
         """What to choose where memory is too small."""
         if self.tile:
-            return f"choose a smaller tile, such as {max(SMALLEST_TILE, self.tile // 2)}, or tile auto."
+            smaller = max(self.least, self.tile // 2)
+            return f"choose tile {smaller} or tile auto." if smaller < self.tile else "free some memory."
         return "choose tile auto." if self.whole else "free some memory, or choose a small tile by a number."
 
     def strips(self, image: np.ndarray) -> Iterator[Tensor]:
@@ -92,12 +94,13 @@ class Parts:
 
     def _tile_strips(self, image: np.ndarray) -> Iterator[Tensor]:
         size = self.tile or self._auto_size()
-        if max(image.shape[:2]) <= size:
-            grid = Grid(self.sizes.scale, size, 0)
-        elif self.field is None:
-            grid = self._blended_grid(image, size)
-        else:
-            grid = self._exact_grid(self.field)
+        if self._is_small(image):
+            sr = self._whole_if_it_fits(image)
+            if sr is not None:
+                yield sr
+                return
+            self.largest = size = min(size, max(image.shape[:2]) // 2)
+        grid = self._blended_grid(size) if self.field is None else self._exact_grid(self.field)
         image = self.sizes.padded(image, grid.multiple)
         tiles = FittingTiles(self._upscaled, grid, None if self.tile else SMALLEST_TILE)
 
@@ -108,10 +111,26 @@ class Parts:
         if tiles.grid.size < grid.size:
             self.largest = tiles.grid.size
 
+    def _is_small(self, image: np.ndarray) -> bool:
+        """Whether to upscale an image at once: in less than a tile, or where tiles change the result."""
+        if self.tile:
+            return max(image.shape[:2]) <= self.tile
+        pixels = image.shape[0] * image.shape[1]
+        fits = pixels * self._bytes_per_pixel <= SHARE * memory.free_bytes(self.runner.device)
+        return fits and (pixels <= LARGEST_TILE**2 or self.field is None)
+
+    def _whole_if_it_fits(self, image: np.ndarray) -> Tensor | None:
+        try:
+            return self._upscaled(to_tensor(self.sizes.padded(image), self.runner.device)).cpu()
+        except Exception as error:
+            if self.tile or not memory.is_out_of_memory(error):
+                raise
+            return None
+
     def _exact_grid(self, field: ReceptiveField) -> Grid:
         multiple = max(field.multiple, self.sizes.multiple)
         overlap = 2 * field.radius + -2 * field.radius % multiple
-        least = overlap + max(multiple, SMALLEST_TILE)
+        self.least = least = overlap + max(multiple, SMALLEST_TILE)
         if self.tile and self.tile < least:
             raise ValueError(
                 f"tile is {self.tile}: a result of {self.name} depends on {field.radius} pixels in each direction; "
@@ -120,12 +139,9 @@ class Parts:
         size = self.tile or max(least, self._auto_size(field.radius))
         return Grid(self.sizes.scale, size - size % multiple, overlap, multiple, blend=False)
 
-    def _blended_grid(self, image: np.ndarray, size: int) -> Grid:
+    def _blended_grid(self, size: int) -> Grid:
         if self.exact:
             raise ValueError(f"exact: {self.name} depends on the whole image; choose tile none, or leave out exact.")
-        needed = self._bytes_per_pixel * image.shape[0] * image.shape[1]
-        if not self.tile and needed <= SHARE * memory.free_bytes(self.runner.device):
-            return Grid(self.sizes.scale, max(image.shape[:2]) + 64, 0)
         self._say_inexact(size)
         multiple = max(8, self.sizes.multiple)
         overlap = min(MOST_OVERLAP, size // 2)
@@ -134,6 +150,8 @@ class Parts:
     @functools.cached_property
     def field(self) -> ReceptiveField | None:
         """The receptive field of the network; None: the whole image, or unknown."""
+        if self.rcan and self.rcan.pools:
+            return None
         network = copy.deepcopy(self.runner.net).cpu()
         side = max(4, self.sizes.least)
         return find_receptive_field(

@@ -44,6 +44,7 @@ class RCANStrips:
         self.multiple = self.net.unshuffle  # features are smaller than the image by it
         self.scale, self.size = scale, size
         self.channels = self.net.rgb_mean.shape[1]
+        self.pools = any(isinstance(module, ChannelAttention) for module in self.net.modules())
 
     def upscale(self, lq: Tensor) -> Tensor:
         """Upscale 1 x C x H x W on the CPU."""

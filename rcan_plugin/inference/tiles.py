@@ -92,7 +92,7 @@ class Grid:
     Args:
         scale: scale of the results.
         size: tile side in LR pixels, including overlap.
-        overlap: minimum overlap of neighbouring tiles in LR pixels, at most half of the size.
+        overlap: minimum overlap of neighbouring tiles in LR pixels, less than the size.
         multiple: tiles begin at multiples of it. Size, overlap and the sides of the image are multiples of it too.
         blend: true: results are blended linearly where tiles overlap. False: they are cut in the middle of the overlap,
             which is exact where the overlap is twice the radius of the receptive field.

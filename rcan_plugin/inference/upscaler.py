@@ -52,8 +52,9 @@ class Upscaler:
         FileNotFoundError: the file of weights does not exist.
 
     >>> import numpy as np
-    >>> from rcan_plugin.archs.espcn_arch import ESPCNArch
-    >>> upscaler = Upscaler(ESPCNArch(num_in_ch=3, upscale=2))
+    >>> from rcan_plugin.archs.rcan_arch import RCANArch
+    >>> network = RCANArch(num_feat=16, num_group=1, num_block=1, upscale=2)
+    >>> upscaler = Upscaler(network)  # or Upscaler("FILE.safetensors")
     >>> larger = upscaler(np.full((20, 30, 3), 128, np.uint8))
     >>> larger.shape, larger.dtype.name
     ((40, 60, 3), 'uint8')
@@ -142,7 +143,7 @@ def _network(weights: str | os.PathLike[str] | Weights | nn.Module) -> nn.Module
         return copy.deepcopy(weights).eval().float().requires_grad_(False)
     if isinstance(weights, str | os.PathLike):
         weights = read(weights)
-    return weights.build().eval().requires_grad_(False)
+    return weights.build().eval().float().requires_grad_(False)
 
 
 def _arguments(network: nn.Module, scale: int | None) -> tuple[int, ...]:
