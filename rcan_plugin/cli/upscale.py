@@ -147,7 +147,7 @@ def _upscaler(args: argparse.Namespace) -> Upscaler:
         network = importlib.import_module("rcan_plugin.upscaling.network")
     from rcan_plugin.inference.upscaler import Upscaler
 
-    return Upscaler(
+    upscaler = Upscaler(
         network.load(args.weights, args.scale, print),
         tile=args.tile,
         exact=args.exact,
@@ -157,6 +157,9 @@ def _upscaler(args: argparse.Namespace) -> Upscaler:
         compile=args.compile,
         scale=args.scale,
     )
+    precision = "float32" if upscaler.precision is None else str(upscaler.precision).removeprefix("torch.")
+    print(f"{args.weights}: x{upscaler.scale}, on {upscaler.device}, in {precision}.")
+    return upscaler
 
 
 def _say(text: str) -> None:

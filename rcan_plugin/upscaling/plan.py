@@ -167,9 +167,8 @@ def _refuse_inputs_as_outputs(jobs: Sequence[Job]) -> None:
         if os.path.realpath(job.output) in sources
     ]
     if lines:
-        raise ValueError(
-            listed("These outputs are inputs, too, and would be overwritten: choose another output", lines)
-        )
+        text = "These outputs are inputs, too, and would be overwritten: choose another output, or names with --suffix"
+        raise ValueError(listed(text, lines))
 
 
 def _refuse_same_outputs(jobs: Sequence[Job]) -> None:

@@ -180,13 +180,13 @@ class Run:
             )
         job.output.parent.mkdir(parents=True, exist_ok=True)
         write_rows(job.output, rows, picture, *size, quality=self.quality)
+        self.outcome.written.append(job.output)  # here, so that it counts after Ctrl-C, too
 
     def _finish(self, work: tuple[Job, Future[None]] | None) -> None:
         if work is not None:
             job, writing = work
             with self._noting_failure(job):
                 writing.result()
-                self.outcome.written.append(job.output)
 
     @contextlib.contextmanager
     def _noting_failure(self, job: Job) -> Iterator[None]:

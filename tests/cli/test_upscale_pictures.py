@@ -58,9 +58,13 @@ def call(folder):
     return run
 
 
-def test_colour_of_8_and_16_bits(call):
+def test_colour_of_8_and_16_bits(call, folder, capsys):
     pixels = make(Path("a.png"), 5, 7)
-    assert call("a.png", "-o", "b.png") == 0
+    assert call("a.png", "-o", "b.png", "--device", "cpu", "--precision", "bf16") == 0
+    assert capsys.readouterr().out == (
+        f"{folder}/w.safetensors: x2, on cpu, in bfloat16.\nUpscaled 1 of 1 pictures: b.png.\n"
+    )
+    assert call("a.png", "-o", "b.png", "--overwrite") == 0
     np.testing.assert_array_equal(pixels_of(Path("b.png")), doubled(pixels))
     deep = np.random.default_rng(1).integers(0, 1 << 16, (5, 7, 3), np.uint16)
     for name in ("deep.png", "deep.tif"):

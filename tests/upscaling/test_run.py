@@ -109,6 +109,7 @@ def test_ctrl_c_leaves_nothing_half(jobs, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         run(jobs, {})
     assert files_in(tmp_path / "out") == ["sub/0.png", "sub/1.png"]
+    assert run.outcome.written == [jobs[0].output, jobs[1].output]
     np.testing.assert_array_equal(pixels_of(jobs[1].output), doubled(pixels_of(jobs[1].source)))
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("ThreadPool")]
 
