@@ -9,10 +9,11 @@ from rcan_plugin.resampling.bicubic import bicubic_taps
 from rcan_plugin.resampling.separable import apply_taps_float64
 
 _FULL_SHARE = 16  # pixels keep their colour from an opacity of 1/16 on
+_ROWS = 256  # filled at a time; an even number
 _INVISIBLE = 1e-6  # less than one of 65535; averages of smaller floats could vanish
 
 
-def fill_hidden(color: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+def fill_hidden(color: np.ndarray, alpha: np.ndarray) -> None:
     """Replace the colours of transparent pixels by those of the visible pixels nearest to them.
 
     What lies under transparent pixels is often black or white; a network would mix it into the visible edge. A pixel of
@@ -24,28 +25,41 @@ def fill_hidden(color: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     with a visible pixel (pull and push of Gortler et al., "The Lumigraph", SIGGRAPH 1996).
 
     Args:
-        color: H x W x C, float32.
+        color: H x W x C, float32. It is changed, unless nothing is hidden, or everything.
         alpha: H x W, float32 from 0 to 1.
-
-    Returns:
-        H x W x C. `color` itself if nothing is hidden, or everything.
     """
     alpha = np.where(alpha < _INVISIBLE, 0, alpha)
     if alpha.min() * _FULL_SHARE >= 1 or not alpha.any():
-        return color
-    share = np.minimum(alpha * _FULL_SHARE, 1)[..., None]
-    return np.where(share < 1, color * share + _surroundings(color, alpha) * (1 - share), color)
+        return
+    around = _averages(color, alpha)
+    for top in range(0, len(alpha), _ROWS):
+        rows = slice(top, top + _ROWS)
+        share = np.minimum(alpha[rows] * _FULL_SHARE, 1)
+        hidden = share < 1
+        share = share[hidden][:, None]
+        color[rows][hidden] = color[rows][hidden] * share + _doubled(around, rows, alpha.shape)[hidden] * (1 - share)
 
 
-def _surroundings(color: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """Return for each pixel the average colour of the smallest square around it with a visible pixel."""
-    height, width = alpha.shape
-    coarse_alpha, coarse = _halved(alpha), _halved(color * alpha[..., None])
+def _averages(color: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """Return the colours of squares of 2 x 2 pixels; of larger ones where these have no visible pixel."""
+    coarse_alpha = _halved(alpha)
+    coarse = np.empty((*coarse_alpha.shape, color.shape[2]), np.float32)
+    for top in range(0, len(alpha), _ROWS):  # weighted by rows: a copy of a large picture takes much memory
+        rows = slice(top, top + _ROWS)
+        weighted = _halved(color[rows] * alpha[rows][..., None])
+        coarse[top // 2 : top // 2 + len(weighted)] = weighted
     seen = coarse_alpha > 0
     coarse[seen] /= coarse_alpha[seen][:, None]
     if not seen.all():
-        coarse = np.where(seen[..., None], coarse, _surroundings(coarse, coarse_alpha))
-    return coarse.repeat(2, 0)[:height].repeat(2, 1)[:, :width]
+        around = _averages(coarse, coarse_alpha)
+        coarse[~seen] = _doubled(around, slice(0, len(seen)), seen.shape)[~seen]
+    return coarse
+
+
+def _doubled(coarse: np.ndarray, rows: slice, shape: tuple[int, ...]) -> np.ndarray:
+    """Repeat squares for their pixels, in some rows (from an even one on) of a picture of H x W."""
+    repeated = coarse[rows.start // 2 : (min(rows.stop, shape[0]) + 1) // 2].repeat(2, 0).repeat(2, 1)
+    return repeated[: min(rows.stop, shape[0]) - rows.start, : shape[1]]
 
 
 def _halved(values: np.ndarray) -> np.ndarray:

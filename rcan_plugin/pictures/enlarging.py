@@ -55,7 +55,7 @@ def network_input(picture: Picture, channels: int = 3) -> np.ndarray:
         raise ValueError("the picture has colours and the network has one channel: choose weights for colour pictures.")
     color = _unit_range(picture.color)
     if picture.alpha is not None:
-        color = fill_hidden(color, _unit_range(picture.alpha))
+        fill_hidden(color, _unit_range(picture.alpha))
     return np.repeat(color, channels, axis=2) if color.shape[2] < channels else color
 
 

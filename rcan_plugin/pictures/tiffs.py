@@ -22,6 +22,7 @@ _STRIP_BYTES = 1 << 20  # uncompressed, of the files that are written
 _CLASSIC_BYTES = (1 << 32) - (1 << 26)  # larger results are BigTIFF
 _ASSOCIATED, _UNASSOCIATED = 1, 2  # ExtraSamples
 _DNG_VERSION = 50706
+_TEXT_TYPES = (1, 2)  # bytes (UTF-16 in tags of Windows) and ASCII
 
 
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # damage becomes an error of one line
@@ -216,10 +217,12 @@ def write(path: Path, strips: Iterable[np.ndarray], picture: Picture, width: int
     if picture.exif:
         order, entries = exif_blocks.directory_of(picture.exif)
     big = height * row_bytes > _CLASSIC_BYTES
+    if big:  # Pillow reads little-endian BigTIFFs alone: of EXIF only texts are kept
+        order, entries = "<", [entry for entry in entries if entry.type in _TEXT_TYPES]
     extratags: list[tuple[int, int, int, Any, bool]] = [
         (entry.tag, entry.type, entry.number, entry.value, True) for entry in entries if isinstance(entry.value, bytes)
     ]
-    pointers = [] if big else [entry for entry in entries if isinstance(entry.value, list)]
+    pointers = [entry for entry in entries if isinstance(entry.value, list)]
     with TiffWriter(path, bigtiff=big, byteorder=order) as file:
         file.write(
             (_encoded(strip, dtype.newbyteorder(order)) for strip in _regrouped(strips, rows)),

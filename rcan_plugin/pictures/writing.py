@@ -63,7 +63,10 @@ def write_rows(
         raise ValueError(f"quality is {quality}; expected 1 to 100.")
     part = path.with_name(f".{path.name[:_PART_NAME]}.{os.getpid()}.part")
     try:
-        _write_part(part, form, _checked(strips, picture, width, height), picture, width, height, quality)
+        checked = _checked(strips, picture, width, height)
+        _write_part(part, form, checked, picture, width, height, quality)
+        for _ in checked:  # the end: tifffile asks only for the rows that it needs
+            pass
         part.replace(path)
     except OSError as error:
         if error.errno is not None and error.filename in (None, str(part)):

@@ -1,5 +1,7 @@
 """Pictures through a network: what it gets, and what becomes of its output."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -69,7 +71,7 @@ def test_strips_equal_the_whole_with_alpha():
     output = doubled(network_input(picture))
     for heights in ([14], [1] * 14, [3, 5, 6], [13, 1]):
         edges = np.cumsum([0, *heights])
-        strips = (output[a:b] for a, b in zip(edges[:-1], edges[1:], strict=True))
+        strips = (output[a:b] for a, b in itertools.pairwise(edges))
         rows = list(enlarge_rows(picture, strips, 2))
         assert [len(strip) for strip in rows] == heights
         assert np.array_equal(np.concatenate(rows), np.dstack([whole.color, whole.alpha]))
@@ -107,5 +109,5 @@ def test_a_network_of_another_scale_is_refused(strips, reason):
 
 @pytest.mark.parametrize("scale", [0, 1.5, True])
 def test_scales_that_are_none(scale):
-    with pytest.raises(ValueError, match="scale is .*; expected a whole number"):
+    with pytest.raises(ValueError, match=r"scale is .*; expected a whole number"):
         list(enlarge_rows(Picture(RGB), [], scale))

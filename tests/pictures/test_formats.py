@@ -80,13 +80,14 @@ def test_sides(form, limit, right):
 @pytest.mark.parametrize(("form", "limit"), [("WEBP", 16_383), ("JPEG", 65_500), ("TGA", 65_535), ("AVIF", 32_768)])
 def test_limits_are_those_of_the_programs(form, limit):
     """A result at the limit can be written and read again; one beyond cannot."""
+    fast = {"speed": 10} if form == "AVIF" else {}
     file = io.BytesIO()
-    Image.new("L", (limit, 1)).save(file, form)
+    Image.new("L", (limit, 1)).save(file, form, **fast)
     with Image.open(file) as image:
         assert image.size == (limit, 1)
-    with pytest.raises(Exception, match=r"limit|broken|identify|format requires"):
+    with pytest.raises(Exception, match=r"limit|broken|identify|too big"):
         file = io.BytesIO()
-        Image.new("L", (limit + 1, 1)).save(file, form)
+        Image.new("L", (limit + 1, 1)).save(file, form, **fast)
         Image.open(file)
 
 
