@@ -251,7 +251,7 @@ def test_gradients_that_the_step_averages_are_those_of_ddp(hook, clipping, forks
         assert ("is recorded" in said) == (graph and bool(hook))
         assert re.findall(r"skipped: (\S+)", said)[-1] == "1.0000e+00"
     first, second = (checkpoints.load(models(tmp_path / name) / "net_g_10.pth") for name in ("graph", "ddp"))
-    assert same(first, second) and first.keys() == {"params", "params_ema"}
+    assert same(first, second) and first.keys() == {"params", "params_ema", "network_g"}
 
 
 def test_a_signal_to_one_of_two(forks, tmp_path):

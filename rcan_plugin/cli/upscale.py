@@ -67,7 +67,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     network.add_argument("--precision", choices=("auto", "fp32", "bf16", "fp16"), default="auto")
     network.add_argument("--device", metavar="D", help="cpu, cuda, cuda:1, ... (default: a GPU if there is one)")
     network.add_argument(
-        "--scale", type=_whole(2), metavar="N", help="for weights of several scales (MDSR) or of any (VDSR, DRRN, MemNet)"
+        "--scale",
+        type=_whole(2),
+        metavar="N",
+        help="for weights of several scales (MDSR) or of any (VDSR, DRRN, MemNet)",
     )
     network.add_argument("--compile", action="store_true", help="compile the network's blocks (GPU)")
     args = parser.parse_args(argv)

@@ -33,7 +33,7 @@ def repeating_network() -> RCANArch:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """Weights that repeat pixels (`w.safetensors`), of random values (`random.pth`), and too large ones (`large.pth`)."""
+    """Weights that repeat pixels (`w.safetensors`), random ones (`random.pth`), and too large ones (`large.pth`)."""
     folder = tmp_path_factory.mktemp("weights")
     weights.save(folder / "w.safetensors", repeating_network(), **ARGUMENTS)
     with torch.random.fork_rng():

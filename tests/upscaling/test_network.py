@@ -51,7 +51,9 @@ def test_a_network_of_one_channel_enlarges_the_luma(saved):
 
 def test_networks_of_any_scale_need_one(saved):
     path, network = saved(VDSRArch)
-    with pytest.raises(ValueError, match=r"VDSRArch enlarges by any whole number: choose one with --scale, such as 2\."):
+    with pytest.raises(
+        ValueError, match=r"VDSRArch enlarges by any whole number: choose one with --scale, such as 2\."
+    ):
         load(path, None, print)
     larger = VDSRArch(**SMALL["VDSRArch"], upscale=3)
     larger.load_state_dict(network.state_dict())
