@@ -73,16 +73,7 @@ def tiled(
             raise ValueError(f"scale is {scale}, but the network upscales by {actual}; pass scale={actual}.")
         return sr.to(lq.device)
 
-    grid = Grid(scale, size, overlap)
-    out: torch.Tensor | None = None
-    done = 0
-    for strip in grid.strips(upscaled_tile, height, width):
-        if out is None:
-            out = strip.new_empty((*strip.shape[:-2], height * scale, width * scale))
-        out[..., done : done + strip.shape[-2], :] = strip
-        done += strip.shape[-2]
-    assert out is not None  # there is at least one strip
-    return out
+    return _side_by_side(Grid(scale, size, overlap).strips(upscaled_tile, height, width), height * scale, -2)
 
 
 @dataclass(frozen=True)
@@ -118,8 +109,7 @@ class Grid:
         def row_of_tiles(top: int) -> torch.Tensor:
             rows = slice(top, min(top + self.size, height))
             tiles = (upscaled(rows, slice(left, min(left + self.size, width))) for left in lefts)
-            parts = list(self._join(tiles, lefts, -1))
-            return parts[0] if len(parts) == 1 else torch.cat(parts, -1)
+            return _side_by_side(self._join(tiles, lefts, -1), width * self.scale, -1)
 
         tops = self._starts(height)
         yield from self._join((row_of_tiles(top) for top in tops), tops, -2)
@@ -135,12 +125,12 @@ class Grid:
         for piece, start, following in zip(pieces, starts, [*starts[1:], None], strict=True):
             if rest is not None and rest.shape[dim]:
                 shared = rest.shape[dim]
-                both = self._faded if self.blend else self._cut
-                joined = both(rest, piece.narrow(dim, 0, shared), dim)
+                join = self._faded if self.blend else self._cut
+                joined = join(rest, piece.narrow(dim, 0, shared), dim)
                 piece = torch.cat([joined, piece.narrow(dim, shared, piece.shape[dim] - shared)], dim)
             finished = piece.shape[dim] if following is None else (following - start) * self.scale
+            rest = piece.narrow(dim, finished, piece.shape[dim] - finished).clone()
             yield piece.narrow(dim, 0, finished)
-            rest = piece.narrow(dim, finished, piece.shape[dim] - finished)
 
     def _faded(self, earlier: torch.Tensor, later: torch.Tensor, dim: int) -> torch.Tensor:
         """Blend linearly from one to the other along `dim`."""
@@ -153,6 +143,23 @@ class Grid:
         """Change from one to the other in the middle."""
         middle = later.shape[dim] // (2 * self.scale) * self.scale
         return torch.cat([earlier.narrow(dim, 0, middle), later.narrow(dim, middle, later.shape[dim] - middle)], dim)
+
+
+def _side_by_side(pieces: Iterable[torch.Tensor], length: int, dim: int) -> torch.Tensor:
+    """Put pieces one after the other along `dim`: as `torch.cat`, but without keeping all of them."""
+    out: torch.Tensor | None = None
+    done = 0
+    for piece in pieces:
+        if piece.shape[dim] == length:
+            return piece
+        if out is None:
+            shape = list(piece.shape)
+            shape[dim] = length
+            out = piece.new_empty(shape)
+        out.narrow(dim, done, piece.shape[dim]).copy_(piece)
+        done += piece.shape[dim]
+    assert out is not None  # there is at least one piece
+    return out
 
 
 class FittingTiles:
@@ -186,7 +193,9 @@ class FittingTiles:
                     raise
             # Outside of `except`, so that the tensors of the failed call are gone.
             self._halve(max(tile.shape[-2:]))
-        return torch.cat(list(self.strips(lambda rows, columns: tile[..., rows, columns], *tile.shape[-2:])), -2)
+        height, width = tile.shape[-2:]
+        strips = self.strips(lambda rows, columns: tile[..., rows, columns], height, width)
+        return _side_by_side(strips, height * self.grid.scale, -2)
 
     def _halve(self, size: int) -> None:
         assert self.least is not None

@@ -21,6 +21,10 @@ from rcan_plugin.inference.tiles import SMALLEST_TILE
 from rcan_plugin.weights.loading import Weights, read
 
 
+ROWS = 64
+"""Rows of the result in a strip, at most."""
+
+
 class Upscaler:
     """Upscales images: `larger = upscaler(image)`.
 
@@ -128,7 +132,8 @@ class Upscaler:
                 if end == done:
                     continue
                 check_result(strip, image[done // self.scale : -(-end // self.scale)], self.precision)
-                yield to_array(strip, image.dtype)
+                for part in strip.split(ROWS, 2):  # conversion takes several times the memory of what is converted
+                    yield to_array(part, image.dtype)
                 done = end
             return
         except Exception as error:
