@@ -13,6 +13,7 @@ from PIL import Image
 from rcan_plugin.cli import upscale
 from rcan_plugin.pictures import MAX_PIXELS, suffix_of
 from rcan_plugin.pictures.formats import FORMATS
+from tests.conftest import ROOT
 from tests.rights import forbidden
 from tests.upscaling.pictures_on_disk import Repeating, doubled, files_in, make, pixels_of, random_pixels
 
@@ -52,6 +53,19 @@ def test_a_picture_a_folder_and_a_list(monkeypatch, capsys):
         "out/sub/ü.v2_x2.png",
         "w.pth",
     ]
+
+
+def test_a_name_that_is_not_valid_utf_8(capsys):
+    odd = os.fsdecode(b"in/caf\xe9 1.png")
+    pixels = make(Path(odd))
+    for _ in range(2):
+        assert call(odd, "-o", os.fsdecode(b"out\xe9/")) == 0
+    np.testing.assert_array_equal(pixels_of(Path(os.fsdecode(b"out\xe9/caf\xe9 1.png"))), doubled(pixels))
+    assert r"(first: out\xe9/caf\xe9 1.png)" in capsys.readouterr().out
+
+
+def test_the_script_is_the_command():
+    assert 'sys.exit(run("upscale"))\n' in (ROOT / "scripts/upscale.py").read_text()
 
 
 def test_results_that_exist_are_kept_and_said_or_overwritten(capsys):

@@ -11,6 +11,7 @@ from PIL import Image
 from rcan_plugin import weights
 from rcan_plugin.archs.rcan_arch import RCANArch
 from rcan_plugin.cli import upscale
+from rcan_plugin.inference import upscaler
 from rcan_plugin.resampling.bicubic import imresize
 from tests.upscaling.pictures_on_disk import doubled, files_in, make, pixels_of, random_pixels
 
@@ -127,6 +128,29 @@ def test_ways_to_run_the_network_agree(call):
     np.testing.assert_array_equal(whole, doubled(pixels_of(Path("a.png"))))
     for name, tolerance in (("exact", 0), ("tiles", 0), ("eight", 0), ("half", 2)):
         assert np.abs(results[name] - whole).max() <= tolerance, name
+
+
+def test_options_reach_the_network(call, monkeypatch):
+    given = []
+
+    class Recording(upscaler.Upscaler):
+        def __init__(self, network, **options):
+            given.append(options)
+            super().__init__(network)
+
+    monkeypatch.setattr(upscaler, "Upscaler", Recording)
+    make(Path("a.png"))
+    assert call("a.png", "-o", "b.png") == 0
+    options = "--tile 32 --exact --ensemble --precision fp32 --device cpu --compile --scale 2 --overwrite"
+    assert call("a.png", "-o", "b.png", *options.split()) == 0
+    assert call("a.png", "-o", "b.png", "--tile", "none", "--overwrite") == 0
+    switches = dict.fromkeys(("exact", "ensemble", "compile"), False)
+    unset = {"tile": "auto", "precision": "auto", "device": None, "scale": None, **switches}
+    assert given == [
+        unset,
+        {"tile": 32, "precision": "fp32", "device": "cpu", "scale": 2, **dict.fromkeys(switches, True)},
+        {**unset, "tile": None},
+    ]
 
 
 def test_a_bad_picture_in_the_middle(call, capsys):

@@ -154,6 +154,7 @@ def test_a_full_disk_ends_the_run(jobs, monkeypatch):
         next(iter(rows))
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
+    monkeypatch.setattr(module, "WAITING_BYTES", 100)  # the network waits for the writer, and learns that it failed
     monkeypatch.setattr(module, "write_rows", full)
     outcome = ran(jobs).outcome
     assert "no space left on device: free some space" in outcome.stopped
