@@ -10,7 +10,9 @@ from PIL import Image, ImageOps
 
 from rcan_plugin.pictures import Picture, enlarge, read, write
 from rcan_plugin.pictures.colours import srgb_profile
+from rcan_plugin.pictures.exif import Entry, pack_directory
 from rcan_plugin.pictures.picture import PictureError
+from rcan_plugin.pictures.reading import _valid_dpi
 from tests.pictures import profiles
 from tests.pictures.files import RGB, RGB16, RGBA, chunk, exif, png
 from tests.pictures.test_whole import doubled
@@ -103,8 +105,6 @@ def test_exif_is_kept_to_the_byte_but_for_orientation_and_thumbnail(order, tmp_p
 
 def camera_exif(order: str, thumbnail: bytes) -> bytes:
     """EXIF with a name that is not ASCII, a maker's note and, at the end, a thumbnail."""
-    from rcan_plugin.pictures.exif import Entry, pack_directory
-
     number = "little" if order == "<" else "big"
     sub = [Entry(37500, 7, 14, b"maker's secret"), Entry(40962, 3, 1, (9).to_bytes(2, number))]
     main = [
@@ -182,8 +182,6 @@ def test_cmyk_without_its_profile_is_refused(icc, reason, tmp_path):
 
 @pytest.mark.parametrize("dpi", [(0, 0), (72, 0), (float("nan"), 72)], ids=str)
 def test_a_resolution_without_meaning_is_dropped(dpi, tmp_path):
-    from rcan_plugin.pictures.reading import _valid_dpi
-
     assert _valid_dpi(dpi, 1) is None
 
 

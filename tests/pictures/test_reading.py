@@ -10,7 +10,8 @@ import pytest
 import tifffile
 from PIL import Image
 
-from rcan_plugin.pictures import PictureError, read
+from rcan_plugin.pictures import PictureError, kinds, read, tiffs
+from rcan_plugin.pictures.decoding import _stretched
 from tests.pictures.files import FLOATS, FOUR, GRAY16, RGB, RGB16, RGBA16, chunk, png
 
 IMAGE, OTHER = Image.fromarray(RGB), Image.fromarray(255 - RGB)
@@ -130,6 +131,12 @@ def test_heif_names_the_package_that_reads_it(tmp_path, monkeypatch):
         read(tmp_path / "a.heic")
 
 
+def test_an_avif_that_calls_itself_an_image_file_first_is_no_heif():
+    assert kinds.is_heif(box(b"heix")) and kinds.is_heif(box(b"mif1"))
+    assert not kinds.is_heif(box(b"avif"))
+    assert not kinds.is_heif(box(b"mif1").replace(b"mif1mif1", b"mif1avif"))
+
+
 def test_thumbnails_in_a_tiff_are_no_pages(tmp_path):
     with tifffile.TiffWriter(tmp_path / "a.tif") as file:
         file.write(RGB16, photometric="rgb")
@@ -156,8 +163,6 @@ def test_what_is_lost_is_said(tmp_path):
 
 def test_a_compression_of_neither_reader_names_the_package(tmp_path):
     """LZW is read by OpenCV, but not with gray and alpha."""
-    from rcan_plugin.pictures import tiffs
-
     Image.fromarray((RGBA16[..., 2:] >> 8).astype(np.uint8)).save(tmp_path / "a.tif", compression="tiff_lzw")
     with pytest.raises(PictureError, match=r"compression LZW in a layout .*pip install imagecodecs"):
         tiffs.read_deep(tmp_path / "a.tif")
@@ -167,16 +172,12 @@ def test_an_avif_of_10_bits_says_that_it_is_read_as_8(tmp_path):
     content = bytearray(encoded("AVIF", quality=100, subsampling="4:4:4"))
     at = content.index(b"av1C")
     assert not content[at + 6] & 0x40
-    from rcan_plugin.pictures.kinds import hidden_depth
-
-    assert hidden_depth(bytes(content)) == 8
+    assert kinds.hidden_depth(bytes(content)) == 8
     content[at + 6] |= 0x40
-    assert hidden_depth(bytes(content)) == 10
+    assert kinds.hidden_depth(bytes(content)) == 10
 
 
 def test_jpeg_2000_of_12_bits_is_scaled_to_16(tmp_path):
-    from rcan_plugin.pictures.decoding import _stretched
-
     assert _stretched(np.array([0, 1, 2048, 4095], np.uint16), 4095).tolist() == [0, 16, 32776, 65535]
     values = np.arange(64 * 64, dtype=np.uint16).reshape(64, 64)
     cv2.imwrite(str(tmp_path / "a.jp2"), values << 4, [cv2.IMWRITE_JPEG2000_COMPRESSION_X1000, 1000])

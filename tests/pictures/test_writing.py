@@ -13,6 +13,7 @@ from PIL import Image
 
 from rcan_plugin.pictures import Picture, read, write, write_rows
 from rcan_plugin.pictures.formats import FORMATS, suffix_of
+from rcan_plugin.pictures.png import _filtered, _paeth
 from tests.pictures import profiles
 from tests.pictures.files import FLOATS, GRAY, GRAY16, LA, LA16, RGB, RGB16, RGBA, RGBA16, exif, noise
 
@@ -196,10 +197,20 @@ def test_every_png_filter_is_used_and_right(tmp_path):
     with Image.open(tmp_path / "a.png") as image:
         assert np.array_equal(np.asarray(image), values)
     assert np.array_equal(cv2.imread(str(tmp_path / "a.png"))[..., ::-1], values)
-    from rcan_plugin.pictures.png import _filtered
-
     rows = values.reshape(len(values), -1)
     assert set(_filtered(rows, np.zeros_like(rows[0]), 3)[:, 0]) == {1, 2, 4}
+
+
+def test_paeth_with_all_ties():
+    """Against the definition in the PNG specification, 9.4."""
+
+    def paeth(a, b, c):
+        return min((a, b, c), key=lambda value: abs(a + b - c - value))  # the first of equals
+
+    grid = np.array(list(itertools.product(range(0, 256, 51), range(0, 6), (0, 2, 51, 255))), np.uint8)
+    a, b, c = grid.T
+    assert _paeth(a, b, c).tolist() == [paeth(*map(int, values)) for values in grid]
+    assert _paeth(b, a, c).tolist() == [paeth(*map(int, values)) for values in grid[:, [1, 0, 2]]]
 
 
 def test_png_is_as_small_as_pillows(tmp_path):
