@@ -100,6 +100,7 @@ class Parts:
                 yield sr
                 return
             self.largest = size = min(size, max(image.shape[:2]) // 2)
+            log.warning("Out of memory: tiles of %d pixels from now on.", size)
         grid = self._blended_grid(size) if self.field is None else self._exact_grid(self.field)
         image = self.sizes.padded(image, grid.multiple)
         tiles = FittingTiles(self._upscaled, grid, None if self.tile else SMALLEST_TILE)
@@ -113,8 +114,8 @@ class Parts:
 
     def _is_small(self, image: np.ndarray) -> bool:
         """Whether to upscale an image at once: in less than a tile, or where tiles change the result."""
-        if self.tile:
-            return max(image.shape[:2]) <= self.tile
+        if size := self.tile or self.largest:
+            return max(image.shape[:2]) <= size
         pixels = image.shape[0] * image.shape[1]
         fits = pixels * self._bytes_per_pixel <= SHARE * memory.free_bytes(self.runner.device)
         return fits and (pixels <= LARGEST_TILE**2 or self.field is None)

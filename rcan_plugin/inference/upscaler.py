@@ -20,7 +20,6 @@ from rcan_plugin.inference.sizes import find_sizes
 from rcan_plugin.inference.tiles import SMALLEST_TILE
 from rcan_plugin.weights.loading import Weights, read
 
-
 ROWS = 64
 """Rows of the result in a strip, at most."""
 
