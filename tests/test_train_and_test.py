@@ -102,7 +102,7 @@ def test_basicsrs_stock_edsr_trains_on_a_raw_lmdb(tiny, run):
     first, second = (tiny / f"experiments/EDSR/models/net_g_{iteration}.pth" for iteration in (1, 2))
     assert weights_changed(first, second)
     weights = torch.load(second, weights_only=True)
-    assert weights.keys() == {"params", "params_ema", "network_g"}
+    assert weights.keys() == {"params", "params_ema"}
 
 
 def test_train_resume_and_test_under_the_current_folder(tiny, run):
