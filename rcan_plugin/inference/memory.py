@@ -69,11 +69,6 @@ def is_out_of_memory(error: BaseException) -> bool:
 class _Counting(TorchDispatchMode):
     """Counts the bytes of the storages that operations return, as long as they live."""
 
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        """False: else torch imports its compiler here, which takes seconds."""
-        return False
-
     def __init__(self) -> None:
         super().__init__()
         self.now = self.peak = 0
