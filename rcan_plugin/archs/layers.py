@@ -17,6 +17,15 @@ DIV2K_MEAN = (0.4488, 0.4371, 0.4040)
 UPSAMPLERS = ("subpixel", "transposed", "nearest")
 """Kinds of `upsampler`."""
 
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "relu": lambda: nn.ReLU(inplace=True),
+    "leaky_relu": lambda: nn.LeakyReLU(0.2, inplace=True),
+    "elu": lambda: nn.ELU(inplace=True),
+    "silu": nn.SiLU,
+    "gelu": nn.GELU,
+}
+"""Activations by name, as in RCAN-it (`get_activation` in `ptsr/model/_utils.py`) and traiNNer-redux."""
+
 
 class MeanShift(nn.Module):
     """Subtracts the mean of the training images and adds it again (`sub_mean`, `add_mean` of EDSR).
@@ -107,7 +116,18 @@ def conv(inputs: int, outputs: int, kernel_size: int, bias: bool = True) -> nn.C
     return nn.Conv2d(inputs, outputs, kernel_size, padding=kernel_size // 2, bias=bias)
 
 
-def upsampler(scale: int, num_feat: int, kind: str = "subpixel") -> nn.Sequential:
+def activation_layer(name: str) -> nn.Module:
+    """Return the activation `name`, one of `ACTIVATIONS`.
+
+    Raises:
+        ValueError: another name.
+    """
+    if name not in ACTIVATIONS:
+        raise ValueError(f"activation is {name!r}; expected one of {', '.join(ACTIVATIONS)}.")
+    return ACTIVATIONS[name]()
+
+
+def upsampler(scale: int, num_feat: int, kind: str = "subpixel", activation: str | None = None) -> nn.Sequential:
     """Return layers that upsample features by 3, or by 2 several times.
 
     Args:
@@ -116,6 +136,7 @@ def upsampler(scale: int, num_feat: int, kind: str = "subpixel") -> nn.Sequentia
         kind: `subpixel`: convolution and pixel shuffle (ESPCN, CVPR 2016), as in EDSR and RCAN; `transposed`:
             transposed convolution, 4x4 for 2 and 9x9 for 3, so that every output pixel has the same number of
             taps; `nearest`: nearest-neighbour upsampling, then a convolution.
+        activation: one of `ACTIVATIONS`, after each step; None: no activation.
 
     Raises:
         ValueError: another scale or kind.
@@ -135,7 +156,20 @@ def upsampler(scale: int, num_feat: int, kind: str = "subpixel") -> nn.Sequentia
             layers.append(nn.ConvTranspose2d(num_feat, num_feat, size, step, padding))
         else:
             layers += [nn.Upsample(scale_factor=step, mode="nearest"), conv(num_feat, num_feat, 3)]
+        if activation:
+            layers.append(activation_layer(activation))
     return nn.Sequential(*layers)
+
+
+def padded_to_multiple(x: Tensor, multiple: int) -> Tensor:
+    """Pad N x C x H x W on the right and below to a multiple of `multiple`, by reflection.
+
+    Sizes too small for a reflection, up to half of `multiple`, repeat the last pixel instead.
+    """
+    height, width = x.shape[2:]
+    below, right = -height % multiple, -width % multiple
+    mode = "reflect" if below < height and right < width else "replicate"
+    return F.pad(x, (0, right, 0, below), mode)
 
 
 def initialise(net: nn.Module, std: Callable[[nn.Module], float]) -> None:

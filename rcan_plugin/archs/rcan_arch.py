@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import functools
 import logging
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from rcan_plugin import kernels as fused
-from rcan_plugin.archs import layers
-from rcan_plugin.archs.layers import DIV2K_MEAN, conv, keep_buffers_apart, whole_numbers
+from rcan_plugin.archs import layers, rcan_layouts
+from rcan_plugin.archs.layers import conv, keep_buffers_apart, whole_numbers
 
 
 class ChannelAttention(nn.Module):
@@ -26,13 +26,13 @@ class ChannelAttention(nn.Module):
     Input: N x num_feat x H x W; output: N x num_feat x 1 x 1.
     """
 
-    def __init__(self, num_feat: int, squeeze_factor: int) -> None:
+    def __init__(self, num_feat: int, squeeze_factor: int, activation: str = "relu") -> None:
         super().__init__()
         squeezed = num_feat // squeeze_factor
         self.attention = nn.Sequential(
             nn.AdaptiveAvgPool2d(1),
             nn.Conv2d(num_feat, squeezed, 1),
-            nn.ReLU(inplace=True),
+            layers.activation_layer(activation),
             nn.Conv2d(squeezed, num_feat, 1),
             nn.Sigmoid(),
         )
@@ -45,22 +45,31 @@ class RCAB(nn.Module):
     """Residual channel attention block: two convolutions, attention, skip (the authors' `RCAB`)."""
 
     def __init__(
-        self, num_feat: int, squeeze_factor: int, res_scale: float, channel_attention: bool, kernels: str | None = None
+        self,
+        num_feat: int,
+        squeeze_factor: int,
+        res_scale: float,
+        channel_attention: bool,
+        kernels: str | None = None,
+        activation: str = "relu",
+        attention_activation: str = "relu",
     ) -> None:
         super().__init__()
         self.res_scale = res_scale
         self.kernels = kernels
-        self.rcab = nn.Sequential(conv(num_feat, num_feat, 3), nn.ReLU(inplace=True), conv(num_feat, num_feat, 3))
+        self.rcab = nn.Sequential(
+            conv(num_feat, num_feat, 3), layers.activation_layer(activation), conv(num_feat, num_feat, 3)
+        )
         if channel_attention:
-            self.rcab.append(ChannelAttention(num_feat, squeeze_factor))
+            self.rcab.append(ChannelAttention(num_feat, squeeze_factor, attention_activation))
 
     def forward(self, x: Tensor) -> Tensor:
-        conv1, relu, conv2, *attention = self.rcab
+        conv1, activation, conv2, *attention = self.rcab
         if self.kernels == "triton" and not x.is_meta:  # on the meta device only shapes are computed
             if (reason := fused.unsupported(x)) is None:
                 return fused.rcab(x, *self.rcab.parameters(), res_scale=self.res_scale)
             _warn_once(f"kernels: triton is not used: {reason}.")
-        res = conv2(relu(conv1(x)))
+        res = conv2(activation(conv1(x)))
         if not attention:
             return torch.add(x, res, alpha=self.res_scale)
         weight = attention[0](res)
@@ -70,23 +79,15 @@ class RCAB(nn.Module):
 
 
 class ResidualGroup(nn.Module):
-    """Blocks, one convolution, short skip connection (the authors' `ResidualGroup`)."""
+    """Blocks, one convolution, short skip connection (the authors' `ResidualGroup`).
 
-    def __init__(
-        self,
-        num_feat: int,
-        num_block: int,
-        squeeze_factor: int,
-        res_scale: float,
-        short_skip: bool,
-        channel_attention: bool,
-        kernels: str | None = None,
-    ) -> None:
+    `block` holds the other arguments of `RCAB`.
+    """
+
+    def __init__(self, num_feat: int, num_block: int, short_skip: bool, **block: Any) -> None:
         super().__init__()
         self.short_skip = short_skip
-        self.residual_group = nn.Sequential(
-            *(RCAB(num_feat, squeeze_factor, res_scale, channel_attention, kernels) for _ in range(num_block))
-        )
+        self.residual_group = nn.Sequential(*(RCAB(num_feat, **block) for _ in range(num_block)))
         self.conv = conv(num_feat, num_feat, 3)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -123,6 +124,13 @@ class RCANArch(nn.Module):
         kernels: `triton`: compute each block by the fused kernels of `rcan_plugin.kernels`: on CUDA, in half
             precision (autocast, or a half-precision network). Elsewhere the block computes without them, after one
             warning with the reason.
+        activation: activation between the convolutions of a block, one of `layers.ACTIVATIONS`: `relu` as in the
+            paper, `silu` as in RCAN-it.
+        activate_all: true: `activation` also inside the attention, which else has ReLU, and after each step of the
+            upsampler, which else has none, as in RCAN-it (`ptsr/model/common.py` of zudi-lin/rcan-it).
+        unshuffle: factor by which height and width of the input are reduced first, its pixels becoming channels, as in
+            traiNNer-redux's `rcan_unshuffle`; the upsampler enlarges by `upscale * unshuffle`. The input is padded
+            to a multiple by reflection, the output cropped. 1: no unshuffling.
 
     Raises:
         ValueError: an invalid argument, or an input whose channels are not `num_in_ch`; the message says what to pass.
@@ -149,6 +157,9 @@ class RCANArch(nn.Module):
         channel_attention: bool = True,
         upsampler: str = "subpixel",
         kernels: str | None = None,
+        activation: str = "relu",
+        activate_all: bool = False,
+        unshuffle: int = 1,
     ) -> None:
         super().__init__()
         whole_numbers(
@@ -160,6 +171,7 @@ class RCANArch(nn.Module):
             num_block=num_block,
             squeeze_factor=squeeze_factor,
             upscale=upscale,
+            unshuffle=unshuffle,
         )
         if channel_attention and num_feat < squeeze_factor:
             raise ValueError(
@@ -173,35 +185,55 @@ class RCANArch(nn.Module):
                 f"RCANArch: kernels is 'triton', channel_attention {channel_attention}, num_feat {num_feat}; "
                 f"expected channel_attention true and num_feat one of {fused.CHANNELS}, or leave kernels out."
             )
+        if kernels and activation != "relu":
+            raise ValueError(
+                f"RCANArch: kernels is 'triton', activation {activation!r}; expected activation 'relu', the only one "
+                "that the kernels have, or leave kernels out."
+            )
         if not img_range > 0:
             raise ValueError(
                 f"RCANArch: img_range is {img_range!r}; expected a positive number, 255 as in the paper or 1."
             )
-        mean = torch.tensor(_mean_for(num_in_ch) if rgb_mean is None else tuple(rgb_mean), dtype=torch.float32)
+        mean = torch.tensor(
+            rcan_layouts.default_mean(num_in_ch) if rgb_mean is None else tuple(rgb_mean), dtype=torch.float32
+        )
         if mean.shape != (num_in_ch,):
             raise ValueError(
                 f"RCANArch: rgb_mean is {rgb_mean!r}, {mean.numel()} values, and num_in_ch is {num_in_ch}: "
                 f"give one value for each input channel, or leave rgb_mean out."
             )
         self.img_range = float(img_range)
+        self.res_scale = float(res_scale)
+        self.activation = activation
+        self.activate_all = activate_all
+        self.upscale = upscale
+        self.unshuffle = unshuffle
         self.use_checkpoint = use_checkpoint
         self.long_skip = long_skip
         # Not in the state dict, because BasicSR's RCAN has no such keys.
         self.register_buffer("rgb_mean", mean.view(1, -1, 1, 1), persistent=False)
         out_mean = mean if num_out_ch == num_in_ch else mean.mean().expand(num_out_ch).clone()
         self.register_buffer("out_mean", out_mean.view(1, -1, 1, 1), persistent=False)
-        self.conv_first = conv(num_in_ch, num_feat, 3)
-        self.body = nn.Sequential(
-            *(
-                ResidualGroup(num_feat, num_block, squeeze_factor, res_scale, short_skip, channel_attention, kernels)
-                for _ in range(num_group)
-            )
-        )
-        self.conv_after_body = conv(num_feat, num_feat, 3)
         try:
-            self.upsample = layers.upsampler(upscale, num_feat, upsampler)
+            block = {
+                "squeeze_factor": squeeze_factor,
+                "res_scale": res_scale,
+                "channel_attention": channel_attention,
+                "kernels": kernels,
+                "activation": activation,
+                "attention_activation": activation if activate_all else "relu",
+            }
+            self.conv_first = conv(num_in_ch * unshuffle**2, num_feat, 3)
+            self.body = nn.Sequential(
+                *(ResidualGroup(num_feat, num_block, short_skip, **block) for _ in range(num_group))
+            )
+            self.conv_after_body = conv(num_feat, num_feat, 3)
+            self.upsample = layers.upsampler(
+                upscale * unshuffle, num_feat, upsampler, activation if activate_all else None
+            )
         except ValueError as error:
-            raise ValueError(f"RCANArch: {error}") from None
+            product = f" (upscale {upscale} times unshuffle {unshuffle})" if unshuffle > 1 else ""
+            raise ValueError(f"RCANArch: {error}{product}") from None
         self.conv_last = conv(num_feat, num_out_ch, 3)
         keep_buffers_apart(self)
 
@@ -211,7 +243,10 @@ class RCANArch(nn.Module):
                 f"RCANArch: the input has {x.shape[1]} channels, num_in_ch is {self.rgb_mean.shape[1]}: make "
                 "num_in_ch, num_out_ch and the data set's color and channels agree."
             )
+        height, width = x.shape[2:]
         x = (x - self.rgb_mean) * self.img_range
+        if self.unshuffle > 1:
+            x = F.pixel_unshuffle(layers.padded_to_multiple(x, self.unshuffle), self.unshuffle)
         shallow = self.conv_first(x)
         deep = shallow
         for group in self.body:
@@ -223,7 +258,8 @@ class RCANArch(nn.Module):
         if self.long_skip:
             deep = deep + shallow
         out = self.conv_last(self.upsample(deep))
-        return out / self.img_range + self.out_mean
+        out = out / self.img_range + self.out_mean
+        return out if self.unshuffle == 1 else out[..., : height * self.upscale, : width * self.upscale]
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
         """Load weights with BasicSR's keys or the official code's, with or without the prefix `module.`.
@@ -265,95 +301,70 @@ class RCANArch(nn.Module):
         return super().load_state_dict(fitting, strict=False, assign=assign)
 
     def own_weights(self, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Rename the keys of an official file to this network's; drop the prefix `module.`.
+        """Rename weights with the authors' key names, or RCAN-it's, to this network's; drop the prefix `module.`.
+
+        What the code with these names has and no file shows (activation, residual scale) is logged where this network
+        has something else.
 
         Raises:
-            ValueError: the official file needs another mean or range than this network's.
+            ValueError: the file shows that it needs other arguments than this network's.
         """
         given = {key.removeprefix("module."): value for key, value in state_dict.items()}
-        if not any(key.startswith("head.0.") for key in given):
+        if not rcan_layouts.has_authors_names(given):
             return given
-        self._check_official_mean(given)
-        renamed = from_official_keys(given)
-        logging.getLogger("basicsr").info("RCANArch: the file has the official key names; %d renamed.", len(renamed))
+        assumed, log = rcan_layouts.assumed(given), logging.getLogger("basicsr")
+        if differing := self._differing(shown := rcan_layouts.shown(given)):
+            has = {name: getattr(self, name) for name in differing}
+            to_set = shown | (assumed if "activate_all" in differing else {})
+            raise ValueError(
+                f"RCANArch: the file was trained with {rcan_layouts.listed(differing)}, this network has "
+                f"{rcan_layouts.listed(has)}: set {rcan_layouts.listed(to_set)}."
+            )
+        self._check_mean(given)
+        if differing := self._differing(assumed):
+            log.warning(
+                "RCANArch: files with these key names were trained with %s, this network has %s: set the first, unless "
+                "you know that this file differs.",
+                rcan_layouts.listed(differing),
+                rcan_layouts.listed({name: getattr(self, name) for name in differing}),
+            )
+        renamed = rcan_layouts.without_mean_shift(given)
+        log.info("RCANArch: the file has the official key names; %d renamed.", len(renamed))
         return renamed
 
-    def _check_official_mean(self, given: Mapping[str, Tensor]) -> None:
-        """Compare mean and range with those of an official file: others would silently give wrong colours.
+    def _differing(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in arguments.items() if getattr(self, name) != value}
 
-        `sub_mean.bias` holds minus the mean times the range. Files of traiNNer-redux and neosr lack it: they have the
-        official key names, range 0 to 1 and no mean.
+    def _check_mean(self, given: Mapping[str, Tensor]) -> None:
+        """Compare mean and range with those of a file in the authors' layout: others would give wrong colours.
 
         Raises:
             ValueError: they differ.
         """
-        bias = given.get("sub_mean.bias")
-        ours = self.rgb_mean.flatten() * self.img_range
-        if bias is None:
+        ours = self.rgb_mean.flatten().double().cpu() * self.img_range
+        has = f"img_range {self.img_range:g}, rgb_mean {rcan_layouts.rounded(self.rgb_mean.flatten())}"
+        mean = rcan_layouts.mean_times_range(given)
+        if mean is None:
             if self.img_range != 1 or bool(ours.any()):
                 raise ValueError(
                     "RCANArch: the file has the official key names without sub_mean, as those of traiNNer-redux and "
-                    f"neosr, which have range 0 to 1 and no mean. This network has {self._mean_and_range()}: set "
+                    f"neosr, which have range 0 to 1 and no mean. This network has {has}: set "
                     f"img_range: 1 and rgb_mean: {[0] * ours.numel()} (if the file was trained with a mean, add minus "
                     "the mean times the range to it as sub_mean.bias)."
                 )
             return
-        if bias.shape != ours.shape or not torch.allclose(-bias.to(ours), ours, rtol=0, atol=1e-3 * self.img_range):
-            img_range = 255 if bool((bias.abs() > 1).any()) else 1
+        tolerance = rcan_layouts.SAME_MEAN * self.img_range
+        if mean.shape != ours.shape or not torch.allclose(mean, ours, rtol=0, atol=tolerance):
+            img_range = rcan_layouts.likely_range(mean)
             raise ValueError(
-                f"RCANArch: the file was trained with mean times range {_rounded(-bias)}, this network has "
-                f"{self._mean_and_range()}: set img_range: {img_range} and rgb_mean: {_rounded(-bias / img_range)}."
+                f"RCANArch: the file was trained with mean times range {rcan_layouts.rounded(mean)}, this network has "
+                f"{has}: set img_range: {img_range:g} and rgb_mean: {rcan_layouts.rounded(mean / img_range)}."
             )
-
-    def _mean_and_range(self) -> str:
-        return f"img_range {self.img_range:g}, rgb_mean {_rounded(self.rgb_mean.flatten())}"
-
-
-def from_official_keys(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Rename the keys of an official RCAN file to those of `RCANArch`.
-
-    The official layout (`model/rcan.py`, `model/common.py` of the authors' training code), G groups of B blocks:
-    `head.0`; `body.g.body.b.body.0`, `.2` and `.3.conv_du.0`, `.2`; `body.g.body.B`; `body.G`; `tail.0.i`; `tail.1`;
-    and `sub_mean`, `add_mean`, which are constants and are dropped.
-
-    >>> sorted(from_official_keys({"head.0.bias": 0, "body.0.body.1.body.3.conv_du.2.bias": 1, "body.1.bias": 2}))
-    ['body.0.residual_group.1.rcab.3.attention.3.bias', 'conv_after_body.bias', 'conv_first.bias']
-    """
-    rules = [
-        (r"head\.0\.", r"conv_first."),
-        (r"body\.(\d+)\.body\.(\d+)\.body\.3\.conv_du\.0\.", r"body.\1.residual_group.\2.rcab.3.attention.1."),
-        (r"body\.(\d+)\.body\.(\d+)\.body\.3\.conv_du\.2\.", r"body.\1.residual_group.\2.rcab.3.attention.3."),
-        (r"body\.(\d+)\.body\.(\d+)\.body\.", r"body.\1.residual_group.\2.rcab."),
-        (r"body\.(\d+)\.body\.\d+\.(?=weight|bias)", r"body.\1.conv."),
-        (r"body\.\d+\.(?=weight|bias)", r"conv_after_body."),
-        (r"tail\.0\.", r"upsample."),
-        (r"tail\.1\.", r"conv_last."),
-    ]
-    renamed = {}
-    for key, value in state_dict.items():
-        if key.startswith(("sub_mean.", "add_mean.")):
-            continue
-        for pattern, replacement in rules:
-            new_key, count = re.subn("^" + pattern, replacement, key)
-            if count:
-                break
-        else:
-            new_key = key
-        renamed[new_key] = value
-    return renamed
 
 
 @functools.cache
 def _warn_once(text: str) -> None:
     logging.getLogger("basicsr").warning("RCANArch: %s", text)
-
-
-def _mean_for(channels: int) -> tuple[float, ...]:
-    return DIV2K_MEAN if channels == 3 else (sum(DIV2K_MEAN) / 3,) * channels
-
-
-def _rounded(values: Tensor) -> list[float]:
-    return [round(value, 4) for value in values.tolist()]
 
 
 def _first_keys(state_dict: Mapping[str, Any], count: int = 3) -> str:

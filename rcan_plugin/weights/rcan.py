@@ -5,33 +5,70 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from typing import Any
 
 from torch import Tensor
 
 BLOCK = r"body\.(\d+)\.residual_group\.(\d+)\.rcab\.0\.weight"
+TRANSPOSED_KERNELS = {4: 2, 9: 3}
+"""Scale of a transposed convolution of `layers.upsampler` by its kernel size."""
 
 
-def arguments(weights: Mapping[str, Tensor]) -> dict[str, int]:
+def arguments(weights: Mapping[str, Tensor], unshuffle: int = 1) -> dict[str, Any]:
     """The arguments of `RCANArch` that shapes tell; none if the weights are not RCAN's.
 
-    `upscale` is that of the sub-pixel upsampler; it is left out for another one.
+    `upscale` is left out where two fit: a `nearest` upsampler of one step is of scale 2 or 3. So is `activate_all` for
+    less than two steps.
+
+    Args:
+        weights: state dict with the keys of `RCANArch`.
+        unshuffle: the network's argument, which shapes do not tell.
     """
     blocks = [match for key in weights if (match := re.fullmatch(BLOCK, key))]
     first, last = weights.get("conv_first.weight"), weights.get("conv_last.weight")
     if not blocks or first is None or last is None:
         return {}
-    num_feat, num_in_ch = first.shape[:2]
-    found = {
-        "num_in_ch": num_in_ch,
+    num_feat, inputs = first.shape[:2]
+    found: dict[str, Any] = {
+        "num_in_ch": inputs // unshuffle**2,
         "num_out_ch": last.shape[0],
         "num_feat": num_feat,
         "num_group": 1 + max(int(match[1]) for match in blocks),
         "num_block": 1 + max(int(match[2]) for match in blocks),
     }
     squeezed = weights.get("body.0.residual_group.0.rcab.3.attention.1.weight")
+    found["channel_attention"] = squeezed is not None
     if squeezed is not None:
         found["squeeze_factor"] = num_feat // squeezed.shape[0]
-    steps = [value.shape[0] / num_feat for key, value in weights.items() if re.fullmatch(r"upsample\.\d+\.weight", key)]
-    if steps and all(step in (4, 9) for step in steps):
-        found["upscale"] = math.isqrt(int(math.prod(steps)))
+    tail = _upsampler(weights, num_feat)
+    if "upscale" in tail:
+        tail["upscale"] //= unshuffle
+    return found | tail
+
+
+def _upsampler(weights: Mapping[str, Tensor], num_feat: int) -> dict[str, Any]:
+    convs = {
+        int(match[1]): weight
+        for key, weight in weights.items()
+        if (match := re.fullmatch(r"upsample\.(\d+)\.weight", key))
+    }
+    if not convs:
+        return {"upscale": 1}
+    (start, conv), *others = sorted(convs.items())
+    found: dict[str, Any] = {}
+    layers_of_a_step = 2
+    if start == 1:
+        found["upsampler"] = "nearest"
+        if others:
+            found["upscale"] = 2 ** len(convs)
+    elif step := TRANSPOSED_KERNELS.get(conv.shape[-1]):
+        layers_of_a_step = 1
+        found |= {"upsampler": "transposed", "upscale": step ** len(convs)}
+    else:
+        found["upsampler"] = "subpixel"
+        steps = [weight.shape[0] / num_feat for weight in convs.values()]
+        if all(step in (4, 9) for step in steps):
+            found["upscale"] = math.isqrt(int(math.prod(steps)))
+    if others:
+        found["activate_all"] = others[0][0] - start > layers_of_a_step
     return found

@@ -7,7 +7,8 @@ import torch
 from basicsr.archs.rcan_arch import RCAN
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from rcan_plugin.archs.rcan_arch import DIV2K_MEAN, RCANArch
+from rcan_plugin.archs.layers import DIV2K_MEAN
+from rcan_plugin.archs.rcan_arch import RCANArch
 from tests.archs.network_tests import NetworkTests, image, weight_and_bias
 from tests.archs.rcan import rcan_equations, small_rcan
 from tests.archs.small import SMALL
@@ -73,6 +74,7 @@ def test_defaults_are_the_papers(upscale, parameters):
 def test_arguments_are_basicsrs():
     theirs = list(inspect.signature(RCAN).parameters)
     own = ["use_checkpoint", "long_skip", "short_skip", "channel_attention", "upsampler", "kernels"]
+    own += ["activation", "activate_all", "unshuffle"]
     assert list(inspect.signature(RCANArch).parameters) == [*theirs, *own]
 
 
