@@ -19,6 +19,7 @@ setup(
     license="MIT",
     # `find_packages()` alone would follow the link `basicsr` at the root.
     packages=find_packages(include=["rcan_plugin", "rcan_plugin.*"]),
+    package_data={"rcan_plugin.compare": ["assets/*"]},
     python_requires=">=3.10",
     # What BasicSR 1.4.2 really needs. BasicSR itself is missing on purpose: it asks for `tb-nightly`, which has
     # only pre-releases and none for some platforms, so pip is told to install it with `--no-deps`.
@@ -43,12 +44,14 @@ setup(
         "yapf",
     ],
     extras_require={
-        "plots": ["matplotlib"],  # benchmarks/training/draw.py
+        "plots": ["matplotlib"],  # plots of `rcan compare`; `rcan plot-training`
         "onnx": ONNX,
         "dev": [
             *ONNX,
             "jsonschema",
+            "matplotlib",
             "mypy",
+            "playwright",  # pages in a browser, which it does not bring: `apt install chromium`
             "pytest",
             "pytest-xdist",
             "ruff",

@@ -30,6 +30,7 @@ COMMANDS = {
     "identify": "identify the degradation that made a folder of LR images",
     "convert-weights": "convert weights: BasicSR, safetensors, the RCAN authors' layout",
     "export-onnx": "export a network as an ONNX file, compared with the network",
+    "plot-training": "draw loss, PSNR, learning rate and speed of training runs",
 }
 """Commands and what they do. `NAME` is `main(argv)` of the module `rcan_plugin.cli.NAME`, with `_` for `-`."""
 

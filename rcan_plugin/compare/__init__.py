@@ -1,0 +1,1 @@
+"""Comparison of networks on test sets: measurement, tables, plots and a page."""
