@@ -36,8 +36,8 @@ OTHER_SCALE = {
 """The network that comments tell to start from at every other scale."""
 STARTS_FROM_X2 = {
     "train_RCANit": (
-        r" It starts from the weights of x2 \(train_RCANit_x2\.yml, trained before\); the trunk keeps them in the first "
-        r"iterations\.",
+        r" It starts from the weights of x2 \(train_RCANit_x2\.yml, trained before\); the trunk keeps them in the "
+        r"first iterations\.",
         r"^  pretrain_network_g: experiments/RCANit_BI_x2/models/net_g_latest\.pth\n",
         r"^  strict_load_g: false  # .*\n",
         r"^  freeze: \{parts: \[conv_first, body\], until: 20000\}.*\n",
