@@ -8,6 +8,8 @@ from setuptools import find_packages, setup
 ROOT = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+?)"', (ROOT / "rcan_plugin/_version.py").read_text()).group(1)
 
+ONNX = ["onnx", "onnxruntime"]  # rcan export-onnx
+
 setup(
     name="rcan_plugin",
     version=VERSION,
@@ -35,6 +37,7 @@ setup(
         "scikit-image",
         "scipy",
         "tensorboard",
+        "tifffile",  # TIFFs of 16 bits and floats
         "torch>=2.5",  # the first that calls the entry point below
         "torchvision",
         "tqdm",
@@ -43,8 +46,11 @@ setup(
     extras_require={
         "iqa": ["pyiqa"],  # metrics of `rcan compare` beside PSNR and SSIM
         "plots": ["matplotlib"],  # plots of `rcan compare`; `rcan plot-training`
+        "onnx": ONNX,
         "dev": [
+            *ONNX,
             "jsonschema",
+            "matplotlib",
             "mypy",
             "playwright",  # pages in a browser, which it does not bring: `apt install chromium`
             "pytest",

@@ -130,7 +130,8 @@ class RCANArch(nn.Module):
             upsampler, which else has none, as in RCAN-it (`ptsr/model/common.py` of zudi-lin/rcan-it).
         unshuffle: factor by which height and width of the input are reduced first, its pixels becoming channels, as in
             traiNNer-redux's `rcan_unshuffle`; the upsampler enlarges by `upscale * unshuffle`. The input is padded
-            to a multiple by reflection, the output cropped. 1: no unshuffling.
+            to a multiple by reflection, the output cropped; `torch.export` holds one case of the two: multiples, if
+            the example is one (`dynamic_shapes` of `2 * Dim(...)`). 1: no unshuffling.
 
     Raises:
         ValueError: an invalid argument, or an input whose channels are not `num_in_ch`; the message says what to pass.
@@ -238,16 +239,24 @@ class RCANArch(nn.Module):
         keep_buffers_apart(self)
 
     def forward(self, x: Tensor) -> Tensor:
+        height, width = x.shape[-2:]
+        out = self.tail(self.trunk(self.head(x)))
+        return out if self.unshuffle == 1 else out[..., : height * self.upscale, : width * self.upscale]
+
+    def head(self, x: Tensor) -> Tensor:
+        """Return the shallow features of images: the input of the residual groups."""
         if x.shape[1] != self.rgb_mean.shape[1]:  # one channel would be broadcast to the mean's three
             raise ValueError(
                 f"RCANArch: the input has {x.shape[1]} channels, num_in_ch is {self.rgb_mean.shape[1]}: make "
                 "num_in_ch, num_out_ch and the data set's color and channels agree."
             )
-        height, width = x.shape[2:]
         x = (x - self.rgb_mean) * self.img_range
         if self.unshuffle > 1:
             x = F.pixel_unshuffle(layers.padded_to_multiple(x, self.unshuffle), self.unshuffle)
-        shallow = self.conv_first(x)
+        return self.conv_first(x)
+
+    def trunk(self, shallow: Tensor) -> Tensor:
+        """Return the deep features: residual groups, a convolution, the long skip. Only this part pools."""
         deep = shallow
         for group in self.body:
             if self.use_checkpoint and self.training and torch.is_grad_enabled():
@@ -255,11 +264,11 @@ class RCANArch(nn.Module):
             else:
                 deep = group(deep)
         deep = self.conv_after_body(deep)
-        if self.long_skip:
-            deep = deep + shallow
-        out = self.conv_last(self.upsample(deep))
-        out = out / self.img_range + self.out_mean
-        return out if self.unshuffle == 1 else out[..., : height * self.upscale, : width * self.upscale]
+        return deep + shallow if self.long_skip else deep
+
+    def tail(self, deep: Tensor) -> Tensor:
+        """Return images from deep features: upsampler and last convolution. `unshuffle` may make them too large."""
+        return self.conv_last(self.upsample(deep)) / self.img_range + self.out_mean
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
         """Load weights with BasicSR's keys or the official code's, with or without the prefix `module.`.

@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rcan_plugin._files import kind_of, require_folder
 from rcan_plugin.cli import _exit_codes
 
 LAYOUTS = {
@@ -120,18 +121,26 @@ def network_of(args: argparse.Namespace) -> tuple[str | None, dict[str, Any]]:
     return name, arguments
 
 
+def require_target(target: Path, overwrite: bool) -> None:
+    """Check that a file can be written and replaces none, unless `overwrite` allows it.
+
+    Raises:
+        FileNotFoundError, ValueError: the message says what to do.
+    """
+    require_folder("OUT", target.parent, "make it, or choose another place")
+    if (kind := kind_of(target)) not in ("nothing", "a file"):
+        raise ValueError(f"{target} is {kind}; expected the name of a file to write.")
+    if kind == "a file" and not overwrite:
+        raise ValueError(f"{target} exists: choose another name, or give --overwrite.")
+
+
 def convert(args: argparse.Namespace) -> int:
     """Read, print what was read, write; return the exit code."""
     from rcan_plugin import weights
-    from rcan_plugin._files import kind_of, require_folder
     from rcan_plugin.weights.saving import layout_of
 
     layout = layout_of(args.target, args.layout)
-    require_folder("OUT", args.target.parent, "make it, or choose another place")
-    if (kind := kind_of(args.target)) not in ("nothing", "a file"):
-        raise ValueError(f"{args.target} is {kind}; expected the name of a file to write.")
-    if kind == "a file" and not args.overwrite:
-        raise ValueError(f"{args.target} exists: choose another name, or give --overwrite.")
+    require_target(args.target, args.overwrite)
     weights.save(args.target, read_weights(args.source, args), layout=layout)
     print(f"{args.target}: written, layout {layout}")
     return 0

@@ -143,14 +143,14 @@ def _group_choice(found: Sequence[Group]) -> str:
 def _table(results: Results, group: Group) -> str:
     """The table of a group; scripts sort it and show its footnotes where they are pointed at."""
     metrics = results["metrics"]
-    facts = (("parameters", "Parameters", ""), ("adds", "Multiply-adds", "1280×720"), ("latency", "Latency", "ms"))
+    facts = _facts(group)
     heads = [_sort_head("name", "Method", "", 'rowspan="2"')]
     for entry in group.sets:
         note = _note_button(group, group.set_notes[entry["id"]], f"Notes on {entry['name']}")
         heads.append(
             f'<th scope="colgroup" class="set" colspan="{len(metrics)}">{html.escape(entry["name"])}{note}</th>'
         )
-    for number, (key, name, unit) in enumerate(facts):
+    for number, (key, (name, unit, _)) in enumerate(facts.items()):
         heads.append(_sort_head(key, name, unit, f'rowspan="2" class="{"" if number else "fact"}"'))
     subheads = [
         _sort_head(f"{entry['id']}:{key}", metric["name"], metric["unit"], 'class="first"' if not number else "")
@@ -174,6 +174,23 @@ best</span> among rows of this protocol. Letters mark what differs.</p>
 <ul class="notes">{notes}</ul></div>"""
 
 
+def _facts(group: Group) -> dict[str, tuple[str, str, dict[str, tuple[float | None, str]]]]:
+    """Columns of what is known of the networks, but for empty ones: head, unit, and value and text by method's id."""
+    parameters = {line.method["id"]: line.facts.get("parameters") for line in group.lines}
+    adds = {line.method["id"]: layout.multiply_adds(line.facts) for line in group.lines}
+    times = {line.method["id"]: layout.milliseconds(line.facts) for line in group.lines}
+    columns = {
+        "parameters": ("Parameters", "", {key: (value, layout.count(value)) for key, value in parameters.items()}),
+        "adds": ("Multiply-adds", "1280×720", {key: (value, layout.count(value)) for key, value in adds.items()}),
+        "latency": (
+            "Latency",
+            "ms",
+            {key: (value, ABSENT if value is None else f"{value:.1f}") for key, value in times.items()},
+        ),
+    }
+    return {key: column for key, column in columns.items() if any(value is not None for value, _ in column[2].values())}
+
+
 def _sort_head(key: str, name: str, unit: str, attributes: str) -> str:
     small = f' <small class="unit">{html.escape(unit)}</small>' if unit else ""
     return (
@@ -193,8 +210,6 @@ def _note_button(group: Group, letters: Sequence[str], label: str) -> str:
 
 
 def _table_line(results: Results, group: Group, line: Line) -> str:
-    parameters, adds = line.facts.get("parameters"), layout.multiply_adds(line.facts)
-    latency = layout.milliseconds(line.facts)
     cells = [f'<th scope="row" data-value="{html.escape(line.name)}">{html.escape(line.name)}</th>']
     for entry in group.sets:
         note = _note_button(group, line.notes.get(entry["id"], ()), f"Notes on {line.name}, {entry['name']}")
@@ -208,11 +223,8 @@ def _table_line(results: Results, group: Group, line: Line) -> str:
             unseen = f'<span class="unseen"> ({rank}{" best" if cell.rank == 2 else ""})</span>' if cell.rank else ""
             text = f'<span class="{rank}">{cell.text}</span>{unseen}{note if not number else ""}{published}'
             cells.append(_number_cell(cell.value, text, "first" if not number else ""))
-    cells += [
-        _number_cell(parameters, layout.count(parameters), "fact"),
-        _number_cell(adds, layout.count(adds)),
-        _number_cell(latency, ABSENT if latency is None else f"{latency:.1f}"),
-    ]
+    for number, (_, _, values) in enumerate(_facts(group).values()):
+        cells.append(_number_cell(*values[line.method["id"]], name="" if number else "fact"))
     return f"<tr>{''.join(cells)}</tr>\n"
 
 

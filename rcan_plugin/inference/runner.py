@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import itertools
 import logging
@@ -48,9 +49,9 @@ class Runner:
     ) -> None:
         self.net, self.precision = net, precision
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
-        device = next((tensor.device for tensor in _tensors(net)), torch.device("cpu"))
-        self.compiled = compiled and device.type == "cuda"
-        self.recorder: Recorder | None = recorder_for(device) if cuda_graph else None
+        self.device = next((tensor.device for tensor in _tensors(net)), torch.device("cpu"))
+        self.compiled = compiled and self.device.type == "cuda"
+        self.recorder: Recorder | None = recorder_for(self.device) if cuda_graph else None
         # Listed once: walking through the modules of a deep network takes as long as its kernels.
         self.tensors = list(_tensors(net))
         self.copy: nn.Module | None = None
@@ -77,8 +78,7 @@ class Runner:
             N x C' x sH x sW, float32 unless the network itself is of another type; new memory.
         """
         image = lq.contiguous(memory_format=self.memory_format)
-        if self.precision is not None or self.compiled:
-            self._refresh_copy()
+        self.network()
         if self.recorder is None:
             return self._run(image, *arguments)
         key = (image.shape, image.stride(), image.dtype, arguments)
@@ -94,11 +94,21 @@ class Runner:
 
     def _run(self, image: Tensor, *arguments: Any) -> Tensor:
         # `forward`, because calling a network that is compiled for training compiles it again for each image size.
-        network = self.copy or self.net
+        with self.context():
+            sr = (self.copy or self.net).forward(image, *arguments)
+        return sr if self.precision is None else sr.float()
+
+    def network(self) -> nn.Module:
+        """The network that is run, in its present state; inside `context`, its parts can be called."""
+        if self.precision is not None or self.compiled:
+            self._refresh_copy()
+        return self.copy or self.net
+
+    def context(self) -> contextlib.AbstractContextManager[None]:
+        """In which to call parts of the network: with autocast where a precision is set."""
         if self.precision is None:
-            return network.forward(image, *arguments)
-        with torch.autocast(image.device.type, self.precision, cache_enabled=False):
-            return network.forward(image, *arguments).float()
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, self.precision, cache_enabled=False)
 
     def _record_and_run(self, key: Any, image: Tensor, *arguments: Any) -> Tensor:
         assert self.recorder is not None

@@ -48,6 +48,14 @@ def test_text_from_results_is_escaped(tmp_path: Path):
     assert "@" not in re.sub(r"@media", "", re.sub(r"<script>.*</script>", "", text, flags=re.S))
 
 
+def test_columns_without_values_are_left_out(tmp_path: Path):
+    content = example.results()
+    for method in content["methods"]:
+        method["by_scale"] = {scale: {**known, "latency": None} for scale, known in method["by_scale"].items()}
+    text = page.write(example.write(tmp_path, content, pictures=False)).read_text()
+    assert re.findall(r'<th [^>]*data-key="(\w+)"', text) == ["name", "parameters", "adds"] * 2
+
+
 def test_the_page_needs_no_network(tmp_path: Path):
     text = page.write(example.write(tmp_path, pictures=False)).read_text()
     assert re.findall(r"""(?:src|href)=["'](?!#|data:)|@import|https?://(?!www\.w3\.org)""", text) == []

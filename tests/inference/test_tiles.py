@@ -7,7 +7,9 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from rcan_plugin.inference.tiles import tiled
+from rcan_plugin.inference.common import Upscale
+from rcan_plugin.inference.memory import TooLittleMemory
+from rcan_plugin.inference.tiles import FittingTiles, Grid, tiled
 from tests.inference.networks import RADIUS, assert_same, convolutions, nearest, noise
 
 GRIDS = [  # height, width, size, overlap
@@ -161,3 +163,67 @@ def test_a_gpu_never_holds_the_whole_image():
     out = tiled(functools.partial(nearest, scale=2), lq, 2, 64, 8, device="cuda")
     assert torch.cuda.max_memory_allocated() - before < lq.nbytes / 4
     assert torch.equal(out, nearest(lq, 2))
+
+
+def strips_of(grid: Grid, upscale: Upscale, lq: torch.Tensor) -> list[torch.Tensor]:
+    height, width = lq.shape[-2:]
+    return list(grid.strips(lambda rows, columns: upscale(lq[..., rows, columns]), height, width))
+
+
+@pytest.mark.parametrize("size", [2 * RADIUS + 1, 7, 16])
+@pytest.mark.parametrize("scale", [1, 3])
+def test_tiles_that_are_cut_in_an_overlap_of_twice_the_radius_are_exact(scale, size):
+    lq, network = noise(1, 3, 30, 44), convolutions(scale)
+    strips = strips_of(Grid(scale, size, 2 * RADIUS, blend=False), network, lq)
+    assert len(strips) > 1
+    assert_same(torch.cat(strips, -2), network(lq))
+    too_little = torch.cat(strips_of(Grid(scale, size, RADIUS, blend=False), network, lq), -2)
+    assert (too_little - network(lq)).abs().max() > 1e-4
+
+
+def test_tiles_begin_at_multiples():
+    corners = []
+
+    def note(rows: slice, columns: slice) -> torch.Tensor:
+        corners.append((rows.start, columns.start, rows.stop - rows.start, columns.stop - columns.start))
+        return torch.zeros(1, 1, rows.stop - rows.start, columns.stop - columns.start)
+
+    out = torch.cat(list(Grid(1, 16, 4, multiple=4, blend=False).strips(note, 40, 28)), -2)
+    assert out.shape == (1, 1, 40, 28) and len(corners) == 6
+    assert all(number % 4 == 0 for corner in corners for number in corner)
+
+
+class LittleMemory:
+    """A network that runs out of memory beyond a number of pixels."""
+
+    def __init__(self, network: Upscale, most: int) -> None:
+        self.network, self.most, self.sides = network, most, []
+
+    def __call__(self, lq: torch.Tensor) -> torch.Tensor:
+        self.sides.append(max(lq.shape[-2:]))
+        if lq.shape[-2] * lq.shape[-1] > self.most:
+            raise torch.OutOfMemoryError("out of memory")
+        return self.network(lq)
+
+
+def test_out_of_memory_halves_the_tiles_and_the_result_stays_exact(caplog):
+    lq, network = noise(1, 3, 40, 44), convolutions(2)
+    little = LittleMemory(network, 100)
+    tiles = FittingTiles(little, Grid(2, 32, 2 * RADIUS, blend=False), least=4)
+    out = torch.cat(list(tiles.strips(lambda rows, columns: lq[..., rows, columns], 40, 44)), -2)
+    assert_same(out, network(lq))
+    assert little.sides[:2] == [32, 16] and set(little.sides[2:]) == {8}, "no tile is tried again that did not fit"
+    assert tiles.grid.size == 8
+    said = "Out of memory: tiles of {} pixels instead of {} from now on."
+    assert caplog.messages == [said.format(16, 32), said.format(8, 16)]
+
+
+def test_tiles_are_not_halved_without_end():
+    lq, network = noise(1, 3, 40, 44), convolutions(2)
+    grid = Grid(2, 32, 2 * RADIUS, blend=False)
+    for least, error in ((4, TooLittleMemory), (None, torch.OutOfMemoryError)):
+        tiles = FittingTiles(LittleMemory(network, 10), grid, least)
+        with pytest.raises(error, match="even for a tile of 8 pixels" if least else "^out of memory$"):
+            list(tiles.strips(lambda rows, columns: lq[..., rows, columns], 40, 44))
+    with pytest.raises(RuntimeError, match="expected input"):  # of another kind: four channels
+        FittingTiles(network, grid, 4)(noise(1, 4, 8, 8))

@@ -5,9 +5,11 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from rcan_plugin.archs.rcan_arch import RCANArch
 from rcan_plugin.archs.vdsr_arch import VDSRArch
 from rcan_plugin.weights.fit import check_weights
 from tests.archs.rcan import official_layout, small_rcan
+from tests.archs.rcan_descriptions import RCAN_IT, SIZES, Description
 from tests.archs.small import SMALL
 from tests.weights.saved import save
 
@@ -119,6 +121,19 @@ def test_official_files_are_refused_for_mean_and_range_and_recommended_to_others
     check(tmp_path, bare, lambda: small_rcan(img_range=1, rgb_mean=[0, 0, 0]), param_key=None)
     message = refused(tmp_path, official, lambda: VDSRArch(**SMALL["VDSRArch"]), param_key=None)
     assert message.endswith("it has the names of the RCAN authors' files, which type: RCANArch loads.")
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_files_of_rcan_it_and_unshuffled_ones_are_refused_with_the_arguments_to_set(strict, tmp_path):
+    weights = Description(**RCAN_IT).weights()
+    needed = {"activation": "silu", "activate_all": True, "res_scale": 0.1}
+    message = refused(tmp_path, weights, lambda: RCANArch(**SIZES, upscale=2), param_key=None, strict=strict)
+    assert "set unshuffle: 1, activate_all: true, activation: silu, res_scale: 0.1" in message
+    check(tmp_path, weights, lambda: RCANArch(**SIZES, upscale=2, **needed), param_key=None, strict=strict)
+    weights = Description(unshuffle=2).weights()
+    message = refused(tmp_path, weights, lambda: RCANArch(**SIZES, upscale=2), param_key=None, strict=strict)
+    assert "trained with unshuffle: 2, this network has unshuffle: 1: set unshuffle: 2" in message
+    check(tmp_path, weights, lambda: RCANArch(**SIZES, upscale=2, unshuffle=2), param_key=None, strict=strict)
 
 
 def test_weights_that_are_not_finite_are_refused(tmp_path):

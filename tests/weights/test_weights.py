@@ -147,6 +147,14 @@ def test_a_failed_write_leaves_the_earlier_file(tmp_path, monkeypatch):
     assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
 
 
+def test_both_formats_have_the_usual_rights(tmp_path):
+    net = built("VDSRArch")
+    (tmp_path / "usual").touch()
+    for name in ("net.pth", "net.safetensors"):
+        weights.save(tmp_path / name, net, **VDSR)
+        assert (tmp_path / name).stat().st_mode == (tmp_path / "usual").stat().st_mode
+
+
 def test_a_network_that_the_file_does_not_name_is_given_by_hand(tmp_path):
     net = built("VDSRArch")
     path = save(tmp_path / "net.pth", {"params": net.state_dict()})

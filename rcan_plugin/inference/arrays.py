@@ -1,0 +1,69 @@
+"""Images as NumPy arrays: checks, and the way to tensors and back."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+LARGEST = {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535, np.dtype(np.float32): 1}
+"""The value of white, by type."""
+SLACK = 1e-3
+"""By how much values of floats may leave the range 0 to 1, from rounding."""
+NOT_BLACK = 0.02
+"""Mean value from which on a part of an image is not black."""
+
+
+def check_image(image: np.ndarray, channels: int) -> None:
+    """Check that an image can be upscaled by a network of so many channels.
+
+    Raises:
+        TypeError: it is no array, or of another type than uint8, uint16 and float32.
+        ValueError: its shape, its channels or its range are wrong.
+    """
+    if not isinstance(image, np.ndarray) or image.dtype not in LARGEST:
+        kind = image.dtype if isinstance(image, np.ndarray) else type(image).__name__
+        raise TypeError(f"the image is of type {kind}; expected a NumPy array of uint8, uint16 or float32.")
+    if image.ndim != 3 or 0 in image.shape:
+        raise ValueError(f"the image has shape {image.shape}; expected height x width x channels, none of them 0.")
+    if image.shape[2] != channels:
+        raise ValueError(f"the image has {image.shape[2]} channels, the network takes {channels}.")
+    if image.dtype == np.float32:
+        low, high = float(image.min()), float(image.max())
+        if not (low >= -SLACK and high <= 1 + SLACK):  # NaN too
+            raise ValueError(f"the image has values from {low:g} to {high:g}; expected 0 to 1 for float32.")
+
+
+def to_tensor(image: np.ndarray, device: torch.device | str = "cpu") -> Tensor:
+    """From H x W x C to 1 x C x H x W, float32, range 0 to 1."""
+    values = np.ascontiguousarray(image, dtype=np.float32)
+    return torch.from_numpy(values).permute(2, 0, 1)[None].to(device) / LARGEST[image.dtype]
+
+
+def to_array(sr: Tensor, dtype: np.dtype) -> np.ndarray:
+    """From 1 x C x H x W, range 0 to 1, to H x W x C of a type, clipped, whole numbers rounded."""
+    values = sr[0].permute(1, 2, 0).clamp(0, 1).cpu().numpy()
+    largest = LARGEST[dtype]
+    return np.ascontiguousarray(values, np.float32) if largest == 1 else np.rint(values * largest).astype(dtype)
+
+
+def check_result(sr: Tensor, image: np.ndarray, precision: torch.dtype | None) -> None:
+    """Check that a result is one: finite, and not black where the image is not.
+
+    Raises:
+        FloatingPointError: it is not; the message names the precision to choose.
+    """
+    fault = ""
+    if not bool(torch.isfinite(sr).all()):
+        fault = "is not finite"
+    elif bool((sr <= 0).all()) and image.mean() > NOT_BLACK * LARGEST[image.dtype]:
+        fault = "is black where the image is not"
+    if not fault:
+        return
+    if precision == torch.float16:
+        raise FloatingPointError(
+            f"the result {fault}: float16 overflows in this network; choose precision fp32 or bf16."
+        )
+    if precision is not None:
+        raise FloatingPointError(f"the result {fault}: choose precision fp32.")
+    raise FloatingPointError(f"the result {fault}, in float32: the weights are not those of this network, or damaged.")

@@ -1,0 +1,125 @@
+"""Memory for inference: how much is free, how much a call takes, which errors mean that there was too little."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+CGROUPS = (  # a container's limit, what it uses, and statistics: version 2 and version 1
+    ("memory.max", "memory.current", "memory.stat"),
+    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat"),
+)
+
+
+MEASURED = 48
+"""Side of the image with which the memory that a network needs is measured."""
+SHARE = 0.7
+"""Of the free memory that tensors may take: convolutions need some besides, and others use the machine too."""
+
+
+class TooLittleMemory(MemoryError):
+    """Memory is too small for what was asked for. The message says what to try."""
+
+
+def free_bytes(device: torch.device) -> int:
+    """Return the memory that is free on a device; of a CPU what the system or the container has, the lower one."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        reserved = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return free + reserved  # torch keeps freed memory to use it again
+    return max(0, min(_available(), _left_to_container(Path("/sys/fs/cgroup"))))
+
+
+def peak_bytes(call: Callable[[], Any], device: torch.device) -> int:
+    """Run `call` and return the most memory that its tensors took at a time, beside those there were before."""
+    if device.type == "cuda":
+        before = torch.cuda.memory_allocated(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        call()
+        return torch.cuda.max_memory_allocated(device) - before
+    with _Counting() as counting:
+        call()
+    return counting.peak
+
+
+def bytes_per_pixel(call: Callable[[torch.Tensor], Any], channels: int, device: torch.device) -> float:
+    """Return the most memory that `call` takes for an image, divided by its pixels, measured on a small one."""
+    image = torch.zeros(1, channels, MEASURED, MEASURED, device=device)
+    call(image)  # weights are converted at the first call
+    return max(1, peak_bytes(lambda: call(image), device)) / MEASURED**2
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error means that memory was too small: of Python, of torch on a GPU or a CPU."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    words = "DefaultCPUAllocator", "out of memory", "CUDNN_STATUS_ALLOC_FAILED", "CUBLAS_STATUS_ALLOC_FAILED"
+    return isinstance(error, RuntimeError) and any(word in str(error) for word in words)
+
+
+class _Counting(TorchDispatchMode):
+    """Counts the bytes of the storages that operations return, as long as they live."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = self.peak = 0
+        self.living: set[int] = set()
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Nothing is compiled here, and importing dynamo to say so takes seconds (torch 2.14)."""
+        return False
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        known = {id(leaf.untyped_storage()) for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)}
+        result = func(*args, **(kwargs or {}))
+        for leaf in tree_leaves(result):
+            if isinstance(leaf, torch.Tensor):
+                storage = leaf.untyped_storage()
+                if id(storage) not in known and id(storage) not in self.living:
+                    self._born(storage)
+        return result
+
+    def _born(self, storage: torch.UntypedStorage) -> None:
+        key, size = id(storage), storage.nbytes()
+        self.living.add(key)
+        self.now += size
+        self.peak = max(self.peak, self.now)
+        weakref.finalize(storage, self._gone, key, size)
+
+    def _gone(self, key: int, size: int) -> None:
+        self.living.discard(key)
+        self.now -= size
+
+
+def _available() -> int:
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
+    except (OSError, StopIteration):  # not Linux
+        names = getattr(os, "sysconf_names", {})
+        if "SC_PHYS_PAGES" in names:
+            return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+        return sys.maxsize
+
+
+def _left_to_container(root: Path) -> int:
+    """What the limit of the container leaves, counting cached files as free; a large number without a limit."""
+    left = sys.maxsize
+    for limit, used, statistics in CGROUPS:
+        try:
+            pages = re.search(r"^(?:total_)?inactive_file (\d+)$", (root / statistics).read_text(), re.MULTILINE)
+            droppable = int(pages[1]) if pages else 0
+            left = min(left, int((root / limit).read_text()) - int((root / used).read_text()) + droppable)
+        except (OSError, ValueError):  # no such file, or `max`: no limit
+            continue
+    return left
