@@ -1,4 +1,4 @@
-"""Packaging of rcan_plugin. BasicSR itself is installed beside it, not by it: see README.md."""
+"""Packaging of rcan_plugin. BasicSR itself is installed beside it, not by it: see docs/install.md."""
 
 import re
 from pathlib import Path

@@ -50,7 +50,7 @@ class Inputs:
 def printable(path: str | os.PathLike[str]) -> str:
     """Return a path as text that every terminal takes, also if its bytes are not valid UTF-8.
 
-    Example:
+    Examples:
         >>> printable(os.fsdecode(b"caf\\xe9.png"))
         'caf\\\\xe9.png'
     """

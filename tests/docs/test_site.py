@@ -1,6 +1,7 @@
 """The site builds without a warning: every link and anchor, every page in the navigation, every docstring it shows."""
 
 import re
+from pathlib import Path
 
 import pytest
 from mkdocs.commands.build import build
@@ -10,8 +11,8 @@ from mkdocs.exceptions import Abort
 from tests.conftest import ROOT
 
 
-def built(config_file, site, **more) -> None:
-    with open(config_file, "rb") as file:
+def built(config_file: Path, site: Path, **more) -> None:
+    with config_file.open("rb") as file:
         build(load_config(file, site_dir=str(site), **more))
 
 
@@ -25,7 +26,8 @@ def test_the_site_builds_without_warnings(tmp_path, monkeypatch):
         return (tmp_path / "site" / page).read_text()
 
     assert "quickstart.jpg" in shown("index.html")
-    assert 'id="rcan-upscale"' in shown("reference/commands.html") and "--max-pixels" in shown("reference/commands.html")
+    commands = shown("reference/commands.html")
+    assert 'id="rcan-upscale"' in commands and "--max-pixels" in commands
     assert "num_feat" in shown("reference/options.html") and 'id="network_g"' in shown("reference/options.html")
     assert "squeeze_factor" in shown("reference/networks.html") and "Raises" in shown("reference/python.html")
     # A page of the site loads nothing from elsewhere.
