@@ -8,6 +8,8 @@ from setuptools import find_packages, setup
 ROOT = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+?)"', (ROOT / "rcan_plugin/_version.py").read_text()).group(1)
 
+ONNX = ["onnx", "onnxruntime"]  # rcan export-onnx
+
 setup(
     name="rcan_plugin",
     version=VERSION,
@@ -17,6 +19,7 @@ setup(
     license="MIT",
     # `find_packages()` alone would follow the link `basicsr` at the root.
     packages=find_packages(include=["rcan_plugin", "rcan_plugin.*"]),
+    package_data={"rcan_plugin.compare": ["assets/*", "published.json"]},
     python_requires=">=3.10",
     # What BasicSR 1.4.2 really needs. BasicSR itself is missing on purpose: it asks for `tb-nightly`, which has
     # only pre-releases and none for some platforms, so pip is told to install it with `--no-deps`.
@@ -34,16 +37,22 @@ setup(
         "scikit-image",
         "scipy",
         "tensorboard",
+        "tifffile",  # TIFFs of 16 bits and floats
         "torch>=2.5",  # the first that calls the entry point below
         "torchvision",
         "tqdm",
         "yapf",
     ],
     extras_require={
-        "plots": ["matplotlib"],  # benchmarks/training/draw.py
+        "iqa": ["pyiqa"],  # metrics of `rcan compare` beside PSNR and SSIM
+        "plots": ["matplotlib"],  # plots of `rcan compare`; `rcan plot-training`
+        "onnx": ONNX,
         "dev": [
+            *ONNX,
             "jsonschema",
+            "matplotlib",
             "mypy",
+            "playwright",  # pages in a browser, which it does not bring: `apt install chromium`
             "pytest",
             "pytest-xdist",
             "ruff",

@@ -73,7 +73,9 @@ def unbroken(forks: Forks, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = training(tmp_path_factory.mktemp("unbroken"), save=1)
     forks.start(folder, "-opt", "tiny.yml", hook=NETWORK).ends()
     weights = checkpoints.load(models(folder) / "net_g_latest.pth")
-    assert weights.keys() == {"params", "params_ema"} and not same(weights["params"], weights["params_ema"])
+    assert weights.keys() == {"params", "params_ema", "network_g"} and not same(
+        weights["params"], weights["params_ema"]
+    )
     return folder
 
 

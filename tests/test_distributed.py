@@ -77,7 +77,8 @@ def unbroken_pair(forks, tmp_path_factory) -> Path:
     return folder
 
 
-def test_two_ranks_have_the_gradients_of_one_with_twice_the_batch(forks, tmp_path):
+@pytest.mark.parametrize("freeze", [None, {"parts": ["body"], "until": 1}], ids=["all", "frozen"])
+def test_two_ranks_have_the_gradients_of_one_with_twice_the_batch(freeze, forks, tmp_path):
     hook = MODEL + (
         "step = Model.optimize_parameters\n"
         "def dump(self, at):\n"
@@ -87,7 +88,7 @@ def test_two_ranks_have_the_gradients_of_one_with_twice_the_batch(forks, tmp_pat
         "    torch.save(found, f\"gradients{os.environ.get('RANK', '')}.pt\")\n"
         "Model.optimize_parameters = dump"
     )
-    folder = training(tmp_path, network="RCANArch", total_iter=1, optim_g={"type": "SGD", "lr": 1.0})
+    folder = training(tmp_path, network="RCANArch", total_iter=2, optim_g={"type": "SGD", "lr": 1e-3}, freeze=freeze)
     batch = "datasets__train__batch_size_per_gpu"
     change(folder, datasets__train__dataset_enlarge_ratio=12, **{batch: 16})
     forks.start(folder, "-opt", "tiny.yml", hook=hook).ends()
@@ -251,7 +252,7 @@ def test_gradients_that_the_step_averages_are_those_of_ddp(hook, clipping, forks
         assert ("is recorded" in said) == (graph and bool(hook))
         assert re.findall(r"skipped: (\S+)", said)[-1] == "1.0000e+00"
     first, second = (checkpoints.load(models(tmp_path / name) / "net_g_10.pth") for name in ("graph", "ddp"))
-    assert same(first, second) and first.keys() == {"params", "params_ema"}
+    assert same(first, second) and first.keys() == {"params", "params_ema", "network_g"}
 
 
 def test_a_signal_to_one_of_two(forks, tmp_path):

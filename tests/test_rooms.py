@@ -12,6 +12,7 @@ ROOMS = (  # lowest first: a room imports the rooms before it alone
     "resampling",
     "degradations",
     "images",
+    "pictures",
     "kernels",
     "archs",
     "losses",
@@ -19,9 +20,11 @@ ROOMS = (  # lowest first: a room imports the rooms before it alone
     "data",
     "training",
     "inference",
+    "upscaling",
     "models",
     "preparation",
     "options",
+    "compare",
     "cli",
 )
 LOWEST = ("_version", "_checks", "_files")  # modules beside the rooms that every room may import, and that import none
@@ -74,7 +77,7 @@ def test_the_check_sees_every_form_of_import(tmp_path):
     assert imported(tmp_path / "module.py") == {"cli", "models", "__init__"}
 
 
-@pytest.mark.parametrize("room", ["resampling", "degradations", "images"])
+@pytest.mark.parametrize("room", ["resampling", "degradations", "images", "pictures"])
 def test_the_lowest_rooms_import_neither_torch_nor_basicsr(room, run):
     modules = [module_name(path) for path in (PACKAGE / room).glob("*.py") if path.stem != "bicubic_modules"]
     names = ", ".join(modules)
@@ -83,7 +86,7 @@ def test_the_lowest_rooms_import_neither_torch_nor_basicsr(room, run):
 
 
 def test_rooms_below_models_work_without_basicsr(run):
-    rooms = ("archs", "losses", "weights", "data", "training", "inference", "kernels")
+    rooms = ("archs", "losses", "weights", "data", "training", "inference", "upscaling", "kernels")
     modules = [
         module_name(path)
         for room in rooms
@@ -92,6 +95,12 @@ def test_rooms_below_models_work_without_basicsr(run):
     ]
     code = f"import sys; sys.modules['basicsr'] = None\nimport {', '.join(modules)}\nprint('imported')"
     assert run("-c", code, env={"RCAN_PLUGIN_AUTOLOAD": "0"}).stdout.strip() == "imported"
+
+
+def test_planning_of_upscaling_imports_neither_torch_nor_basicsr(run):
+    modules = [module_name(path) for path in (PACKAGE / "upscaling").glob("*.py") if path.stem != "network"]
+    code = f"import sys, {', '.join(modules)}; print(sorted({{'torch', 'basicsr'}} & sys.modules.keys()))"
+    assert run("-c", code).stdout.strip() == "[]"
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: str(module.relative_to(PACKAGE)))

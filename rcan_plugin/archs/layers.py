@@ -180,7 +180,8 @@ def initialise(net: nn.Module, std: Callable[[nn.Module], float]) -> None:
         std: returns the standard deviation for a convolution.
     """
     for module in net.modules():
-        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
+        # A weight on the meta device has no values, and `normal_` there makes torch import its compiler for seconds.
+        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)) and not module.weight.is_meta:
             nn.init.normal_(module.weight, std=std(module))
             if module.bias is not None:
                 nn.init.zeros_(module.bias)

@@ -130,7 +130,8 @@ class RCANArch(nn.Module):
             upsampler, which else has none, as in RCAN-it (`ptsr/model/common.py` of zudi-lin/rcan-it).
         unshuffle: factor by which height and width of the input are reduced first, its pixels becoming channels, as in
             traiNNer-redux's `rcan_unshuffle`; the upsampler enlarges by `upscale * unshuffle`. The input is padded
-            to a multiple by reflection, the output cropped. 1: no unshuffling.
+            to a multiple by reflection, the output cropped; `torch.export` holds one case of the two: multiples, if
+            the example is one (`dynamic_shapes` of `2 * Dim(...)`). 1: no unshuffling.
 
     Raises:
         ValueError: an invalid argument, or an input whose channels are not `num_in_ch`; the message says what to pass.

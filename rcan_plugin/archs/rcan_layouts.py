@@ -96,7 +96,7 @@ def mean_times_range(weights: Mapping[str, Tensor]) -> Tensor | None:
     have changed them: the authors and redux set `requires_grad` of the module, which leaves its parameters trainable.
     """
     bias = weights.get("sub_mean.bias")
-    return None if bias is None else -torch.linalg.solve(_matrix(weights, "sub_mean"), bias.double())
+    return None if bias is None else -torch.linalg.solve(_matrix(weights, "sub_mean"), bias.double().cpu())
 
 
 def without_mean_shift(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -110,20 +110,20 @@ def without_mean_shift(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     if mean is None:
         return own
     before, after = _matrix(weights, "sub_mean"), _matrix(weights, "add_mean")
-    offset = weights.get("add_mean.bias", mean).double() - mean
+    offset = weights.get("add_mean.bias", mean).double().cpu() - mean
     first, last, bias = (own.get(key) for key in ("conv_first.weight", "conv_last.weight", "conv_last.bias"))
     if first is not None and not _is_identity(before):
-        by_channel = first.double().unflatten(1, (len(before), -1))  # PixelUnshuffle keeps a channel's pixels together
-        own["conv_first.weight"] = torch.einsum("ockhw,cd->odkhw", by_channel, before).flatten(1, 2).to(first.dtype)
+        by_channel = first.double().cpu().unflatten(1, (len(before), -1))  # a channel's unshuffled pixels are together
+        own["conv_first.weight"] = torch.einsum("ockhw,cd->odkhw", by_channel, before).flatten(1, 2).to(first)
     if last is not None and bias is not None and (bool(offset.any()) or not _is_identity(after)):
-        own["conv_last.weight"] = torch.einsum("oc,cihw->oihw", after, last.double()).to(last.dtype)
-        own["conv_last.bias"] = (after @ bias.double() + offset).to(bias.dtype)
+        own["conv_last.weight"] = torch.einsum("oc,cihw->oihw", after, last.double().cpu()).to(last)
+        own["conv_last.bias"] = (after @ bias.double().cpu() + offset).to(bias)
     return own
 
 
 def _matrix(weights: Mapping[str, Tensor], name: str) -> Tensor:
     weight = weights.get(f"{name}.weight")
-    return torch.eye(3, dtype=torch.float64) if weight is None else weight.double().flatten(1)
+    return torch.eye(len(weights["sub_mean.bias"])).double() if weight is None else weight.double().cpu().flatten(1)
 
 
 def _is_identity(matrix: Tensor) -> bool:
@@ -147,6 +147,12 @@ def rounded(values: Tensor) -> list[float]:
 
 def listed(arguments: Mapping[str, Any]) -> str:
     """Arguments as an option file has them."""
-    return ", ".join(
-        f"{name}: {str(value).lower() if isinstance(value, bool) else value}" for name, value in arguments.items()
-    )
+    return ", ".join(f"{name}: {_written(value)}" for name, value in arguments.items())
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(_written(round(item, 4)) for item in value)}]"
+    return f"{value:g}" if isinstance(value, float) else str(value)

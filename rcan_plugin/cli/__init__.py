@@ -21,12 +21,17 @@ COMMANDS = {
     "test": "test with BasicSR, from any folder and on any machine",
     "check": "check option files: all mistakes, and what this machine lacks",
     "options": "print the keys of option files, as a page or as JSON schema",
+    "upscale": "upscale pictures and folders of them with a trained network",
     "doctor": "show what is installed and registered, and how to correct it",
     "prepare-div2k": "make LMDBs from the DIV2K archives, or download them first",
     "prepare-benchmarks": "lay out Set5, Set14, B100, Urban100 and Manga109",
     "create-lmdb": "make LMDBs from a folder, a zip archive or pairs of images",
     "verify-lmdb": "compare LMDBs with their checksums",
     "identify": "identify the degradation that made a folder of LR images",
+    "compare": "compare networks on test sets: tables, plots, a page",
+    "convert-weights": "convert weights: BasicSR, safetensors, the RCAN authors' layout",
+    "export-onnx": "export a network as an ONNX file, compared with the network",
+    "plot-training": "draw loss, PSNR, learning rate and speed of training runs",
 }
 """Commands and what they do. `NAME` is `main(argv)` of the module `rcan_plugin.cli.NAME`, with `_` for `-`."""
 

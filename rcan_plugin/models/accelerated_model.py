@@ -18,6 +18,7 @@ from rcan_plugin.training import graphs, optimizers
 from rcan_plugin.training.average import update_average
 from rcan_plugin.training.captured import CapturedStep
 from rcan_plugin.training.compiling import compile_blocks, repeated_blocks
+from rcan_plugin.training.freezing import Freezer
 from rcan_plugin.training.guard import Guard
 from rcan_plugin.training.ranks import share_weights
 from rcan_plugin.training.schedules import WarmupCosineLR
@@ -40,6 +41,8 @@ class AcceleratedSRModel(ValidatingModel):
             gradients are exchanged by this model instead of DDP. On a CPU nothing is recorded.
         grad_accum: N cuts each batch into N parts that are processed one after the other: the same gradients in an Nth
             of the memory. (BatchNorm, in DRRN and MemNet, sees parts instead of batches.)
+        freeze: {parts: [PART, ...], until: N}: parameters with a PART in their name keep their values in iterations 1
+            to N, as to start x3 and x4 from the trunk of x2. The steps are shorter for it.
         grad_clip: {norm: N}, {value: N}, {adjustable: theta} or {adjustable_norm: theta}, see `training.clipping.clip`.
         guard: {factor: F, stop_after: N}: skips a step whose loss or gradients are not finite, or whose loss is above F
             times its running mean; training ends after N skipped steps in a row. While steps are skipped no checkpoint
@@ -71,6 +74,7 @@ class AcceleratedSRModel(ValidatingModel):
     """
 
     guard: Guard | None = None
+    freezer: Freezer | None = None
     first_step = True
 
     def __init__(self, opt: dict[str, Any]) -> None:
@@ -104,7 +108,9 @@ class AcceleratedSRModel(ValidatingModel):
             else:
                 net.compile(mode=settings.compile)
             get_root_logger().info(f"Compiling {what} in the first step.")
-        if not (self.is_train and settings.cuda_graph and self.opt["dist"]):
+        # DDP waits for the gradients of all parameters that were trained when it was built.
+        exchanged_here = settings.cuda_graph or settings.freeze
+        if not (self.is_train and exchanged_here and self.opt["dist"]):
             return super().model_to_device(net)
         net = net.to(self.device)
         share_weights(net)
@@ -122,6 +128,8 @@ class AcceleratedSRModel(ValidatingModel):
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=settings.amp == "fp16")
         if settings.amp == "fp16":
             get_root_logger().warning("amp: fp16 overflows in RCAN, whose activations exceed 255; bf16 does not.")
+        # After the optimizer, which holds all parameters.
+        self.freezer = Freezer(self.get_bare_model(self.net_g), settings.freeze) if settings.freeze else None
         self.guard = Guard(self.device, *settings.guard) if settings.guard else None
         self.step = TrainingStep(
             self.net_g,
@@ -178,6 +186,8 @@ class AcceleratedSRModel(ValidatingModel):
         self.restore_random_states()
         if hasattr(self.cri_pix, "current_iter"):
             self.cri_pix.current_iter = current_iter
+        if self.freezer is not None and self.freezer.at(current_iter):
+            self._say_what_is_frozen()
         started = time.monotonic()
         try:
             self.log_dict = self.run_step(self.lq, self.gt, *self._scale_for(self.net_g, self.scale))
@@ -191,6 +201,14 @@ class AcceleratedSRModel(ValidatingModel):
         if self.runner is not None:
             self.runner.weights_changed()
         self.stop_if_stuck(current_iter, self.names)
+
+    def _say_what_is_frozen(self) -> None:
+        assert self.freezer is not None
+        if isinstance(self.run_step, CapturedStep):
+            self.run_step.forget()
+        count = len(self.freezer.parameters)
+        until = f"keep their values until iteration {self.freezer.until}" if self.freezer.frozen else "are trained now"
+        get_root_logger().info(f"train: freeze: {count} tensors of the network {until}.")
 
     def losses_of(self, output: Any, gt: torch.Tensor) -> dict[str, torch.Tensor]:
         """SRModel's losses by their names in the log; their sum is minimized."""

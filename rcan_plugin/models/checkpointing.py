@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
@@ -69,7 +70,8 @@ class CheckpointingModel(SRModel):
             for key, network in zip(keys, nets, strict=True)
         }
         if net_label == "net_g":
-            content[NETWORK] = plain(self.opt[NETWORK])
+            with contextlib.suppress(TypeError):  # options that a program gave, not an option file
+                content[NETWORK] = plain(self.opt[NETWORK])
         number = "latest" if current_iter == -1 else current_iter
         checkpoints.save(content, Path(self.opt["path"]["models"], f"{net_label}_{number}.pth"))
 

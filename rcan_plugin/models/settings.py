@@ -10,6 +10,7 @@ import torch
 
 from rcan_plugin._checks import is_number, is_whole, require_whole
 from rcan_plugin.training.clipping import read_clipping
+from rcan_plugin.training.freezing import Freeze
 
 PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}
 BLOCKS = "blocks"
@@ -25,6 +26,7 @@ class Settings:
     compile: str | None = None
     cuda_graph: bool = False
     grad_accum: int = 1
+    freeze: Freeze | None = None
     grad_clip: tuple[str, float] | None = None
     guard: tuple[float, int] | None = None
     self_ensemble: bool = False
@@ -66,6 +68,7 @@ class Settings:
             compile=compiled,
             cuda_graph=cuda_graph,
             grad_accum=grad_accum,
+            freeze=Freeze.read(train.get("freeze")),
             grad_clip=read_clipping(train.get("grad_clip")),
             guard=_guard(train.get("guard")),
             self_ensemble=_flag(val, "val", "self_ensemble"),

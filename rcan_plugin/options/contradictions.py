@@ -12,7 +12,7 @@ from rcan_plugin.options.data_contradictions import datasets, model_and_data
 from rcan_plugin.options.mistakes import Mistake, Path
 from rcan_plugin.options.networks import check_discriminator, check_network
 from rcan_plugin.options.signatures import registered
-from rcan_plugin.options.train_contradictions import check_optimizers, logger, losses, schedule
+from rcan_plugin.options.train_contradictions import check_optimizers, freeze, logger, losses, schedule
 from rcan_plugin.options.view import View
 
 TRIAL_SIDE = 194
@@ -39,6 +39,7 @@ def check_contradictions(options: Mapping[str, Any], is_train: bool, wrong: Set[
         checks += [
             ("train", lambda: schedule(view)),
             ("train", lambda: check_optimizers(view)),
+            ("train", lambda: freeze(view)),
             ("train", lambda: losses(view)),
             ("logger", lambda: logger(view)),
             ("path", lambda: _ignored_networks(view)),

@@ -154,6 +154,12 @@ GUARD = Section(
     }
 )
 CLIP = "norm of all gradients together", "each gradient", "each gradient times the rate", "norm times the rate"
+FREEZE = Section(
+    {
+        "parts": Key(list_of(TEXT, least=1), "parts of the names of parameters that keep their values", REQUIRED),
+        "until": Key(whole(), "last iteration in which they do", REQUIRED),
+    }
+)
 GRAD_CLIP = Section(
     {
         name: Key(number(above=0), f"bound of {what}")
@@ -179,6 +185,7 @@ TRAIN: dict[str, Key] = {
         OURS,
     ),
     "cuda_graph": Key(FLAG, "record the training step as a CUDA graph", False, OURS),
+    "freeze": Key(FREEZE, "parameters that are not trained at first", None, OURS),
     "grad_accum": Key(whole(), "parts that a batch is cut into to save memory", 1, OURS),
     "grad_clip": Key(GRAD_CLIP, "bound of the gradients, one of", None, OURS),
     "guard": Key(GUARD, "skip steps that would destroy the weights", None, OURS),

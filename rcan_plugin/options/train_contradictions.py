@@ -14,6 +14,7 @@ from rcan_plugin.options.signatures import named, registered
 from rcan_plugin.options.values import as_yaml
 from rcan_plugin.options.view import View
 from rcan_plugin.training import optimizers
+from rcan_plugin.training.freezing import Freeze
 from rcan_plugin.weights.networks import build_on_meta
 
 
@@ -90,6 +91,22 @@ def check_optimizers(view: View) -> Iterator[Mistake]:
         except Exception as error:
             if "CUDA" not in str(error):  # an option for GPUs, and none here
                 yield view.locate(error, path)
+
+
+def freeze(view: View) -> Iterator[Mistake]:
+    """Check the names of `train: freeze` against the network's, and its end against the length of the run."""
+    option, total = view.get("train", "freeze"), view.get("train", "total_iter")
+    if not isinstance(option, Mapping) or not view.is_ours:
+        return
+    if total is not None and option["until"] >= total:
+        text = f"is {option['until']}, and total_iter is {total}: expected less, so that these parts are trained too."
+        yield Mistake(("train", "freeze", "until"), text)
+    parameters = _parameters(view)
+    try:
+        if parameters.keys() != {""}:
+            Freeze(tuple(option["parts"]), option["until"]).names(parameters)
+    except ValueError as error:
+        yield view.locate(error, ("train", "freeze"))
 
 
 def _parameters(view: View) -> dict[str, torch.nn.Parameter]:

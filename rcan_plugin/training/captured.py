@@ -86,6 +86,11 @@ class CapturedStep:
                 self.step.update(shape.losses, shape.means_before)
         return shape.losses
 
+    def forget(self) -> None:
+        """Record all shapes again, since other parameters are trained from here on."""
+        self.step.optimizer.zero_grad(set_to_none=True)  # the gradients are in the graphs' memory
+        self.shapes.clear()
+
     def _shape_of(self, lq: Tensor, gt: Tensor, arguments: tuple[Any, ...]) -> _Shape | None:
         key = (lq.shape, lq.stride(), lq.dtype, gt.shape, gt.stride(), gt.dtype, arguments)
         if key not in self.shapes:

@@ -143,13 +143,20 @@ Assumption = tuple[Arguments, str]
 
 
 def _blocks(weights: StateDict, stored: Arguments) -> list[Assumption]:
-    activation = stored.get("act_mode")
-    known = [({"activation": ACTIVATIONS.get(activation, activation)}, "")] if activation else []
-    if rcan_layouts.shown(weights)["activate_all"]:
-        reason = "not in the file; RCAN-it's public weights have them (RCAN_Improved.yaml; RCAN_Base.yaml has relu)."
+    """Activation and residual scale of a file with the authors' names, or RCAN-it's."""
+    if activation := stored.get("act_mode"):
+        stated = [({"activation": ACTIVATIONS.get(activation, activation)}, "")]
     else:
-        reason = "not in the file; the authors' code and traiNNer-redux's and neosr's defaults have them."
-    return [*known, (rcan_layouts.assumed(weights), reason)]
+        stated = []
+    assumed = rcan_layouts.assumed(weights)
+    if rcan_layouts.shown(weights)["activate_all"]:
+        activation = "not in the file; RCAN-it's public weights have it (RCAN_Improved.yaml; RCAN_Base.yaml has relu)."
+        res_scale = "not in the file; RCAN-it's default."
+    else:
+        activation = "not in the file; the authors' code has it, and by default that of traiNNer-redux and neosr."
+        res_scale = ""  # their blocks have none
+    reasons = {"activation": activation, "res_scale": res_scale}
+    return [*stated, *(({name: value}, reasons[name]) for name, value in assumed.items())]
 
 
 def _of_basicsr(shown: Arguments) -> Assumption:
@@ -173,6 +180,8 @@ def _mean_and_range(weights: StateDict, channels: int, stored: Arguments, given:
         )
     if mean is None:
         return [_without_mean(weights, channels, stored, given)]
+    if len(mean) != channels:
+        raise ValueError(f"its sub_mean has {len(mean)} channels, its first convolution {channels}.")
     if "img_range" in given or "rgb_range" in stored:
         img_range, reason = float(given.get("img_range", stored.get("rgb_range"))), ""
     else:
@@ -180,7 +189,7 @@ def _mean_and_range(weights: StateDict, channels: int, stored: Arguments, given:
             raise ValueError(
                 "its sub_mean subtracts nothing, which fits any range: give img_range: 255 or img_range: 1."
             )
-        img_range, reason = rcan_layouts.likely_range(mean), "by the mean times the range in its sub_mean."
+        img_range, reason = rcan_layouts.likely_range(mean), "by what its sub_mean subtracts."
     rgb_mean = mean / img_range
     if bool((rgb_mean.abs() > 1).any()):
         raise ValueError(
@@ -242,10 +251,9 @@ def to_authors(state_dict: Mapping[str, Tensor], arguments: Mapping[str, Any]) -
     mean = _mean(full) * full["img_range"]
     if full["img_range"] == 1 and not bool(mean.any()):
         return authors
-    example = next(iter(state_dict.values()))
     for name, bias in (("sub_mean", -mean), ("add_mean", mean)):
-        authors[f"{name}.weight"] = torch.eye(3).view(3, 3, 1, 1).to(example)
-        authors[f"{name}.bias"] = bias.to(example)
+        authors[f"{name}.weight"] = torch.eye(3).view(3, 3, 1, 1)
+        authors[f"{name}.bias"] = bias.float()  # in half precision, colours would be off by up to 0.06 of 255
     return authors
 
 

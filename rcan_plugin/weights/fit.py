@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from rcan_plugin.archs import rcan_layouts
 from rcan_plugin.weights import files, rcan, state_dicts
 from rcan_plugin.weights.state_dicts import StateDict
 
@@ -160,7 +161,7 @@ def difference(compared: Comparison, own: Mapping[str, Tensor], weights: Mapping
 
 
 def _official(weights: Mapping[str, Tensor]) -> str:
-    known = any(name.startswith("head.0.") for name in weights) and any(".conv_du." in name for name in weights)
+    known = rcan_layouts.has_authors_names(weights)
     return "; it has the names of the RCAN authors' files, which type: RCANArch loads" if known else ""
 
 

@@ -19,6 +19,8 @@ NETWORK = "network_g"
 """The entry of a checkpoint that holds the network's `type` and arguments, beside the weights."""
 RCANS = ("RCANArch", "RCAN")
 """Names of RCAN; BasicSR's is read as `RCANArch`, which has its arguments and keys."""
+WAYS = ("kernels", "use_checkpoint")
+"""Arguments of networks that say how the machine of the training computed; the image does not depend on them."""
 HOW_TO_NAME = (
     "name the network and its arguments (--network NAME --arguments KEY=VALUE ..., or --opt with the option file of "
     "its training; in Python name=..., KEY=VALUE)"
@@ -166,8 +168,9 @@ def fitting(weights: Weights, strict: bool = True) -> Weights:
 
 def _choose(content: Any, key: str | None) -> tuple[str | None, state_dicts.StateDict]:
     if key is not None and isinstance(content, Mapping) and content and key not in content:
-        raise ValueError(f"it has no key {key!r}; its keys are {', '.join(map(str, list(content)[:5]))}, ...")
-    return state_dicts.choose(content, key, option="--param-key", any_layout=key is None)
+        raise ValueError(f"it has no key {key!r}; it begins with {', '.join(map(str, list(content)[:5]))}")
+    key, chosen = state_dicts.choose(content, key, option="--param-key", any_layout=key is None)
+    return key, {name: value for name, value in chosen.items() if isinstance(value, Tensor)}
 
 
 def _network_in(content: Any, metadata: Mapping[str, str]) -> tuple[str | None, dict[str, Any]]:
@@ -180,12 +183,11 @@ def _network_in(content: Any, metadata: Mapping[str, str]) -> tuple[str | None, 
             raise ValueError(f"its metadata has arguments {metadata['arguments']!r}; expected a JSON object") from None
     if not isinstance(option, Mapping) or not isinstance(option.get("type"), str):
         return None, {}
-    arguments = dict(option)
-    name = arguments.pop("type")
+    arguments = {key: value for key, value in option.items() if key not in (*WAYS, "type")}
     # A network of BasicSR would read the file or fetch it.
     if paths := [key for key in arguments if str(key).endswith("path") and arguments[key]]:
         raise ValueError(f"its network has an argument {paths[0]}, which names a file: {HOW_TO_NAME}")
-    return name, arguments
+    return option["type"], arguments
 
 
 def _as_rcan(weights: Weights, metadata: Mapping[str, Any], said: bool) -> Weights:

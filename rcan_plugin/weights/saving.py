@@ -58,7 +58,10 @@ def save(
         if path.suffix == SAFETENSORS:
             from safetensors.torch import save_file
 
+            temporary.touch()
+            mode = temporary.stat().st_mode  # others may read it, as torch's files; safetensors leaves it to its owner
             save_file(state_dict, temporary, metadata=_metadata(weights))
+            temporary.chmod(mode)
         elif layout in AUTHORS:
             torch.save(state_dict, temporary)
         else:

@@ -61,7 +61,8 @@ def choose(
 
 def not_finite(weights: Mapping[str, Tensor]) -> list[str]:
     """The names of tensors that hold NaN or infinity."""
-    return [name for name, value in weights.items() if not bool(torch.isfinite(value).all())]
+    tensors = ((name, value) for name, value in weights.items() if isinstance(value, Tensor))  # a flat file has others
+    return [name for name, value in tensors if not bool(torch.isfinite(value).all())]
 
 
 def _is_state_dict(value: Any) -> bool:

@@ -234,3 +234,12 @@ def test_distributed_training_does_not_broadcast_buffers_kept_apart():
         assert nn.parallel.DistributedDataParallel(net).modules_buffers == []
     finally:
         torch.distributed.destroy_process_group()
+
+
+def test_weights_without_values_are_not_initialised(monkeypatch):
+    """On the meta device that makes torch import its compiler, which takes seconds."""
+    monkeypatch.setattr(nn.init, "normal_", None)
+    with torch.device("meta"):
+        initialise(nn.Conv2d(2, 3, 3), he)
+    with pytest.raises(TypeError):
+        initialise(nn.Conv2d(2, 3, 3), he)

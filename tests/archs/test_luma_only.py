@@ -186,7 +186,7 @@ def test_every_luma_network_can_be_inside(name):
     [
         (VDSRArch(num_in_ch=3, num_feat=4, num_layers=2), "VDSRArch has upscale 1 and num_in_ch 3"),
         (MDSRArch(num_feat=4, num_block=1), "MDSRArch has upscale None and num_in_ch 3"),
-        (RCANArch(num_feat=4, num_group=1, num_block=1, squeeze_factor=2), "RCANArch has upscale None and num_in_ch"),
+        (RCANArch(num_feat=4, num_group=1, num_block=1, squeeze_factor=2), "RCANArch has upscale 4 and num_in_ch"),
         (nn.Conv2d(1, 1, 3), "Conv2d has upscale None and num_in_ch None"),
         ({**OPTIONS, "num_in_ch": 3}, "VDSRArch has upscale 3 and num_in_ch 3"),
     ],

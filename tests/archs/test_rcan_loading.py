@@ -1,12 +1,14 @@
 """Weights that RCANArch loads: official files, other scales, other networks."""
 
 import logging
+import re
 
 import pytest
 import torch
 
 from rcan_plugin.archs.rcan_arch import RCANArch
 from tests.archs.rcan import official_layout, small_rcan
+from tests.archs.rcan_descriptions import RCAN_IT, REDUX, SIZES, Description
 from tests.archs.small import SMALL
 
 
@@ -98,3 +100,84 @@ def test_a_file_of_which_nothing_fits_is_refused_naming_both_sides():
 def test_strict_loading_of_another_scale_fails():
     with pytest.raises(RuntimeError, match=r"size mismatch for upsample\.0\.weight"):
         small_rcan(upscale=3).load_state_dict(small_rcan(upscale=2).state_dict(), strict=True)
+
+
+FILES = {  # what the code does, and the arguments that its files need
+    "unshuffled": (Description(**REDUX, unshuffle=2), {**NO_MEAN, "upscale": 2, "unshuffle": 2}),
+    "trained mean": (Description(trained_mean=True), {"upscale": 2}),
+    "RCAN-it": (
+        Description(**RCAN_IT, scale=4),
+        {"upscale": 4, "activation": "silu", "activate_all": True, "res_scale": 0.1},
+    ),
+}
+
+
+def network_for(name: str, **changed) -> RCANArch:
+    description, arguments = FILES[name]
+    if description.trained_mean:
+        weights = description.weights()
+        mean = -torch.linalg.solve(weights["sub_mean.weight"].flatten(1), weights["sub_mean.bias"]) / 255
+        arguments = {**arguments, "rgb_mean": mean.tolist()}
+    return RCANArch(**{**SIZES, **arguments, **changed}).eval()
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_files_of_other_code_load_and_give_its_output(name, caplog):
+    description, net, x = FILES[name][0], network_for(name), torch.rand(1, 3, 5, 8)
+    with caplog.at_level(logging.WARNING, logger="basicsr"):
+        net.load_state_dict(description.weights())
+    torch.testing.assert_close(net(x), description.output(description.weights(), x).float(), rtol=0, atol=2e-6)
+    assert not caplog.messages
+
+
+@pytest.mark.parametrize(
+    ("name", "changed", "words"),
+    [
+        (
+            "RCAN-it",
+            {"activate_all": False, "activation": "relu", "res_scale": 1.0},
+            "trained with activate_all: true, this network has activate_all: false: "
+            "set unshuffle: 1, activate_all: true, activation: silu, res_scale: 0.1.",
+        ),
+        (
+            "unshuffled",
+            {"num_in_ch": 12, "unshuffle": 1, "upscale": 4, "rgb_mean": [0] * 12},  # all shapes fit
+            "trained with unshuffle: 2, this network has unshuffle: 1: set unshuffle: 2, activate_all: false.",
+        ),
+        (
+            "trained mean",
+            {"activate_all": True},
+            "trained with activate_all: false, this network has activate_all: true: "
+            "set unshuffle: 1, activate_all: false, activation: relu, res_scale: 1.",
+        ),
+        ("trained mean", {"rgb_mean": [0.4488, 0.4371, 0.4040]}, "set img_range: 255 and rgb_mean: ["),
+    ],
+)
+@pytest.mark.parametrize("strict", [True, False])
+def test_files_of_other_code_are_refused_where_they_show_other_arguments(name, changed, words, strict):
+    with pytest.raises(ValueError, match=re.escape(words)):
+        network_for(name, **changed).load_state_dict(FILES[name][0].weights(), strict=strict)
+
+
+@pytest.mark.parametrize(
+    ("name", "changed", "words"),
+    [
+        ("RCAN-it", {"activation": "relu"}, "trained with activation: silu, this network has activation: relu"),
+        ("RCAN-it", {"res_scale": 1.0}, "trained with res_scale: 0.1, this network has res_scale: 1"),
+        ("trained mean", {"activation": "silu"}, "trained with activation: relu, this network has activation: silu"),
+    ],
+)
+def test_what_no_file_shows_is_logged_where_the_network_differs_from_the_files_code(name, changed, words, caplog):
+    with caplog.at_level(logging.WARNING, logger="basicsr"):
+        network_for(name, **changed).load_state_dict(FILES[name][0].weights())
+    (message,) = caplog.messages
+    assert f"RCANArch: files with these key names were {words}: " in message
+
+
+def test_files_that_training_did_not_change_are_not_changed_on_loading():
+    """The identity and the mean of `sub_mean` and `add_mean` are exact."""
+    weights, net = Description().weights(), RCANArch(**SIZES, upscale=2)
+    net.load_state_dict(weights)
+    assert torch.equal(net.conv_first.weight, weights["head.0.weight"])
+    assert torch.equal(net.conv_last.weight, weights["tail.1.weight"])
+    assert torch.equal(net.conv_last.bias, weights["tail.1.bias"])

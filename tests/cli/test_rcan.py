@@ -103,6 +103,7 @@ RUN
         ("scripts/identify_degradation.py", "numpy"),
         ("scripts/prepare_div2k.py", "argparse"),
         ("scripts/prepare_benchmarks.py", "argparse"),
+        ("scripts/convert_weights.py", "argparse"),
     ],
 )
 def test_ctrl_c_in_the_first_seconds(program, module, run):

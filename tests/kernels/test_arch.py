@@ -37,6 +37,7 @@ def test_the_block_computes_as_usual_after_one_warning(
         ({"kernels": "cuda"}, "kernels is 'cuda'; expected 'triton'"),
         ({"kernels": "triton", "channel_attention": False}, "channel_attention False, num_feat 16"),
         ({"kernels": "triton", "num_feat": 24}, "channel_attention True, num_feat 24"),
+        ({"kernels": "triton", "activation": "silu"}, "activation 'silu'; expected activation 'relu'"),
     ],
 )
 def test_arguments_are_refused_by_name(arguments: dict[str, object], text: str) -> None:

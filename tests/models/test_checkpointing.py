@@ -1,14 +1,17 @@
 """What a model writes: weights and training states."""
 
+from collections import OrderedDict
+
 import pytest
 import torch
 from basicsr.models.sr_model import SRModel
 
+from rcan_plugin import weights
 from rcan_plugin.models.accelerated_model import AcceleratedSRModel
 from rcan_plugin.training import checkpoints
 from tests.comparison import same
 from tests.disks import failing, names
-from tests.models.conftest import Images, build, train
+from tests.models.conftest import NETWORKS, Images, build, train
 
 
 def test_the_newest_checkpoints_are_kept(options, tmp_path):
@@ -38,6 +41,34 @@ def test_weights_are_in_basicsrs_layout(ema_decay, options, tmp_path):
         saved.append(torch.load(tmp_path / "models/net_g_3.pth", weights_only=True))
     assert saved[0].pop("network_g") == opt["network_g"]  # and nothing else differs
     assert same(*saved) and saved[0].keys() == ({"params", "params_ema"} if ema_decay else {"params"})
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_a_checkpoint_gives_its_network_by_itself(network, options, tmp_path):
+    model = train(build(options(network_g=OrderedDict(NETWORKS[network]), train={"ema_decay": 0.9})), 2)
+    model.save(0, 2)
+    read = weights.read(tmp_path / "models/net_g_2.pth")
+    name = "RCANArch" if network == "RCAN" else network  # which has the keys and arguments of BasicSR's
+    assert (read.name, read.scale, read.layout, read.remarks) == (name, 2, "under params_ema", [])
+    assert same(read.build().state_dict(), model.net_g_ema.state_dict())
+    assert not read.build().training
+
+
+@pytest.mark.parametrize("cls", [AcceleratedSRModel, SRModel])
+@pytest.mark.parametrize("key", ["params", "params_ema"])
+def test_checkpoints_are_weights_to_start_from_for_both_models(cls, key, options, tmp_path):
+    first = train(build(options(train={"ema_decay": 0.9})), 2)
+    first.save(0, 2)
+    path = {"pretrain_network_g": str(tmp_path / "models/net_g_2.pth"), "param_key_g": key}
+    expected = first.net_g if key == "params" else first.net_g_ema
+    assert same(build(options(path=path), cls, seed=1).net_g.state_dict(), expected.state_dict())
+
+
+def test_options_that_are_not_plain_are_left_out(options, tmp_path):
+    model = build(options())
+    model.opt["network_g"]["hook"] = print
+    model.save(0, 1)
+    assert torch.load(tmp_path / "models/net_g_1.pth", weights_only=True).keys() == {"params"}
 
 
 def test_other_ranks_write_nothing(options, tmp_path):

@@ -92,7 +92,7 @@ def test_a_compiled_run_saves_the_plain_networks_keys(options, compiled, tmp_pat
     assert compiled.modes == ["default"] and len(compiled.shapes) == 1
     model.save(0, 3)
     saved = torch.load(tmp_path / "models/net_g_3.pth", weights_only=True)
-    assert saved.keys() == {"params", "params_ema"}
+    assert saved.keys() == {"params", "params_ema", "network_g"}
     BasicSRRCAN(**ARGUMENTS).load_state_dict(saved["params"], strict=True)
     BasicSRRCAN(**ARGUMENTS).load_state_dict(saved["params_ema"], strict=True)
     plain = train(build(options(train={"ema_decay": 0.9})), 3)

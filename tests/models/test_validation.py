@@ -321,7 +321,8 @@ def test_the_best_weights_are_kept(better, ema_decay, options, tmp_path):
 
     def current() -> dict:
         nets = {"params": model.net_g} | ({"params_ema": model.net_g_ema} if ema_decay else {})
-        return {key: {name: value.clone() for name, value in net.state_dict().items()} for key, net in nets.items()}
+        copies = {key: {name: value.clone() for name, value in net.state_dict().items()} for key, net in nets.items()}
+        return {**copies, "network_g": model.opt["network_g"]}
 
     first = current()
     assert same(validate(5), first)

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from rcan_plugin.archs.rcan_arch import RCANArch
@@ -21,6 +22,7 @@ def layouts(net: nn.Module, average: nn.Module) -> dict[str, dict]:
         "prefixed": with_prefix,
         "prefixed under a key": {"params": with_prefix},
         "official": official_layout(net),
+        "safetensors": params,
     }
 
 
@@ -30,7 +32,7 @@ def layouts(net: nn.Module, average: nn.Module) -> dict[str, dict]:
 def test_weights_in_any_layout(layout, ema_decay, key, options, tmp_path):
     torch.manual_seed(1)
     net, average = RCANArch(**ARGUMENTS), RCANArch(**ARGUMENTS)
-    torch.save(layouts(net, average)[layout], tmp_path / "start.pth")
+    (save_file if layout == "safetensors" else torch.save)(layouts(net, average)[layout], tmp_path / "start.pth")
     opt = options(train={"ema_decay": ema_decay})
     opt["path"] |= {"pretrain_network_g": str(tmp_path / "start.pth")}
     opt["path"] |= {} if key == "left out" else {"param_key_g": key}

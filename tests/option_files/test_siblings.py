@@ -34,6 +34,17 @@ OTHER_SCALE = {
     "others/train_FSRCNN": "FSRCNN_BI_x3",
 }
 """The network that comments tell to start from at every other scale."""
+STARTS_FROM_X2 = {
+    "train_RCANit": (
+        r" It starts from the weights of x2 \(train_RCANit_x2\.yml, trained before\); the trunk keeps them in the "
+        r"first iterations\.",
+        r"^  pretrain_network_g: experiments/RCANit_BI_x2/models/net_g_latest\.pth\n",
+        r"^  strict_load_g: false  # .*\n",
+        r"^  freeze: \{parts: \[conv_first, body\], until: 20000\}.*\n",
+        " train:freeze=~",
+    )
+}
+"""What the files of x3 and x4 have, and that of x2 does not."""
 EXCEPTIONS = {"others/train_LapSRN_x8": ("depth: 5  # the authors' x8, to our knowledge\n", "depth: 10\n")}
 """A line of a file, and the line that its siblings have instead."""
 
@@ -66,11 +77,15 @@ def neutral(family: str, scale: int) -> str:
         lines = rf"  # To start from .*\n  # pretrain_network_g: experiments/{source}/.*\n(  # strict_load_g: false\n)?"
         replace(f"^{lines}", "", least=0)
         assert "# To start from" not in text, f"{name}: from {source}"
+    for pattern in STARTS_FROM_X2.get(family, ()):
+        replace(pattern, "", least=scale != 2)
+    if family in STARTS_FROM_X2:
+        replace(f"gt_size={64 * scale} ", "gt_size=S ")
     if "BD" in family:
         replace(f"every {ORDINALS[scale]} pixel", "every Sth pixel")
         replace(r" An extension of the paper, which has BD only at x3\.", "", least=scale != 3)
     replace(rf"^# (Train|Test) (.*?) x{scale}\b", r"# \1 \2 xS")
-    replace(rf"_x{scale}(?=$|_fast|/|\.yml)", "_xS", least=2)  # the command and the run's name
+    replace(rf"_x{scale}(?=$|_fast|_large|/|\.yml)", "_xS", least=2)  # the command and the run's name
     replace(rf"^scale: {scale}$", "scale: S")
     replace(rf"^  upscale: {scale}$", "  upscale: S")
     replace(rf"crop_border: {scale}$", "crop_border: S", least=2)
@@ -82,7 +97,7 @@ def test_every_network_of_several_scales_has_a_file_for_each():
     scales = {family: set(files) for family, files in FAMILIES.items()}
     assert scales.pop("others/train_LapSRN") == {2, 4, 8}, "its pyramid doubles"
     assert (scales.pop("train_RCAN_DN"), scales.pop("others/train_SRGAN")) == ({3}, {4})
-    assert len(scales) == 11
+    assert len(scales) == 12
     assert all(found == {2, 3, 4} for found in scales.values()), scales
 
 

@@ -2,11 +2,14 @@
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
+from rcan_plugin.archs.rcan_arch import RCANArch
 from rcan_plugin.archs.vdsr_arch import VDSRArch
 from rcan_plugin.weights.fit import check_weights
 from tests.archs.rcan import official_layout, small_rcan
+from tests.archs.rcan_descriptions import RCAN_IT, SIZES, Description
 from tests.archs.small import SMALL
 from tests.weights.saved import save
 
@@ -120,6 +123,19 @@ def test_official_files_are_refused_for_mean_and_range_and_recommended_to_others
     assert message.endswith("it has the names of the RCAN authors' files, which type: RCANArch loads.")
 
 
+@pytest.mark.parametrize("strict", [True, False])
+def test_files_of_rcan_it_and_unshuffled_ones_are_refused_with_the_arguments_to_set(strict, tmp_path):
+    weights = Description(**RCAN_IT).weights()
+    needed = {"activation": "silu", "activate_all": True, "res_scale": 0.1}
+    message = refused(tmp_path, weights, lambda: RCANArch(**SIZES, upscale=2), param_key=None, strict=strict)
+    assert "set unshuffle: 1, activate_all: true, activation: silu, res_scale: 0.1" in message
+    check(tmp_path, weights, lambda: RCANArch(**SIZES, upscale=2, **needed), param_key=None, strict=strict)
+    weights = Description(unshuffle=2).weights()
+    message = refused(tmp_path, weights, lambda: RCANArch(**SIZES, upscale=2), param_key=None, strict=strict)
+    assert "trained with unshuffle: 2, this network has unshuffle: 1: set unshuffle: 2" in message
+    check(tmp_path, weights, lambda: RCANArch(**SIZES, upscale=2, unshuffle=2), param_key=None, strict=strict)
+
+
 def test_weights_that_are_not_finite_are_refused(tmp_path):
     weights = small_rcan().state_dict()
     weights["conv_last.bias"][1] = float("nan")
@@ -149,3 +165,15 @@ def test_both_sets_of_weights_are_checked_where_both_are_loaded(tmp_path):
 def test_without_a_network_the_file_alone_is_checked(tmp_path):
     check(tmp_path, {"params": VDSRArch(**SMALL["VDSRArch"]).state_dict()}, lambda: None)
     assert refused(tmp_path, {"params": {}}, lambda: None) == "it holds no weights, only params."
+
+
+def test_safetensors_are_for_models_that_read_them(tmp_path):
+    path = tmp_path / "net.safetensors"
+    save_file(small_rcan().state_dict(), path)
+    check_weights(path, small_rcan, any_layout=True)
+    with pytest.raises(ValueError, match=r"BasicSR's models do not read: set model_type: AcceleratedSRModel, or write"):
+        check_weights(path, small_rcan)
+
+
+def test_numbers_beside_flat_weights_are_no_weights(tmp_path):
+    assert "only in the file (epoch)" in refused(tmp_path, {**small_rcan().state_dict(), "epoch": 3}, param_key=None)

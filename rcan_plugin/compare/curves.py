@@ -1,0 +1,120 @@
+"""Draws training runs: loss, PSNR, learning rate and images a second, over iterations or time."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rcan_plugin._files import written_beside
+from rcan_plugin.compare.runs import KINDS, LOSS, PSNR, RATE, SPEED, Run, Series
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+COLORS = ("#24569f", "#c4541d", "#2d7d4f", "#8b3f8f", "#a98600", "#2a8a9b", "#b33951", "#6b6f76")
+STYLES = ("-", "--", ":", "-.")
+FORMATS = (".svg", ".png", ".pdf")
+UNITS = {LOSS: "loss", PSNR: "PSNR, dB", RATE: "learning rate", SPEED: "images a second"}
+
+
+def draw(runs: Sequence[Run], path: str | Path, over: str = "iterations") -> Path:
+    """Draw runs into one figure: a panel for each kind of value that any run has, a colour for each run.
+
+    Losses are drawn as logged, pale, and as a running mean.
+
+    Args:
+        runs: what was read of the runs.
+        path: the figure; its suffix is its format: `.svg`, `.png` or `.pdf`.
+        over: `iterations` or `hours`.
+
+    Returns:
+        The path.
+
+    Raises:
+        ValueError: another suffix, or another `over`.
+        RuntimeError: matplotlib is not installed.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in FORMATS:
+        raise ValueError(f"{path}: expected a name that ends in {', '.join(FORMATS)}.")
+    if over not in ("iterations", "hours"):
+        raise ValueError(f"over is {over!r}; expected iterations or hours.")
+    try:
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError:
+        raise RuntimeError("matplotlib is not installed: pip install matplotlib") from None
+    kinds = [kind for kind in KINDS if any(kind == key[0] for run in runs for key in run.series)]
+    rows, columns = -(-len(kinds) // 2), min(len(kinds), 2)
+    figure = Figure(figsize=(5.4 * columns, 3.4 * rows + 0.25 * -(-len(runs) // 3)), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False)
+    longest = max(series.hours[-1] for run in runs for series in run.series.values())
+    unit = over if over == "iterations" or longest >= 2 else "minutes"
+    for axes, kind in zip(panels.flat, kinds, strict=False):
+        _panel(axes, kind, runs, unit)
+    for axes in panels.flat[len(kinds) :]:
+        axes.remove()
+    handles = [panels.flat[0].plot([], [], color=_color(number), label=run.name)[0] for number, run in enumerate(runs)]
+    figure.legend(handles=handles, loc="outside upper left", ncols=3, frameon=False, fontsize=9)
+    with written_beside(path) as temporary:
+        figure.savefig(temporary, format=path.suffix[1:].lower(), dpi=110)
+    return path
+
+
+def _color(number: int) -> str:
+    return COLORS[number % len(COLORS)]
+
+
+def _panel(axes: Axes, kind: str, runs: Sequence[Run], unit: str) -> None:
+    """Draw all series of a kind; several names (losses, sets) have several line styles."""
+    names = list(dict.fromkeys(name for run in runs for own, name in run.series if own == kind))
+    styles = dict(zip(names, itertools.cycle(STYLES), strict=False))
+    for number, run in enumerate(runs):
+        for (own, name), series in run.series.items():
+            if own == kind:
+                _line(axes, kind, _places(series, unit), series.values, _color(number), styles[name])
+    if len(names) > 1:
+        entries = [axes.plot([], [], color="#6b6f76", linestyle=styles[name], label=name)[0] for name in names]
+        axes.legend(handles=entries, fontsize=8, frameon=False)
+    axes.set_title(", ".join(filter(None, [UNITS[kind], *(names if len(names) == 1 else [])])), loc="left", fontsize=10)
+    axes.set_xlabel(unit, fontsize=9)
+    values = [
+        value for run in runs for (own, _), series in run.series.items() if own == kind for value in series.values
+    ]
+    if kind in (LOSS, RATE) and min(values) > 0 and max(values) > min(values):
+        axes.set_yscale("log")
+    axes.tick_params(which="both", labelsize=8)
+    axes.grid(alpha=0.3, linewidth=0.5)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _places(series: Series, unit: str) -> Sequence[float]:
+    if unit == "iterations":
+        return series.iterations
+    return [hours * (60 if unit == "minutes" else 1) for hours in series.hours]
+
+
+def _line(axes: Axes, kind: str, places: Sequence[float], values: Sequence[float], color: str, style: str) -> None:
+    """Draw one series."""
+    if kind != LOSS or len(values) < 20:
+        mark = "." if kind == PSNR else ""
+        axes.plot(places, values, color=color, linestyle=style, linewidth=1.3, marker=mark, markersize=5)
+        return
+    axes.plot(places, values, color=color, linewidth=0.6, alpha=0.3)
+    axes.plot(places, running_mean(values, len(values) // 20), color=color, linestyle=style, linewidth=1.4)
+
+
+def running_mean(values: Sequence[float], width: int) -> np.ndarray:
+    """Mean of each value and up to `width` values before it.
+
+    >>> running_mean([1, 2, 3, 6], 1).tolist()
+    [1.0, 1.5, 2.5, 4.5]
+    """
+    sums = np.concatenate([[0.0], np.cumsum(values)])
+    ends = np.arange(1, len(values) + 1)
+    starts = np.maximum(ends - width - 1, 0)
+    means: np.ndarray = (sums[ends] - sums[starts]) / (ends - starts)
+    return means

@@ -1,0 +1,141 @@
+"""Reads what BasicSR logged while it trained: text logs and TensorBoard's event files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from rcan_plugin._files import kind_of
+
+LOSS, PSNR, RATE, SPEED = "loss", "PSNR", "learning rate", "images a second"
+KINDS = (LOSS, PSNR, RATE, SPEED)
+
+_TIME = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d),\d+ \w+: ")
+_ITERATION = re.compile(r"\[epoch:\s*\d+, iter:\s*([\d,]+), lr:\(([^,)]+)")
+_SECONDS = re.compile(r"time \(data\): ([\d.]+)")
+_LOSS = re.compile(r"\b(l_\w+): ([-+.\w]+)")
+_PSNR = re.compile(r"# (\w*psnr\w*): ([\d.]+|inf)", re.IGNORECASE)
+_BATCH = re.compile(r"^\s+batch_size_per_gpu: (\d+)", re.MULTILINE)
+_WORLD = re.compile(r"^\s+world_size: (\d+)", re.MULTILINE)
+
+
+@dataclass
+class Series:
+    """One logged value along a run. Hours are those of training: pauses between runs that were resumed are left out."""
+
+    iterations: list[int] = field(default_factory=list)
+    hours: list[float] = field(default_factory=list)
+    values: list[float] = field(default_factory=list)
+
+    def add(self, iteration: int, hours: float, value: float) -> None:
+        """Append a value. What was logged for this iteration or later ones, before a resumption, is dropped."""
+        while self.iterations and self.iterations[-1] >= iteration:
+            for column in (self.iterations, self.hours, self.values):
+                column.pop()
+        self.iterations.append(iteration)
+        self.hours.append(hours)
+        self.values.append(value)
+
+
+@dataclass
+class Run:
+    """A training run.
+
+    Attributes:
+        name: of its folder or file.
+        series: by kind (`KINDS`) and name: the loss's, the validated set's; empty for the others.
+    """
+
+    name: str
+    series: dict[tuple[str, str], Series] = field(default_factory=dict)
+
+    def add(self, kind: str, name: str, iteration: int, hours: float, value: float) -> None:
+        """Append a value to a series."""
+        self.series.setdefault((kind, name), Series()).add(iteration, hours, value)
+
+
+def read(path: str | Path) -> Run:
+    """Read a run.
+
+    Args:
+        path: a folder with `train_*.log` (`experiments/NAME`) or with TensorBoard's event files (`tb_logger/NAME`), or
+            one such file. Text logs are preferred: event files have neither learning rate nor images a second.
+
+    Raises:
+        FileNotFoundError: there is no log.
+        ValueError: the log has no values.
+    """
+    path = Path(path)
+    kind = kind_of(path)
+    if kind not in ("a file", "a folder"):
+        raise FileNotFoundError(
+            f"{path} is {kind}; expected a folder experiments/NAME or tb_logger/NAME, or a log in it."
+        )
+    logs = sorted(path.glob("train_*.log")) if kind == "a folder" else [path] if path.suffix == ".log" else []
+    events = sorted(path.glob("events.out.tfevents.*")) if kind == "a folder" else [path]
+    run = Run(path.name if kind == "a folder" else path.stem)
+    if logs:
+        _read_texts(run, logs)
+    elif events:
+        _read_events(run, events)
+    else:
+        raise FileNotFoundError(f"{path} has neither train_*.log nor events.out.tfevents.*: name a folder that has.")
+    if not run.series:
+        raise ValueError(f"{path} has no values yet: expected lines of iterations or validations.")
+    return run
+
+
+def _read_texts(run: Run, paths: list[Path]) -> None:
+    """Read the text logs of a run that was resumed as often as there are logs, less one."""
+    before = 0.0
+    for path in paths:
+        text = path.read_text(encoding="utf-8", errors="replace")
+        batch, world = _BATCH.search(text), _WORLD.search(text)
+        images = int(batch[1]) * int(world[1] if world else 1) if batch else None
+        last = 0.0
+        for hours, iteration, kind, name, value in _values(text, images):
+            run.add(kind, name, iteration, before + hours, value)
+            last = hours
+        before += last
+
+
+def _values(text: str, images: int | None) -> Iterator[tuple[float, int, str, str, float]]:
+    """Hours since the start, iteration, kind, name and value of all values in a text log."""
+    start, hours, iteration, set_name = None, 0.0, 0, ""
+    for line in text.splitlines():
+        if match := _TIME.match(line):
+            now = datetime.fromisoformat(match[1])
+            start = now if start is None or "Start training" in line else start
+            hours = (now - start).total_seconds() / 3600
+        if match := _ITERATION.search(line):
+            iteration = int(match[1].replace(",", ""))
+            yield hours, iteration, RATE, "", float(match[2])
+            if (seconds := _SECONDS.search(line)) and images and float(seconds[1]):
+                yield hours, iteration, SPEED, "", images / float(seconds[1])
+            for loss in _LOSS.finditer(line):
+                yield hours, iteration, LOSS, loss[1], float(loss[2])
+        elif match := re.search(r"Validation (\S+)", line):
+            set_name = match[1]
+        elif match := _PSNR.search(line):
+            yield hours, iteration, PSNR, set_name, float(match[2])
+
+
+def _read_events(run: Run, paths: list[Path]) -> None:
+    """Read TensorBoard's event files of a run; hours run from the first value of each file."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    before = 0.0
+    for path in paths:
+        events = EventAccumulator(str(path), size_guidance={"scalars": 0}).Reload()
+        scalars = {tag: events.Scalars(tag) for tag in events.Tags()["scalars"]}
+        times = [event.wall_time for found in scalars.values() for event in found]
+        for tag, found in scalars.items():
+            top, *middle, last = tag.split("/")
+            kind = LOSS if top == "losses" else PSNR if top == "metrics" and "psnr" in last.lower() else ""
+            name = last if kind == LOSS else "/".join(middle)
+            for event in found if kind else ():
+                run.add(kind, name, event.step, before + (event.wall_time - min(times)) / 3600, event.value)
+        before += (max(times) - min(times)) / 3600 if times else 0

@@ -1,0 +1,57 @@
+"""Reads the headers of the pictures before the work: sizes for the time left, and results that a format cannot hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from rcan_plugin.images.header import Header, read_header
+from rcan_plugin.pictures import Picture, check_output, output_format
+from rcan_plugin.upscaling.plan import Job, listed, printable
+
+
+def read_headers(sources: Sequence[Path]) -> dict[Path, Header]:
+    """Return the headers of pictures; without those that cannot be read, which is a matter of reading the picture."""
+    headers = {}
+    for path in tqdm(sources, "reading headers", unit="image", leave=False, delay=1):
+        try:
+            with path.open("rb") as file:
+                header = read_header(file)
+        except OSError:
+            continue
+        if header is not None:
+            headers[path] = header
+    return headers
+
+
+def refuse_unfit(jobs: Sequence[Job], headers: Mapping[Path, Header], scale: int) -> None:
+    """Check that the formats of the results can hold them, as far as the headers tell.
+
+    Raises:
+        ValueError: names the pictures whose results are too large, or have transparency or 16 bits that the format has
+            not.
+    """
+    lines = []
+    for job in jobs:
+        if (header := headers.get(job.source)) is not None:
+            width, height = header.width * scale, header.height * scale
+            try:
+                check_output(output_format("", path=job.output), width, height, _without_pixels(header))
+            except ValueError as error:
+                lines.append(f"{printable(job.source)}: {error}")
+    if lines:
+        raise ValueError(listed("These results cannot be written, and nothing was upscaled yet", lines))
+
+
+def _without_pixels(header: Header) -> Picture:
+    """A picture with the properties in a header, which takes no memory."""
+    dtype = np.uint16 if header.bits == 16 else np.uint8
+
+    def array(*shape: int) -> np.ndarray:
+        return np.broadcast_to(np.zeros((), dtype), shape)
+
+    size = header.height, header.width
+    return Picture(array(*size, 1 if header.gray else 3), array(*size) if header.alpha else None)

@@ -1,0 +1,45 @@
+"""The network in a file of weights, for colour pictures and one scale."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from torch import nn
+
+from rcan_plugin import weights
+from rcan_plugin.archs import LumaOnly
+
+
+def load(path: str | os.PathLike[str], scale: int | None, say: Callable[[str], object]) -> nn.Module:
+    """Load the network of a file of weights. One of one channel is applied to luma (`LumaOnly`).
+
+    Args:
+        path: the file.
+        scale: for networks of several scales, or of any (those that work on an upsampled image); None: the only one.
+        say: takes lines about what was assumed.
+
+    Raises:
+        FileNotFoundError: the file does not exist.
+        ValueError: it holds no weights of a known network, or not of this scale.
+    """
+    read = weights.read(path)
+    for remark in read.remarks:
+        say(f"{path}: {remark}")
+    network = read.build()
+    if getattr(network, "upscale", None) == 1:  # VDSR and others: the image is upsampled first, by any factor
+        if scale is None:
+            raise ValueError(f"{path}: {read.name} enlarges by any whole number: choose one with --scale, such as 2.")
+        network = weights.read(path, upscale=scale).build()
+    elif scale is None and len(read.scales) > 1:
+        raise ValueError(f"{path}: {read.name} has the scales {_in_words(read.scales)}: choose one with --scale.")
+    elif scale is not None and scale not in read.scales:
+        raise ValueError(f"{path}: {read.name} has scale {_in_words(read.scales)}; --scale is {scale}.")
+    if getattr(network, "num_in_ch", None) == 1:
+        say(f"{path}: {read.name} has one channel: it enlarges the luma, and bicubic interpolation the chroma.")
+        network = LumaOnly(network)
+    return network
+
+
+def _in_words(scales: tuple[int, ...]) -> str:
+    return ", ".join(map(str, scales))
