@@ -7,7 +7,6 @@ import io
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -141,11 +140,3 @@ def classify(net: nn.Module, images: np.ndarray, device: torch.device, count: in
         scores: Tensor = net(functional.normalize(batch, MEAN, STD))
     best: list[list[int]] = scores.topk(min(count, scores.shape[1])).indices.tolist()
     return best
-
-
-def sha256_of(path: str | os.PathLike[str]) -> str:
-    """SHA-256 of a file."""
-    import hashlib
-
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

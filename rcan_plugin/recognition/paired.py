@@ -52,7 +52,12 @@ def compare(first: np.ndarray, second: np.ndarray) -> Difference:
     below = _combined(errors[0] - low1, high2 - errors[1], phi)
     above = _combined(high1 - errors[0], errors[1] - low2, phi)
     return Difference(
-        value, max(-1.0, value - below), min(1.0, value + above), _mcnemar(only_first, only_second), only_first, only_second
+        value,
+        max(-1.0, value - below),
+        min(1.0, value + above),
+        _mcnemar(only_first, only_second),
+        only_first,
+        only_second,
     )
 
 
