@@ -20,7 +20,7 @@ from rcan_plugin.weights import files, fit, state_dicts
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of R, G, B in ImageNet, range 0 to 1: what torchvision's classifiers were trained with."""
-IMAGENET_CLASSES = 1000
+_LAST = ("classifier.", "fc.", "head.", "heads.")
 _GOOGLES = ("googlenet", "inception_v3")
 """Trained with auxiliary classifiers, and with another mean, to which torchvision's models convert on request."""
 
@@ -48,19 +48,23 @@ def load(name: str, path: str | os.PathLike[str]) -> nn.Module:
         )
     try:
         _, weights = state_dicts.choose(files.read(path), None, any_layout=True)
-        options = _options(name, weights)
-        with torch.device("meta"):
-            own = models.get_model(name, weights=None, num_classes=IMAGENET_CLASSES, **options).state_dict()
-        last = [key for key, tensor in own.items() if tensor.shape[:1] == (IMAGENET_CLASSES,)][-1]
-        classes = len(weights[last]) if last in weights and weights[last].ndim else IMAGENET_CLASSES
+        classes = _classes(weights)
         with torch.random.fork_rng(devices=[]):
-            net: nn.Module = models.get_model(name, weights=None, num_classes=classes, **options)
+            net: nn.Module = models.get_model(name, weights=None, num_classes=classes, **_options(name, weights))
         _load(net, name, weights)
     except ValueError as error:
         text = str(error).removeprefix(str(path)).lstrip(": ").rstrip(".")
         raise ValueError(f"--classifier-weights: {path}: {text}.") from None
     net.classes = classes  # type: ignore[assignment]
     return net.eval().requires_grad_(False)
+
+
+def _classes(weights: Mapping[str, Any]) -> int:
+    """The number of classes: of values of the last layer, by the names that torchvision gives it."""
+    last = [key for key, tensor in weights.items() if key.startswith(_LAST) and isinstance(tensor, Tensor)]
+    if not last or not weights[last[-1]].ndim:
+        raise ValueError(f"it has no last layer ({', '.join(_LAST)}): it is no classifier of torchvision")
+    return len(weights[last[-1]])
 
 
 def _options(name: str, weights: Mapping[str, Any]) -> dict[str, Any]:
@@ -83,7 +87,8 @@ def _load(net: nn.Module, name: str, weights: dict[str, Tensor]) -> None:
         )
     if names := state_dicts.not_finite(given):
         raise ValueError(f"{len(names)} of its {len(given)} tensors hold NaN or infinity, first {names[0]}")
-    net.load_state_dict(given)
+    own.update(given)  # keeps the versions of modules, which some of them ask for
+    net.load_state_dict(own)
 
 
 @dataclass(frozen=True)
