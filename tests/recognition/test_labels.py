@@ -32,7 +32,7 @@ def listed(folder: Path, text: str, **arguments):
         "sub/b.JPEG 7\na.png 0\nc d.png 12\n",
         "\ufeffb.JPEG\t7\r\na.png 0\r\n\r\nc d.png 12",
         "b 7\na 0\nc d 12\n",
-        "image,label\nsub/b.JPEG,7\na.png,0,extra\n\"c d.png\", 12\n",
+        'image,label\nsub/b.JPEG,7\na.png,0,extra\n"c d.png", 12\n',
         "sub\\b.JPEG, 7\n./a.png, 0\nc d.png, 12\n",
     ],
     ids=["as ImageNet's", "tabs, CRLF, mark", "without suffix", "CSV with heading", "Windows' folders"],
