@@ -25,30 +25,38 @@ def scores(net: torch.nn.Module, image: np.ndarray) -> np.ndarray:
 
 
 @pytest.fixture
-def calls(monkeypatch):
-    """Numbers of images in each call of the classifier."""
-    counts = []
+def batches(monkeypatch):
+    """The images of each call of the classifier."""
+    images_of_calls = []
     classify = module.classify
 
-    def counting(net, images, device):
-        counts.append(len(images))
+    def keeping(net, images, device):
+        images_of_calls.append(images)
         return classify(net, images, device)
 
-    monkeypatch.setattr(module, "classify", counting)
+    monkeypatch.setattr(module, "classify", keeping)
+    return images_of_calls
+
+
+def sizes(batches: list[np.ndarray]) -> list[int]:
+    """Numbers of images in the calls since the last time."""
+    counts = list(map(len, batches))
+    batches.clear()
     return counts
 
 
-def test_errors_of_all_methods(task):
+def test_errors_of_all_methods(task, batches):
     results = run(task)
     net, upscaler = load(task.classifier, task.classifier_weights), Upscaler(task.weights["RCAN"], device="cpu")
     wrong = {"Bicubic": 0, "RCAN": 0, "HR": 0}
-    for line in task.labels.read_text().splitlines():
+    for number, line in enumerate(task.labels.read_text().splitlines()):
         name, label = line.split()
         hr = cv2.imread(str(task.images / name))[..., ::-1]
         lr = degrade(hr, 4, "BI")
         assert lr.shape == (8, 8, 3)
         seen = {"Bicubic": imresize(lr, 4), "RCAN": upscaler(lr), "HR": hr}
-        for method, image in seen.items():
+        for (method, image), batch in zip(seen.items(), batches, strict=True):
+            np.testing.assert_array_equal(batch[number], image)
             wrong[method] += int(scores(net, image).argmax()) != int(label)
     assert {row.method.name: round(12 * row.top1) for row in results.rows} == wrong
     assert wrong["HR"] == 0 and wrong["Bicubic"] >= 6  # the stripes are gone
@@ -59,43 +67,40 @@ def test_errors_of_all_methods(task):
     assert results.remarks == ("The top-5 error of 3 classes is zero by definition.",)
 
 
-def test_what_is_kept_is_not_computed_again(task, calls):
+def test_what_is_kept_is_not_computed_again(task, batches):
     first = run(task)
-    assert calls == [12, 12, 12]
-    calls.clear()
-    assert [row.top1 for row in run(task).rows] == [row.top1 for row in first.rows] and not calls
+    assert sizes(batches) == [12, 12, 12]
+    assert [row.top1 for row in run(task).rows] == [row.top1 for row in first.rows] and not batches
     cv2.imwrite(str(task.images / "val_003.png"), scene.texture(1, 5))  # another image of the same name
-    run(task)
-    assert calls == [1, 1, 1]
-    calls.clear()
     task.weights["other"] = task.weights["RCAN"].with_name("other.safetensors")
     content = task.weights["RCAN"].read_bytes()
     task.weights["other"].write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     run(task)
-    assert calls == [12]  # of the other network
-    calls.clear()
+    assert sizes(batches) == [1, 1, 12, 1]  # the other network has seen none
+    task.weights.clear()
     run(dataclasses.replace(task, view=module.View(scene.SIDE + 4, scene.SIDE)))
-    assert calls == [12, 12, 12, 12]
+    assert sizes(batches) == [12, 12]
 
 
-def test_labels_are_not_kept(task, calls):
+def test_labels_are_not_kept(task, batches):
+    task.weights.clear()
     run(task)
-    calls.clear()
+    batches.clear()
     task.labels.write_text("".join(f"{line[:-1]}0\n" for line in task.labels.read_text().splitlines()))
-    assert run(task).rows[-1].top1 == pytest.approx(8 / 12) and not calls
+    assert run(task).rows[-1].top1 == pytest.approx(8 / 12) and not batches
 
 
-def test_a_stopped_run_continues(task, calls, monkeypatch):
+def test_a_stopped_run_continues(task, batches, monkeypatch):
+    task.weights.clear()
     monkeypatch.setattr(module, "BATCH", 5)
     damaged = task.images / "val_007.png"
     content = damaged.read_bytes()
     damaged.write_bytes(content[:200])
     with pytest.raises(ValueError, match=r"val_007\.png is damaged, or no image .*remove it and its line in the list"):
         run(task)
-    assert calls == [5, 5, 5]
+    assert sizes(batches) == [5, 5]
     damaged.write_bytes(content)
-    calls.clear()
-    assert run(task).images == 12 and calls == [5, 5, 5, 2, 2, 2]
+    assert run(task).images == 12 and sizes(batches) == [5, 5, 2, 2]
 
 
 def test_another_order_of_classes_is_remarked(task):
@@ -117,10 +122,10 @@ def test_another_order_of_classes_is_remarked(task):
     ],
     ids=["crop", "resize", "scale", "classifier"],
 )
-def test_what_does_not_fit_is_refused_before_the_work(task, calls, change, message):
+def test_what_does_not_fit_is_refused_before_the_work(task, batches, change, message):
     with pytest.raises(ValueError, match=message):
         run(dataclasses.replace(task, **change))
-    assert not calls and not task.out.exists()
+    assert not batches and not task.out.exists()
 
 
 def test_names_of_other_rows_are_refused(task):
