@@ -47,7 +47,7 @@ def test_parameters_are_those_of_the_paper():
     ids=lambda value: getattr(value, "__name__", ""),
 )
 def test_figures_of_the_carn_paper(network, published):
-    """From the results in "Fast, Accurate, and Lightweight Super-Resolution with Cascading Residual Network" (ECCV 2018)."""
+    """N. Ahn et al., "Fast, Accurate, and Lightweight Super-Resolution with Cascading Residual Network", ECCV 2018."""
     net = network(upscale=2)  # which upsamples its input; the scale does not matter
     assert complexity.multiply_adds(net, 360, 640) / 1e9 == pytest.approx(published, abs=0.051)
 
