@@ -25,6 +25,7 @@ ROOMS = (  # lowest first: a room imports the rooms before it alone
     "preparation",
     "options",
     "compare",
+    "recognition",
     "cli",
 )
 LOWEST = ("_version", "_checks", "_files")  # modules beside the rooms that every room may import, and that import none

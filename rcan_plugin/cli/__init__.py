@@ -31,6 +31,7 @@ COMMANDS = {
     "compare": "compare networks on test sets: tables, plots, a page",
     "convert-weights": "convert weights: BasicSR, safetensors, the RCAN authors' layout",
     "export-onnx": "export a network as an ONNX file, compared with the network",
+    "recognition": "recognise objects in upscaled images: top-1 and top-5 errors",
     "plot-training": "draw loss, PSNR, learning rate and speed of training runs",
 }
 """Commands and what they do. `NAME` is `main(argv)` of the module `rcan_plugin.cli.NAME`, with `_` for `-`."""

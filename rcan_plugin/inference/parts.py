@@ -144,7 +144,7 @@ class Parts:
         if self.exact:
             raise ValueError(f"exact: {self.name} depends on the whole image; choose tile none, or leave out exact.")
         self._say_inexact(size)
-        multiple = max(8, self.sizes.multiple)
+        multiple = self.sizes.multiple
         overlap = min(MOST_OVERLAP, size // 2)
         return Grid(self.sizes.scale, size - size % multiple, overlap - overlap % multiple, multiple)
 

@@ -14,8 +14,10 @@ from rcan_plugin.archs.luma_only import LumaOnly
 from rcan_plugin.archs.mdsr_arch import MDSRArch
 from rcan_plugin.archs.rcan_arch import RCANArch
 from rcan_plugin.inference import Upscaler, memory, parts, tiles
+from rcan_plugin.inference.arrays import to_array, to_tensor
 from rcan_plugin.inference.ensemble import self_ensemble
 from rcan_plugin.inference.memory import TooLittleMemory
+from rcan_plugin.inference.tiles import tiled
 from tests.archs.small import SMALL
 
 
@@ -89,6 +91,8 @@ def test_tiles_of_rcan_change_the_result_and_that_is_said_once(caplog):
     for _ in range(2):
         assert 1e-3 < np.abs(upscaler(image) - expected).max() < 0.5
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
+    in_tiles = tiled(network, to_tensor(image), 2, 24, 12).detach()
+    np.testing.assert_allclose(upscaler(image), to_array(in_tiles, image.dtype), rtol=0, atol=5e-6)
     assert "RCANArch depends on the whole image: tiles of 24 pixels change the result" in caplog.text
     assert np.array_equal(upscaler(image[:24, :20]), whole(network, image[:24, :20])), "smaller than a tile"
 

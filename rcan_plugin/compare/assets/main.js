@@ -7,9 +7,9 @@ function settle() {
   const ids = available(), sides = [...ids, HR, ...(imageEntry().pictures.includes(LR) ? [LR] : [])];
   view.methods = view.methods.filter((id) => id !== HR && sides.includes(id));
   if (!view.methods.length) view.methods = ids.slice(0, 8);
-  const best = [...ids].sort((a, b) => numberOf(wholePsnr(b) ?? -1) - numberOf(wholePsnr(a) ?? -1))[0];
   if (!sides.includes(view.left)) view.left = DATA.methods.find(({ id, kind }) => kind === "bicubic" && ids.includes(id))?.id || ids[0] || HR;
-  if (!sides.includes(view.right)) view.right = ids.length > 1 ? best : HR;
+  const [best] = ids.filter((id) => id !== view.left).sort((a, b) => numberOf(wholePsnr(b) ?? -1) - numberOf(wholePsnr(a) ?? -1));
+  if (!sides.includes(view.right)) view.right = best || HR;
 }
 
 function fillChoices() {
