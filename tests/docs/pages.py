@@ -24,9 +24,9 @@ def blocks(page: Path, language: str) -> list[str]:
 
 
 def shell_lines(page: Path) -> list[str]:
-    """The lines of indented blocks, which hold commands."""
+    """The lines of indented blocks, which hold commands; what a backslash continues is one line."""
     found = INDENTED.findall(FENCED.sub("", page.read_text()))
-    return [line.strip() for block in found for line in block.splitlines() if line.strip()]
+    return [line.strip() for block in found for line in block.replace("\\\n", "").splitlines() if line.strip()]
 
 
 def inline(page: Path) -> list[str]:

@@ -73,6 +73,7 @@ LEAST = {
     "upscale": ["I", "-o", "O", "--weights", "W"], "prepare-div2k": [], "prepare-benchmarks": ["F"],
     "create-lmdb": ["F", "--out", "O"], "verify-lmdb": ["F"], "identify": ["H", "L"], "compare": ["F"],
     "convert-weights": ["I", "O"], "export-onnx": ["W", "O.onnx"], "plot-training": ["R"],
+    "recognition": ["--images", "I", "--labels", "L", "--classifier", "C", "--classifier-weights", "W"],
 }  # fmt: skip
 """Arguments that each command needs at least."""
 
