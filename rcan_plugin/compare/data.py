@@ -130,7 +130,9 @@ def open_set(test_set: TestSet, scale: int, hashes: Hashes) -> SetAtScale:
         raise FileNotFoundError(f"{error}{hint}") from None
     lr = None if test_set.lr is None else ImageStore(filled(test_set.lr, scale))
     templates = (test_set.hr_template, test_set.lr_template)
-    pairs = find_pairs(hr, lr, gt_template=templates[0], lq_template=templates[1])
+    pairs = find_pairs(
+        hr, lr, gt_template=templates[0], lq_template=templates[1], options=("hr_template", "lr_template")
+    )
     recipe = None if test_set.recipe is None else test_set.recipe.at(scale)
     names = short_names([hr.stem(pair.gt) for pair in pairs])
     images = []

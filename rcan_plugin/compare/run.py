@@ -20,6 +20,7 @@ from rcan_plugin.compare.plan import Plan, make_plan
 from rcan_plugin.compare.published import published
 from rcan_plugin.compare.spec import Spec, read_spec
 from rcan_plugin.compare.work import Task, Worker
+from rcan_plugin.options.mistakes import Mistake, Mistakes
 
 RESULTS = "results.json"
 MADE = ("table.md", "table.csv", "table.tex", "index.html")
@@ -67,10 +68,11 @@ def compare(
     """
     spec = spec if isinstance(spec, Spec) else read_spec(spec)
     plan = make_plan(spec, available)
+    device = choose_device(spec)
     require_writable("out", spec.out)
     for line in plan.left_out:
         say(f"left out: {line}")
-    comparison = _Comparison(plan, before_work)
+    comparison = _Comparison(plan, device, before_work)
     results = comparison.results()
     is_new = _write_results(spec.out / RESULTS, results)
     key, table = outputs_key(results), comparison.cache.table("outputs")
@@ -84,9 +86,8 @@ def compare(
 
 
 class _Comparison:
-    def __init__(self, plan: Plan, before_work: Callable[[], object]) -> None:
-        self.plan, self.spec = plan, plan.spec
-        self.device = choose_device(plan.spec.device)
+    def __init__(self, plan: Plan, device: str, before_work: Callable[[], object]) -> None:
+        self.plan, self.spec, self.device = plan, plan.spec, device
         self.cache = Cache(plan.spec.out / "cache", [])
         self.worker = Worker(plan, self.cache, self.device, before_work)
 
@@ -194,10 +195,21 @@ def _papers_kind(test_set: SetAtScale, low: LowResolution | None = None) -> str 
     return "BI" if low is None else low.kind or "BI"
 
 
-def choose_device(name: str) -> str:
-    """Return `cuda` for `auto` where a GPU can be used, else `cpu`; without a GPU torch is not imported."""
-    if name != "auto":
-        return name
+def choose_device(spec: Spec) -> str:
+    """Return `cuda` for `auto` where a GPU can be used, else `cpu`; for these two without a GPU torch is not imported.
+
+    Raises:
+        Mistakes: torch does not know the device, or it is not here.
+    """
+    if spec.device == "cpu":
+        return spec.device
+    if spec.device != "auto":
+        from rcan_plugin.inference import precision
+
+        try:
+            return str(precision.choose_device(spec.device))
+        except ValueError as error:
+            raise Mistakes([Mistake(("device",), str(error).removeprefix("device "))], spec.lines) from None
     if not any(Path(device).exists() for device in ("/dev/nvidiactl", "/dev/dxg")):
         return "cpu"
     import torch

@@ -104,6 +104,7 @@ def find_pairs(
     gt_template: str | None = "{}",
     lq_template: str | None = "{}",
     meta_info_file: str | os.PathLike[str] | None = None,
+    options: tuple[str, str] = ("gt_filename_tmpl", "filename_tmpl"),
 ) -> list[Pair]:
     """Pair all images by name, sorted by the HR image's name.
 
@@ -114,14 +115,15 @@ def find_pairs(
             None, they are guessed from the names.
         lq_template: the same for LR: `{}_LRBI_x4`. With a `gt_template` of `{}` this is BasicSR's `filename_tmpl`.
         meta_info_file: a text file that lists the HR images to take, see `listed_names`; all if not given.
+        options: names of the options that hold the two templates, for messages.
 
     Raises:
         FileNotFoundError: `meta_info_file`, or an image that it names, is missing.
         ValueError: a template without exactly one `{}`, an HR name that does not fit its template, an image without
             partner, or one with two.
     """
-    gt_affixes = Affixes.parse(gt_template or "{}", "gt_filename_tmpl")
-    lq_affixes = Affixes.parse(lq_template or "{}", "filename_tmpl")
+    gt_affixes = Affixes.parse(gt_template or "{}", options[0])
+    lq_affixes = Affixes.parse(lq_template or "{}", options[1])
     for store in (gt, lq) if lq else (gt,):
         _check_keys_differ(store)
     gt_names = gt.names if meta_info_file is None else listed_names(meta_info_file, gt)
@@ -148,13 +150,11 @@ def find_pairs(
             continue
         shared = gt_affixes.remove(stem)
         if shared is None:
-            raise ValueError(
-                f"{gt.describe(name)} does not fit gt_filename_tmpl {gt_affixes.add('{}')!r}: change either."
-            )
+            raise ValueError(f"{gt.describe(name)} does not fit {options[0]} {gt_affixes.add('{}')!r}: change either.")
         raise ValueError(
             f"{gt.describe(name)} has no partner: no image named {lq_affixes.add(shared)!r} in {lq.root}, which holds "
-            f"{len(lq)} images, {lq.names[0]!r} first. Add it, or give in gt_filename_tmpl and filename_tmpl how the "
-            "names are made, such as '{}_HR_x4' and '{}_LRBI_x4'."
+            f"{len(lq)} images, {lq.names[0]!r} first. Add it, or give in {options[0]} and {options[1]} how "
+            "the names are made, such as '{}_HR_x4' and '{}_LRBI_x4'."
         )
     alone = sorted(lq_by_stem.keys() - set(matches.values()))
     if alone and meta_info_file is None:

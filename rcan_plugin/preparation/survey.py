@@ -128,7 +128,12 @@ def survey(
         return hr.read(pair.gt, keep_depth=True), lr.read(pair.lq, keep_depth=True)
 
     groups: list[Group] = []
-    pairs = {pair.lq: pair for pair in find_pairs(hr, lr, gt_template=hr_template, lq_template=lr_template)}
+    pairs = {
+        pair.lq: pair
+        for pair in find_pairs(
+            hr, lr, gt_template=hr_template, lq_template=lr_template, options=("--hr-template", "--lr-template")
+        )
+    }
     for pair in tqdm(pairs.values(), desc="identifying", unit="pair", leave=False):
         try:
             identification = identify(*read(pair))

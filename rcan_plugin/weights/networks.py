@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import inspect
 import json
@@ -39,7 +40,9 @@ def find(name: str) -> type[nn.Module]:
         ) from None
     found: type[nn.Module] | None = registry.get(name) or registry.get(f"{name}_basicsr")
     if found is None:
-        raise ValueError(f"{name} is not a registered network; expected one of {', '.join(sorted(registry))}.")
+        near = [f"{name}Arch"] if f"{name}Arch" in registry else difflib.get_close_matches(name, registry, 1)
+        known = f"the nearest name is {near[0]}" if near else f"expected one of {', '.join(sorted(registry))}"
+        raise ValueError(f"{name} is not a registered network; {known}.")
     return found
 
 

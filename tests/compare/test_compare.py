@@ -304,6 +304,28 @@ def test_wrong_weights_and_networks_are_all_said_before_the_work(folder, runs):
     assert not runs
 
 
+def test_a_device_that_is_not_here_is_said_before_anything_is_made(folder):
+    with pytest.raises(Mistakes, match=r"^device: is 'cuda:99', which cannot be used \(.+\): choose cpu\.$"):
+        compare(spec(folder, device="cuda:99"))
+    assert not (folder / "out").exists()
+
+
+def test_images_without_partner_name_the_options_of_a_comparison(folder):
+    (folder / "LR").mkdir()
+    cv2.imwrite(str(folder / "LR/other.png"), np.zeros((4, 4, 3), np.uint8))
+    pairs = {
+        "name": "tiny",
+        "hr": str(folder / "HR"),
+        "lr": str(folder / "LR"),
+        "hr_template": "{}",
+        "lr_template": "{}",
+    }
+    with pytest.raises(
+        Mistakes, match=r"has no partner: .* give in hr_template and lr_template how the names are made"
+    ):
+        compare(spec(folder, sets=[pairs]))
+
+
 def test_a_result_that_is_not_finite_is_refused(folder):
     weights = torch.load(folder / "rcan.pth")
     weights["params"]["conv_last.bias"] += 3e38

@@ -183,7 +183,7 @@ def test_another_name_by_hand_drops_the_files_arguments(tmp_path):
         ({"type": "VDSRArch", "bias": "no"}, "VDSRArch: bias is 'no'; expected true or false"),
         ({"type": "VDSRArch", "num_layers": 10**9}, "VDSRArch: num_layers is 1000000000; expected at most 100000"),
         ({"type": "VDSRArch", "num_feat": 2.5}, "VDSRArch cannot be built: VDSRArch: num_feat is 2.5"),
-        ({"type": "VDSR"}, "VDSR is not a registered network; expected one of BasicVSR, "),
+        ({"type": "VDSR"}, "VDSR is not a registered network; the nearest name is VDSRArch."),
         ({"type": "BasicVSR", "spynet_path": "x.pth"}, "its network has an argument spynet_path, which names a file"),
     ],
 )
