@@ -68,7 +68,7 @@ def shown(weights: Mapping[str, Tensor]) -> dict[str, Any]:
     """The arguments of `RCANArch` that the authors' names, or their descendants', show."""
     unshuffle = 1
     first, last = weights.get("head.1.weight"), weights.get("tail.1.weight")
-    if first is not None and last is not None:
+    if first is not None and last is not None and first.dim() > 1 and last.dim() and len(last):
         unshuffle = math.isqrt(first.shape[1] // last.shape[0])
     return {"unshuffle": unshuffle, "activate_all": _is_rcan_it(weights)}
 
@@ -96,7 +96,12 @@ def mean_times_range(weights: Mapping[str, Tensor]) -> Tensor | None:
     have changed them: the authors and redux set `requires_grad` of the module, which leaves its parameters trainable.
     """
     bias = weights.get("sub_mean.bias")
-    return None if bias is None else -torch.linalg.solve(_matrix(weights, "sub_mean"), bias.double().cpu())
+    if bias is None:
+        return None
+    try:
+        return -torch.linalg.solve(_matrix(weights, "sub_mean"), bias.double().cpu())
+    except torch.linalg.LinAlgError:
+        raise ValueError("its sub_mean mixes channels so that they cannot be told apart again: it is damaged") from None
 
 
 def without_mean_shift(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -104,14 +109,25 @@ def without_mean_shift(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
     The output stays the same, for a network whose mean times range is `mean_times_range(weights)`. Weights whose
     `sub_mean` and `add_mean` are untouched stay as they are.
+
+    Raises:
+        ValueError: they are no 1x1 convolutions from the network's channels to as many, or cannot be undone.
     """
     own = own_names(weights)
     mean = mean_times_range(weights)
     if mean is None:
         return own
     before, after = _matrix(weights, "sub_mean"), _matrix(weights, "add_mean")
-    offset = weights.get("add_mean.bias", mean).double().cpu() - mean
+    added = weights.get("add_mean.bias", mean)
     first, last, bias = (own.get(key) for key in ("conv_first.weight", "conv_last.weight", "conv_last.bias"))
+    channels = len(before)
+    if (
+        (first is not None and (first.dim() != 4 or first.shape[1] % channels))
+        or (last is not None and (last.dim() != 4 or len(last) != channels))
+        or any(value is not None and value.shape != (channels,) for value in (added, bias))
+    ):
+        raise ValueError(f"its sub_mean and add_mean have {channels} channels, its first or last convolution others")
+    offset = added.double().cpu() - mean
     if first is not None and not _is_identity(before):
         by_channel = first.double().cpu().unflatten(1, (len(before), -1))  # a channel's unshuffled pixels are together
         own["conv_first.weight"] = torch.einsum("ockhw,cd->odkhw", by_channel, before).flatten(1, 2).to(first)
@@ -122,8 +138,17 @@ def without_mean_shift(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _matrix(weights: Mapping[str, Tensor], name: str) -> Tensor:
-    weight = weights.get(f"{name}.weight")
-    return torch.eye(len(weights["sub_mean.bias"])).double() if weight is None else weight.double().cpu().flatten(1)
+    bias, weight = weights["sub_mean.bias"], weights.get(f"{name}.weight")
+    channels = bias.numel()
+    if weight is None:
+        weight = torch.eye(channels)
+    if (
+        bias.shape != (channels,)
+        or not channels
+        or weight.squeeze((2, 3) if weight.dim() == 4 else ()).shape != (channels,) * 2
+    ):
+        raise ValueError(f"its {name} is no 1x1 convolution of {channels} channels: {tuple(weight.shape)}")
+    return weight.double().cpu().flatten(1)
 
 
 def _is_identity(matrix: Tensor) -> bool:

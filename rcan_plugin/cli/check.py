@@ -2,8 +2,9 @@
 
     rcan check FILE...
 
-A file with a data set `train` is checked as for training, others as for testing. Data, weights and GPUs that are not
-here are listed, and are no mistakes. Nothing is built, moved or written.
+A file with a data set `train` is checked as for training, one with `methods` and `sets` as a comparison's, others as
+for testing. Data, weights and GPUs that are not here are listed, and are no mistakes. Nothing is built, moved or
+written.
 Exit code: 0 if all files are understood; 1 if one has a mistake; 2 for wrong arguments.
 """
 
@@ -12,10 +13,14 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import rcan_plugin
 from rcan_plugin._files import require_file
 from rcan_plugin.cli import _exit_codes, stopping_at_once
+
+if TYPE_CHECKING:
+    from rcan_plugin.options.examine import Findings
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -41,10 +46,11 @@ def print_findings(files: Sequence[str], changes: Sequence[str]) -> int:
         rcan_plugin.register()  # before the import of BasicSR: see `train.main`
         import basicsr  # noqa: F401
 
+        from rcan_plugin.compare.spec import is_comparison
         from rcan_plugin.options.examine import examine
     code = 0
     for file in files:
-        findings = examine(file, changes)
+        findings = examine_comparison(file, changes) if is_comparison(file) else examine(file, changes)
         count = len(findings.mistakes)
         print(f"{file}: {count} mistake{'s' * (count > 1)}" if count else f"{file}: understood")
         for kind, lines in (("", findings.mistakes), ("not here: ", findings.missing), ("note: ", findings.notes)):
@@ -53,6 +59,24 @@ def print_findings(files: Sequence[str], changes: Sequence[str]) -> int:
         sys.stdout.flush()
         code = max(code, int(count > 0))
     return code
+
+
+def examine_comparison(file: str, changes: Sequence[str]) -> Findings:
+    """Check the option file of a comparison, and whether what it names is here."""
+    from rcan_plugin.compare.plan import make_plan
+    from rcan_plugin.compare.spec import read_spec
+    from rcan_plugin.options.examine import Findings
+    from rcan_plugin.options.mistakes import Mistakes
+
+    try:
+        spec = read_spec(file, changes)
+    except Mistakes as error:
+        return Findings(str(error).splitlines())
+    try:
+        make_plan(spec)
+    except Mistakes as error:
+        return Findings(missing=str(error).splitlines())
+    return Findings()
 
 
 if __name__ == "__main__":

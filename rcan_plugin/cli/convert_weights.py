@@ -52,19 +52,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     return _exit_codes.run(lambda: convert(args), module="rcan_plugin.weights.saving")
 
 
-def add_network_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments that `read_weights` takes."""
+def add_network_arguments(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """Add the arguments that `read_weights` and `reading_arguments` take."""
     parser.add_argument("--network", metavar="NAME", help="name of the network, as under network_g: type")
     parser.add_argument(
         "--arguments", metavar="KEY=VALUE", nargs="+", default=[], help="arguments of the network: img_range=1"
     )
     parser.add_argument("--opt", metavar="FILE", type=Path, help="option file whose network_g it is")
-    parser.add_argument("--param-key", metavar="KEY", help="key of the weights in IN; by default params_ema or params")
+    parser.add_argument(
+        "--param-key", metavar="KEY", help="key of the weights in their file; by default params_ema or params"
+    )
     parser.add_argument(
         "--no-strict",
         dest="strict",
         action="store_false",
-        help="leave out tensors that the network lacks; those that IN lacks keep their initial values",
+        help="leave out tensors that the network lacks; those that the file lacks keep their initial values",
     )
 
 
@@ -77,12 +79,10 @@ def read_weights(source: Path, args: argparse.Namespace) -> Any:
     Raises:
         FileNotFoundError, ValueError: as `weights.read`, or an argument is wrong.
     """
-    from rcan_plugin import autoload, weights
+    from rcan_plugin import weights
     from rcan_plugin.options.values import as_yaml
 
-    autoload.supply_functional_tensor()  # BasicSR is imported for its networks
-    name, arguments = network_of(args)
-    read = weights.read(source, name=name, param_key=args.param_key, strict=args.strict, **arguments)
+    read = weights.read(source, **reading_arguments(args))
     scales = ", ".join(f"x{scale}" for scale in read.scales)
     numbers = sum(tensor.numel() for tensor in read.state_dict.values())
     print(f"{source}: {read.name}, {scales}, {numbers:,} numbers, {read.layout}")
@@ -90,6 +90,22 @@ def read_weights(source: Path, args: argparse.Namespace) -> Any:
     for remark in read.remarks:
         print(f"  note: {remark}")
     return read
+
+
+def reading_arguments(args: argparse.Namespace) -> dict[str, Any]:
+    """The arguments of `weights.read` that the arguments of `add_network_arguments` give.
+
+    Raises:
+        FileNotFoundError, ValueError: one of them is wrong.
+    """
+    from rcan_plugin import autoload
+
+    autoload.supply_functional_tensor()  # BasicSR is imported for its networks
+    name, arguments = network_of(args)
+    reading = {"name": name, "param_key": args.param_key, "strict": args.strict}
+    if clashing := arguments.keys() & {"path", *reading}:
+        raise ValueError(f"--arguments {min(clashing)}=...: no network has an argument of this name.")
+    return {**arguments, **reading}
 
 
 def network_of(args: argparse.Namespace) -> tuple[str | None, dict[str, Any]]:

@@ -21,6 +21,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from rcan_plugin.cli import _exit_codes, stopping_at_once
+from rcan_plugin.cli.convert_weights import add_network_arguments, reading_arguments
 
 if TYPE_CHECKING:
     from rcan_plugin.upscaling.inputs import Inputs
@@ -73,6 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="for weights of several scales (MDSR) or of any (VDSR, DRRN, MemNet)",
     )
     network.add_argument("--compile", action="store_true", help="compile the network's blocks (GPU)")
+    add_network_arguments(parser.add_argument_group("network, where the weights do not say it"))
     args = parser.parse_args(argv)
     return _exit_codes.run(lambda: upscale(args), STOPPED, "rcan_plugin.upscaling.run")
 
@@ -93,8 +95,9 @@ def upscale(args: argparse.Namespace) -> int:
         return _report(Outcome(failures=inputs.failures))
     headers = read_headers([job.source for job in plan.jobs])
     upscaler = _upscaler(args)
-    refuse_unfit(plan.jobs, headers, upscaler.scale)
-    run = Run(upscaler, quality=args.quality, max_pixels=args.max_pixels or MAX_PIXELS, say=_say)
+    max_pixels = args.max_pixels or MAX_PIXELS
+    refuse_unfit(plan.jobs, headers, upscaler.scale, max_pixels)
+    run = Run(upscaler, quality=args.quality, max_pixels=max_pixels, say=_say)
     run.outcome.failures.update(inputs.failures)
     try:
         with logging_redirect_tqdm([logging.getLogger("basicsr")]):  # of the network: tiles, memory
@@ -150,8 +153,9 @@ def _upscaler(args: argparse.Namespace) -> Upscaler:
         network = importlib.import_module("rcan_plugin.upscaling.network")
     from rcan_plugin.inference.upscaler import Upscaler
 
+    given = reading_arguments(args)
     upscaler = Upscaler(
-        network.load(args.weights, args.scale, print),
+        network.load(args.weights, args.scale, print, **given),
         tile=args.tile,
         exact=args.exact,
         ensemble=args.ensemble,

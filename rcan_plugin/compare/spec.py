@@ -206,6 +206,15 @@ def read_spec(source: str | os.PathLike[str] | Mapping[str, Any], changes: Itera
     return spec
 
 
+def is_comparison(file: str | os.PathLike[str]) -> bool:
+    """Whether a file is the option file of a comparison rather than BasicSR's: it has a section `methods` or `sets`."""
+    try:
+        options = read(file, []).options
+    except Mistakes:
+        return False
+    return "model_type" not in options and bool({"methods", "sets"} & options.keys())
+
+
 def _file_of(source: str | os.PathLike[str] | Mapping[str, Any], changes: list[str]) -> OptionFile:
     if isinstance(source, Mapping):
         return OptionFile(Path("comparison"), dict(source))

@@ -62,8 +62,8 @@ def check_result(sr: Tensor, image: np.ndarray, precision: torch.dtype | None) -
         return
     if precision == torch.float16:
         raise FloatingPointError(
-            f"the result {fault}: float16 overflows in this network; choose precision fp32 or bf16."
+            f"the result {fault}: float16 overflows in this network; choose precision fp32 or bf16 (--precision)."
         )
     if precision is not None:
-        raise FloatingPointError(f"the result {fault}: choose precision fp32.")
+        raise FloatingPointError(f"the result {fault}: choose precision fp32 (--precision fp32).")
     raise FloatingPointError(f"the result {fault}, in float32: the weights are not those of this network, or damaged.")

@@ -59,8 +59,10 @@ class Parts:
         """What to choose where memory is too small."""
         if self.tile:
             smaller = max(self.least, self.tile // 2)
-            return f"choose tile {smaller} or tile auto." if smaller < self.tile else "free some memory."
-        return "choose tile auto." if self.whole else "free some memory, or choose a small tile by a number."
+            return f"choose tile {smaller} or tile auto (--tile)." if smaller < self.tile else "free some memory."
+        return (
+            "choose tile auto (--tile auto)." if self.whole else "free some memory, or choose a small tile (--tile 64)."
+        )
 
     def strips(self, image: np.ndarray) -> Iterator[Tensor]:
         """Yield results of an image, H x W x C, from top to bottom: 1 x C' x h x W' on the CPU, perhaps too large.
@@ -135,14 +137,16 @@ class Parts:
         if self.tile and self.tile < least:
             raise ValueError(
                 f"tile is {self.tile}: a result of {self.name} depends on {field.radius} pixels in each direction; "
-                f"choose tile {least} or more."
+                f"choose tile {least} or more (--tile {least}), or tile auto."
             )
         size = self.tile or max(least, self._auto_size(field.radius))
         return Grid(self.sizes.scale, size - size % multiple, overlap, multiple, blend=False)
 
     def _blended_grid(self, size: int) -> Grid:
         if self.exact:
-            raise ValueError(f"exact: {self.name} depends on the whole image; choose tile none, or leave out exact.")
+            raise ValueError(
+                f"exact: {self.name} depends on the whole image; choose tile none (--tile none), or leave out exact."
+            )
         self._say_inexact(size)
         multiple = self.sizes.multiple
         overlap = min(MOST_OVERLAP, size // 2)
@@ -175,7 +179,7 @@ class Parts:
     def _say_inexact(self, size: int) -> None:
         text = f"{self.name} depends on the whole image: tiles of {size} pixels change the result."
         if isinstance(self.runner.net, RCANArch):
-            text += " For the same result in little memory choose exact, which takes longer."
+            text += " For the same result in little memory choose exact (--exact), which takes longer."
         if not self.said:
             log.warning(text)
         self.said = True

@@ -17,9 +17,9 @@ def choose_device(device: str | torch.device | None) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         chosen = torch.device(device)
-        torch.empty(0, device=chosen)
+        torch.zeros(1, device=chosen).cpu()  # `meta` has no values
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
+        reason = str(error).splitlines()[0].partition(". ")[0].removesuffix(".")
         raise ValueError(f"device is {str(device)!r}, which cannot be used ({reason}): choose cpu.") from None
     return chosen
 

@@ -99,7 +99,7 @@ class RCANStrips:
         if needed > (free := memory.free_bytes(torch.device("cpu"))):
             raise TooLittleMemory(
                 f"out of memory: features of {lq.shape[3]}x{lq.shape[2]} pixels take {needed / 1e9:.1f} GB of main "
-                f"memory, {free / 1e9:.1f} GB are free: choose a number as tile, without exact."
+                f"memory, {free / 1e9:.1f} GB are free: choose a number as tile (--tile 512), without exact."
             )
         rows = self.size or rows_per_strip(lq.shape[3] // self.multiple, num_feat)
         with self.runner.context():
@@ -122,6 +122,8 @@ class RCANStrips:
     def _radius(self) -> int:
         """Of the receptive field of the tail, which does not pool."""
         network = copy.deepcopy(self.net).cpu()
+        for weights in network.parameters():
+            weights.fill_(1e-3)  # values do not matter, and damaged ones would make everything infinite
         field = find_receptive_field(network.tail, torch.zeros(1, self.net.conv_first.out_channels, 4, 4))
         assert field is not None  # it has a few convolutions
         return field.radius

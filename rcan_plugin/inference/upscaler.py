@@ -159,5 +159,7 @@ def _arguments(network: nn.Module, scale: int | None) -> tuple[int, ...]:
     if scale is None and len(scales) == 1:
         return (scales[0],)
     if scale is None or scale not in scales:
-        raise ValueError(f"scale is {scale}: {type(network).__name__} has {', '.join(map(str, scales))}; choose one.")
+        raise ValueError(
+            f"scale is {scale}: {type(network).__name__} has {', '.join(map(str, scales))}; choose one (--scale)."
+        )
     return (scale,)

@@ -40,8 +40,8 @@ def cmyk_to_srgb(image: Image.Image, icc: bytes | None) -> Image.Image:
         raise PictureError(f"has CMYK colours and no ICC profile that says which: {remedy}")
     try:
         profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
-        if profile.profile.xcolor_space.strip() != "CMYK":
-            raise PictureError(f"has CMYK colours and an ICC profile for {profile.profile.xcolor_space}: {remedy}")
+        if (space := profile.profile.xcolor_space.strip()) != "CMYK":
+            raise PictureError(f"has CMYK colours and an ICC profile for {space}: {remedy}")
         return _to_srgb(image, profile)
     except (OSError, ImageCms.PyCMSError) as error:
         raise PictureError(f"has CMYK colours and an ICC profile that cannot be used ({error}): {remedy}") from None

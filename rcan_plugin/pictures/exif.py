@@ -19,6 +19,8 @@ Order = Literal["<", ">"]  # of bytes
 
 _PREFIX = b"Exif\0\0"
 _SHORT, _LONG = 3, 4
+_POINTERS = {None: (EXIF_IFD, GPS_IFD), EXIF_IFD: (INTEROP_IFD,)}
+"""Directories that a directory may point to, by its own tag; None: the first directory."""
 _TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 129: 1}
 _ENTRY_BYTES = 12
 
@@ -52,6 +54,7 @@ def upright(exif: bytes) -> bytes:
         ValueError: it is damaged.
     """
     data, order, first = _opened(exif)
+    read_directory(data, first, order)  # raises now what would fail when the result is written
     for at, tag, _, _ in _entries(data, first, order):
         if tag == ORIENTATION:
             struct.pack_into(order + "HIHH", data, at + 2, _SHORT, 1, 1, 0)
@@ -106,7 +109,9 @@ def directory_of(exif: bytes) -> tuple[Order, list[Entry]]:
     return order, read_directory(data, first, order, DESCRIPTIVE_TAGS)
 
 
-def read_directory(data: bytearray, start: int, order: Order, tags: Collection[int] | None = None) -> list[Entry]:
+def read_directory(
+    data: bytearray, start: int, order: Order, tags: Collection[int] | None = None, parent: int | None = None
+) -> list[Entry]:
     """Read the entries of a directory, with the directories that they point to.
 
     Args:
@@ -114,20 +119,30 @@ def read_directory(data: bytearray, start: int, order: Order, tags: Collection[i
         start: offset of the directory.
         order: `<` or `>`.
         tags: those that are wanted; None: all.
+        parent: tag of the entry that points to it; None for the first directory.
+
+    Raises:
+        ValueError: it is damaged, or made so that it is much larger when read: a directory leads to itself, or values
+            share their bytes.
     """
-    entries = []
+    entries: list[Entry] = []
+    left = len(data)
     for at, tag, kind, count in _entries(data, start, order):
         length = _TYPE_BYTES.get(kind, 0) * count
         if not length or (tags is not None and tag not in tags):
             continue
         value: bytes | list[Entry]
         if tag in (EXIF_IFD, GPS_IFD, INTEROP_IFD):
-            value = read_directory(data, _unpack(order + "I", data, at + 8), order)
+            if tag not in _POINTERS.get(parent, ()) or any(entry.tag == tag for entry in entries):
+                raise ValueError("EXIF has a directory too many")
+            value = read_directory(data, _unpack(order + "I", data, at + 8), order, None, tag)
         else:
             place = at + 8 if length <= 4 else _unpack(order + "I", data, at + 8)
             value = bytes(data[place : place + length])
             if len(value) < length:
                 continue  # cut short
+            if (left := left - length) < 0:
+                raise ValueError("EXIF has values that share their bytes")
         entries.append(Entry(tag, kind, count, value))
     return entries
 

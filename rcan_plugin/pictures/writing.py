@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -70,7 +71,7 @@ def write_rows(
         part.replace(path)
     except OSError as error:
         if error.errno is not None and error.filename in (None, str(part)):
-            error.filename = str(path)
+            error.filename, error.filename2 = str(path), None
         raise
     finally:
         part.unlink(missing_ok=True)
@@ -100,7 +101,10 @@ def _write_part(
                 pixels[top : top + len(strip)] = strip
                 top += len(strip)
             image = Image.fromarray(pixels[..., 0] if picture.channels == 1 else pixels)
-            image.save(file, form, **_pillow_options(form, picture, quality))
+            # In memory, as some of Pillow's writers raise no error, or do not end, where the disk is full.
+            buffer = io.BytesIO()
+            image.save(buffer, form, **_pillow_options(form, picture, quality))
+            file.write(buffer.getbuffer())
 
 
 def _pillow_options(form: str, picture: Picture, quality: int | None) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import numpy as np
 from tqdm import tqdm
 
 from rcan_plugin.images.header import Header, read_header
-from rcan_plugin.pictures import Picture, check_output, output_format
+from rcan_plugin.pictures import MAX_PIXELS, Picture, check_output, output_format
 from rcan_plugin.upscaling.plan import Job, listed, printable
 
 
@@ -27,8 +27,10 @@ def read_headers(sources: Sequence[Path]) -> dict[Path, Header]:
     return headers
 
 
-def refuse_unfit(jobs: Sequence[Job], headers: Mapping[Path, Header], scale: int) -> None:
+def refuse_unfit(jobs: Sequence[Job], headers: Mapping[Path, Header], scale: int, max_pixels: int = MAX_PIXELS) -> None:
     """Check that the formats of the results can hold them, as far as the headers tell.
+
+    Pictures of more than `max_pixels` are passed over: reading them fails, which does not end a run.
 
     Raises:
         ValueError: names the pictures whose results are too large, or have transparency or 16 bits that the format has
@@ -36,7 +38,8 @@ def refuse_unfit(jobs: Sequence[Job], headers: Mapping[Path, Header], scale: int
     """
     lines = []
     for job in jobs:
-        if (header := headers.get(job.source)) is not None:
+        header = headers.get(job.source)
+        if header is not None and header.width * header.height <= max_pixels:
             width, height = header.width * scale, header.height * scale
             try:
                 check_output(output_format("", path=job.output), width, height, _without_pixels(header))
@@ -47,11 +50,7 @@ def refuse_unfit(jobs: Sequence[Job], headers: Mapping[Path, Header], scale: int
 
 
 def _without_pixels(header: Header) -> Picture:
-    """A picture with the properties in a header, which takes no memory."""
+    """A picture of one pixel with the properties in a header."""
     dtype = np.uint16 if header.bits == 16 else np.uint8
-
-    def array(*shape: int) -> np.ndarray:
-        return np.broadcast_to(np.zeros((), dtype), shape)
-
-    size = header.height, header.width
-    return Picture(array(*size, 1 if header.gray else 3), array(*size) if header.alpha else None)
+    color = np.zeros((1, 1, 1 if header.gray else 3), dtype)
+    return Picture(color, np.zeros((1, 1), dtype) if header.alpha else None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -48,13 +49,16 @@ class Inputs:
 
 
 def printable(path: str | os.PathLike[str]) -> str:
-    """Return a path as text that every terminal takes, also if its bytes are not valid UTF-8.
+    """Return a path as one line that every terminal takes, also if it has control characters or no valid UTF-8.
 
     Examples:
-        >>> printable(os.fsdecode(b"caf\\xe9.png"))
-        'caf\\\\xe9.png'
+        >>> printable(os.fsdecode(b"caf\\xe9\\n.png"))
+        'caf\\\\xe9\\\\n.png'
     """
-    return os.fsencode(path).decode(errors="backslashreplace")
+    text = os.fsencode(path).decode(errors="backslashreplace")
+    return "".join(
+        repr(character)[1:-1] if unicodedata.category(character) == "Cc" else character for character in text
+    )
 
 
 def find(inputs: Sequence[str], output: Path, is_picture: Callable[[str], bool], lines: Iterable[bytes] = ()) -> Inputs:

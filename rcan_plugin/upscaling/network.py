@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from typing import Any
 
 from torch import nn
 
@@ -11,26 +12,27 @@ from rcan_plugin import weights
 from rcan_plugin.archs import LumaOnly
 
 
-def load(path: str | os.PathLike[str], scale: int | None, say: Callable[[str], object]) -> nn.Module:
+def load(path: str | os.PathLike[str], scale: int | None, say: Callable[[str], object], **given: Any) -> nn.Module:
     """Load the network of a file of weights. One of one channel is applied to luma (`LumaOnly`).
 
     Args:
         path: the file.
         scale: for networks of several scales, or of any (those that work on an upsampled image); None: the only one.
         say: takes lines about what was assumed.
+        given: further arguments of `weights.read`: the network's name and arguments, where the file does not say them.
 
     Raises:
         FileNotFoundError: the file does not exist.
         ValueError: it holds no weights of a known network, or not of this scale.
     """
-    read = weights.read(path)
+    read = weights.read(path, **given)
     for remark in read.remarks:
         say(f"{path}: {remark}")
     network = read.build()
     if getattr(network, "upscale", None) == 1:  # VDSR and others: the image is upsampled first, by any factor
         if scale is None:
             raise ValueError(f"{path}: {read.name} enlarges by any whole number: choose one with --scale, such as 2.")
-        network = weights.read(path, upscale=scale).build()
+        network = weights.read(path, **{**given, "upscale": scale}).build()
     elif scale is None and len(read.scales) > 1:
         raise ValueError(f"{path}: {read.name} has the scales {_in_words(read.scales)}: choose one with --scale.")
     elif scale is not None and scale not in read.scales:

@@ -55,18 +55,20 @@ def to_own(
     stored = _stored(metadata)
     if rcan_layouts.has_authors_names(weights):
         shown = _shown_by_names(weights)
-        own = rcan_layouts.without_mean_shift(weights)
         assumptions = [
             *_mean_and_range(weights, shown["num_in_ch"], stored, given),
             *_blocks(weights, stored),
         ]
+        own = rcan_layouts.without_mean_shift(weights)
     else:
         own = weights
         shown = _shown_by_shapes(weights, given)
         assumptions = [_of_basicsr(shown)]
     if contradicting := {name for name in given if name in shown and given[name] != shown[name]}:
         raise ValueError(
-            "; ".join(f"{name} is {shown[name]} in the file, {given[name]} by hand" for name in sorted(contradicting))
+            "; ".join(
+                f"{name} is {shown[name]} in its tensors, {given[name]!r} is given" for name in sorted(contradicting)
+            )
             + ": leave it out."
         )
     found, remarks = dict(shown), []

@@ -122,12 +122,20 @@ def _check_zip(path: Path) -> None:
     with zipfile.ZipFile(path) as archive:
         if not any(name.endswith("data.pkl") for name in archive.namelist()):
             raise LookupError
+        if any(
+            part.compress_type != zipfile.ZIP_STORED for part in archive.infolist()
+        ):  # torch would map what is packed
+            raise ValueError(
+                "its parts are compressed, which torch.save does not do: unpack it, and pack it with zip -0"
+            )
         if damaged := archive.testzip():
             raise ValueError(f"the checksum of its part {damaged} is wrong")
 
 
 def _reason(error: Exception) -> str:
     text = str(error)
+    # The rest advises to run code from the file, or to report an error of torch.
+    text = text.rpartition("WeightsUnpickler error: ")[2].partition("(Could this error message")[0].strip()
     if found := re.search(r"GLOBAL (\S+)|(TorchScript)", text):
         name = found[1] or "a TorchScript program"
         return (

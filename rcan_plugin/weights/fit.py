@@ -140,7 +140,7 @@ def _check_fit(network: nn.Module, weights: StateDict, strict: bool, label: str)
 
 def difference(compared: Comparison, own: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> str:
     """How weights differ from a network's state dict `own`, for a message."""
-    in_file, in_network = rcan.arguments(weights), rcan.arguments(own)
+    in_file, in_network = _arguments(weights), _arguments(own)
     if differing := [name for name in in_file if name in in_network and in_file[name] != in_network[name]]:
         return ", ".join(
             f"{name} is {in_file[name]} in the file, {in_network[name]} in the network" for name in differing
@@ -158,6 +158,14 @@ def difference(compared: Comparison, own: Mapping[str, Tensor], weights: Mapping
         if names:
             parts.append(f"{len(names)} {where} ({', '.join(names[:3])}{_more(names, 3)})")
     return ", ".join(parts) + _official(weights)
+
+
+def _arguments(weights: Mapping[str, Tensor]) -> dict[str, Any]:
+    """The arguments of `RCANArch` that shapes tell; inputs of 4, 9 or 16 times the outputs' channels are unshuffled."""
+    found = rcan.arguments(weights)
+    factors = (factor for factor in (2, 3, 4) if found and found["num_in_ch"] == factor**2 * found["num_out_ch"])
+    unshuffle = next(factors, 1)
+    return found and {"unshuffle": unshuffle, **rcan.arguments(weights, unshuffle)}
 
 
 def _official(weights: Mapping[str, Tensor]) -> str:

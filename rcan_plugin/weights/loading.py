@@ -19,8 +19,12 @@ NETWORK = "network_g"
 """The entry of a checkpoint that holds the network's `type` and arguments, beside the weights."""
 RCANS = ("RCANArch", "RCAN")
 """Names of RCAN; BasicSR's is read as `RCANArch`, which has its arguments and keys."""
+FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+"""Types of weights in files."""
 WAYS = ("kernels", "use_checkpoint")
 """Arguments of networks that say how the machine of the training computed; the image does not depend on them."""
+FETCHING = ("VGGFeatureExtractor",)
+"""Networks of BasicSR that fetch weights when they are built."""
 HOW_TO_NAME = (
     "name the network and its arguments (--network NAME --arguments KEY=VALUE ..., or --opt with the option file of "
     "its training; in Python name=..., KEY=VALUE)"
@@ -125,9 +129,10 @@ def read(
         weights = Weights(state_dict, name or "", arguments, path=path, layout=layout)
         if name in (None, *RCANS):
             weights = _as_rcan(weights, metadata or content, said=name == file_name is not None)
+        weights = fitting(weights, strict)
         if names := state_dicts.not_finite(weights.state_dict):
             raise ValueError(f"{len(names)} of its {len(state_dict)} tensors hold NaN or infinity, first {names[0]}")
-        return fitting(weights, strict)
+        return weights
     except ValueError as error:
         raise ValueError(f"{path}: {str(error).rstrip('.')}.") from None
 
@@ -147,6 +152,11 @@ def fitting(weights: Weights, strict: bool = True) -> Weights:
     """
     own = networks.checked(weights.name, weights.arguments).state_dict()
     compared = fit.Comparison.of(own, weights.state_dict)
+    for name in compared.fitting:
+        kind = weights.state_dict[name].dtype
+        if own[name].is_floating_point() and kind not in FLOATS:
+            expected = ", ".join(_short(dtype) for dtype in FLOATS)
+            raise ValueError(f"its tensor {name} is of type {_short(kind)}; expected {expected}: convert it to float32")
     if compared.equal:
         return weights
     few = len(compared.fitting) < fit.LEAST_FIT * len(own)
@@ -166,11 +176,20 @@ def fitting(weights: Weights, strict: bool = True) -> Weights:
     return replace(weights, state_dict=state_dict, remarks=[*weights.remarks, *remarks])
 
 
+def _short(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
 def _choose(content: Any, key: str | None) -> tuple[str | None, state_dicts.StateDict]:
     if key is not None and isinstance(content, Mapping) and content and key not in content:
         raise ValueError(f"it has no key {key!r}; it begins with {', '.join(map(str, list(content)[:5]))}")
     key, chosen = state_dicts.choose(content, key, option="--param-key", any_layout=key is None)
-    return key, {name: value for name, value in chosen.items() if isinstance(value, Tensor)}
+    weights = {name: value for name, value in chosen.items() if isinstance(value, Tensor)}
+    for name, value in weights.items():
+        if value.layout != torch.strided or value.is_meta or value.is_quantized:
+            kind = "no values" if value.is_meta else "sparse or quantized values"
+            raise ValueError(f"its tensor {name} has {kind}; expected plain numbers: store it as float32")
+    return key, weights
 
 
 def _network_in(content: Any, metadata: Mapping[str, str]) -> tuple[str | None, dict[str, Any]]:
@@ -184,10 +203,21 @@ def _network_in(content: Any, metadata: Mapping[str, str]) -> tuple[str | None, 
     if not isinstance(option, Mapping) or not isinstance(option.get("type"), str):
         return None, {}
     arguments = {key: value for key, value in option.items() if key not in (*WAYS, "type")}
-    # A network of BasicSR would read the file or fetch it.
-    if paths := [key for key in arguments if str(key).endswith("path") and arguments[key]]:
-        raise ValueError(f"its network has an argument {paths[0]}, which names a file: {HOW_TO_NAME}")
+    _check_reads_no_file(option["type"], arguments)
     return option["type"], arguments
+
+
+def _check_reads_no_file(name: Any, arguments: Mapping[Any, Any]) -> None:
+    """Refuse a network that would read a file, or fetch one, when it is built; for a network that a file asks for."""
+    if name in FETCHING:
+        raise ValueError(f"its network is {name}, which fetches weights of its own when it is built: {HOW_TO_NAME}")
+    for key, value in arguments.items():
+        if not isinstance(key, str):
+            raise ValueError(f"its network has an argument {key!r}; expected a name")
+        if key.endswith("path") and value:
+            raise ValueError(f"its network has an argument {key}, which names a file: {HOW_TO_NAME}")
+        if isinstance(value, Mapping):  # LumaOnly's network
+            _check_reads_no_file(value.get("type"), value)
 
 
 def _as_rcan(weights: Weights, metadata: Mapping[str, Any], said: bool) -> Weights:

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import importlib
 import inspect
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.modules.module import (
+    register_module_module_registration_hook,
+    register_module_parameter_registration_hook,
+)
 
 from rcan_plugin._checks import is_number, is_whole, require_flag
 from rcan_plugin.archs import NETWORKS, LumaOnly
 
 OWN: Mapping[str, type[nn.Module]] = {network.__name__: network for network in NETWORKS}
 
+MOST_MODULES, MOST_NUMBERS = 20_000, 4_000_000_000
+"""Of a network that is built; published ones have a few thousand modules, and less than 1,000,000,000 numbers."""
 LARGEST_ARGUMENT = 100_000
 """Largest number among a network's arguments: more blocks or channels would take hours to build."""
 
@@ -75,6 +82,38 @@ def build_on_meta(option: Mapping[str, Any]) -> nn.Module:
         return build(option).to("meta")
 
 
+class TooLarge(ValueError):
+    """A network that no file of weights is for."""
+
+
+@contextlib.contextmanager
+def bounded() -> Iterator[None]:
+    """In this context, building a network of more than `MOST_MODULES` or `MOST_NUMBERS` raises `TooLarge`, soon."""
+    modules = numbers = 0
+
+    def count_module(module: nn.Module, name: str, child: nn.Module | None) -> None:
+        nonlocal modules
+        modules += 1
+        if modules > MOST_MODULES:
+            raise TooLarge(f"it has more than {MOST_MODULES:,} modules")
+
+    def count_numbers(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
+        nonlocal numbers
+        numbers += 0 if parameter is None else parameter.numel()
+        if numbers > MOST_NUMBERS:  # the parameter is allocated but not filled yet, so that it takes no memory
+            raise TooLarge(f"it has more than {MOST_NUMBERS:,} numbers")
+
+    hooks = (
+        register_module_module_registration_hook(count_module),
+        register_module_parameter_registration_hook(count_numbers),
+    )
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
 def out_of_range(arguments: Mapping[str, Any]) -> tuple[str, str] | None:
     """The first number that no network takes, though its class may not say so: its name, and what was expected."""
     for key, value in arguments.items():
@@ -106,10 +145,13 @@ def checked(name: str, arguments: Mapping[str, Any]) -> nn.Module:
         raise ValueError(f"{name}: {found[0]} {found[1]}")
     option = {"type": name, **arguments}
     try:
-        return build_on_meta(option)
+        with bounded():
+            return build_on_meta(option)
+    except TooLarge as error:
+        raise ValueError(f"{name} cannot be built: {one_line(error)}") from None
     except Exception:
         try:
-            with torch.random.fork_rng(devices=[]):
+            with torch.random.fork_rng(devices=[]), bounded():
                 return build(option)  # perhaps it cannot be built without values
         except Exception as error:
             raise ValueError(f"{name} cannot be built: {one_line(error)}") from None

@@ -202,6 +202,8 @@ def _trace(network: _Network, x: Tensor, path: Path, free: bool) -> None:
                 dynamic_axes={INPUT: axes, OUTPUT: axes} if free else None,
                 dynamo=False,
             )
+        except OSError:
+            raise
         except Exception as error:
             raise ValueError(f"torch cannot export {network.name} ({networks.one_line(error)})") from None
 

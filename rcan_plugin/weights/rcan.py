@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-BLOCK = r"body\.(\d+)\.residual_group\.(\d+)\.rcab\.0\.weight"
+BLOCK = r"body\.(\d{1,6})\.residual_group\.(\d{1,6})\.rcab\.0\.weight"
 TRANSPOSED_KERNELS = {4: 2, 9: 3}
 """Scale of a transposed convolution of `layers.upsampler` by its kernel size."""
 
@@ -24,6 +24,10 @@ def arguments(weights: Mapping[str, Tensor], unshuffle: int = 1) -> dict[str, An
         weights: state dict with the keys of `RCANArch`.
         unshuffle: the network's argument, which shapes do not tell.
     """
+    # Others are no weights of convolutions; they show as tensors of another shape. A flat file may hold numbers too.
+    weights = {
+        key: value for key, value in weights.items() if isinstance(value, Tensor) and value.dim() == 4 and value.numel()
+    }
     blocks = [match for key in weights if (match := re.fullmatch(BLOCK, key))]
     first, last = weights.get("conv_first.weight"), weights.get("conv_last.weight")
     if not blocks or first is None or last is None:
@@ -50,7 +54,7 @@ def _upsampler(weights: Mapping[str, Tensor], num_feat: int) -> dict[str, Any]:
     convs = {
         int(match[1]): weight
         for key, weight in weights.items()
-        if (match := re.fullmatch(r"upsample\.(\d+)\.weight", key))
+        if (match := re.fullmatch(r"upsample\.(\d{1,6})\.weight", key))
     }
     if not convs:
         return {"upscale": 1}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import io
 import json
 import os
 from collections.abc import Mapping
@@ -56,16 +57,20 @@ def save(
     state_dict = {name: value.detach().cpu().contiguous() for name, value in state_dict.items()}
     with written_beside(path) as temporary:
         if path.suffix == SAFETENSORS:
-            from safetensors.torch import save_file
+            from safetensors.torch import save as packed
 
-            temporary.touch()
-            mode = temporary.stat().st_mode  # others may read it, as torch's files; safetensors leaves it to its owner
-            save_file(state_dict, temporary, metadata=_metadata(weights))
-            temporary.chmod(mode)
+            temporary.write_bytes(packed(state_dict, metadata=_metadata(weights)))
         elif layout in AUTHORS:
-            torch.save(state_dict, temporary)
+            temporary.write_bytes(_packed(state_dict))
         else:
-            torch.save({"params": state_dict, NETWORK: networks.plain(weights.option)}, temporary)
+            temporary.write_bytes(_packed({"params": state_dict, NETWORK: networks.plain(weights.option)}))
+
+
+def _packed(content: object) -> memoryview:
+    """What `torch.save` writes. Written to a disk that is full, it raises an error that does not say so."""
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    return buffer.getbuffer()
 
 
 def layout_of(path: str | os.PathLike[str], layout: str | None = None) -> str:
@@ -108,6 +113,8 @@ def _of_network(network: nn.Module, arguments: Mapping[str, Any]) -> Weights:
     """The weights of a network, after a check that it was built with these arguments."""
     weights = fitting(Weights(network.state_dict(), type(network).__name__, dict(arguments)))
     output = _output(deepcopy(network).cpu().float().eval(), weights)
+    if not bool(torch.isfinite(output).all()):
+        raise ValueError(f"{weights.name} gives values that are not finite for a test image: its weights are damaged.")
     if not torch.allclose(_output(weights.build(), weights), output, rtol=0, atol=1e-5 * float(output.abs().max())):
         raise ValueError(
             f"{weights.name} with {networks.plain(arguments)} and these weights gives another image than this network: "

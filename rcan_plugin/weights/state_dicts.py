@@ -89,12 +89,13 @@ def _no_weights(content: Any) -> str:
 
 
 def _other_key(found: Mapping[str | None, StateDict], option: str, key: str | None) -> str:
+    wording = f"give {option}" if option.startswith("--") else f"write {option}:"
     if None in found:
-        return f"its weights are under no key (a flat file), not under {key!r}: write {option}: ~"
+        return f"its weights are under no key (a flat file), not under {key!r}: " + (
+            f"leave out {option}" if option.startswith("--") else f"{wording} ~"
+        )
     names = [name for name in found if name is not None]
     preferred = next((name for name in BASICSR_KEYS if name in names), names[0])
     wanted = "not flat" if key is None else f"not under {key!r}"
-    choice = f"write {option}: {preferred}" + (
-        f" (or {', '.join(n for n in names if n != preferred)})" * (len(names) > 1)
-    )
+    choice = f"{wording} {preferred}" + (f" (or {', '.join(n for n in names if n != preferred)})" * (len(names) > 1))
     return f"its weights are under {', '.join(names)}, {wanted}: {choice}"

@@ -31,6 +31,17 @@ def test_notes_and_changes(tmp_path, monkeypatch, capsys):
     assert "Did you mean train?" in capsys.readouterr().out
 
 
+def test_an_option_file_of_a_comparison(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    file = ROOT / "options/compare/quickstart.yml"
+    assert cli.main(["check", str(file)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"{file}: understood"
+    assert any(line.startswith("  not here: line 13: sets: ") and "held_out/HR.lmdb" in line for line in lines), lines
+    assert cli.main(["check", str(file), "--force_yml", "scalse=[2]"]) == 1
+    assert "Did you mean scales?" in capsys.readouterr().out
+
+
 def test_a_file_that_is_not_there_is_a_wrong_argument(tmp_path, capsys):
     assert cli.main(["check", str(ESPCN), str(tmp_path / "gone.yml")]) == 2
     out, err = capsys.readouterr()

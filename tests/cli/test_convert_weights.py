@@ -80,7 +80,7 @@ def test_arguments_that_are_not_key_and_value_are_refused(argument, convert, tmp
 def test_weights_under_another_key_and_not_strict(convert, tmp_path):
     net, content = small_rcan(), {**small_rcan().state_dict(), "more": torch.ones(1)}
     save(tmp_path / "net.pth", {"a": content, "b": content})
-    assert "write --param-key: a (or b)" in convert("net.pth", "out.pth", code=2)
+    assert "give --param-key a (or b)" in convert("net.pth", "out.pth", code=2)
     assert "1 only in the file (more)" in convert("net.pth", "out.pth", "--param-key", "b", code=2)
     printed = convert("net.pth", "out.pth", "--param-key", "b", "--no-strict")
     assert ", under b\n" in printed and "note: 1 tensors of the file are not the network's" in printed

@@ -85,7 +85,9 @@ def test_features_that_do_not_fit(monkeypatch):
     monkeypatch.setattr(memory, "free_bytes", lambda device: 1000)
     with pytest.raises(FeaturesDoNotFit, match=r"features of 18x21 pixels need 0\.0 GB, 0\.0 GB are free"):
         next(RCANStrips(Runner(net), 2, exact=False, size=None).strips(image(net)))
-    with pytest.raises(TooLittleMemory, match=r"18x21 pixels take .* choose a number as tile, without exact"):
+    with pytest.raises(
+        TooLittleMemory, match=r"18x21 pixels take .* choose a number as tile \(--tile 512\), without exact"
+    ):
         next(RCANStrips(Runner(net), 2, exact=True, size=None).strips(image(net)))
 
 

@@ -171,9 +171,9 @@ def test_files_that_fit_two_networks_are_refused_with_the_argument_that_decides(
 @pytest.mark.parametrize(
     ("fields", "metadata", "given", "words"),
     [
-        ({}, {}, {"upscale": 3}, "^upscale is 2 in the file, 3 by hand: leave it out"),
-        ({}, {}, {"num_feat": 64, "num_block": 20}, "num_block is 3 in the file, 20 by hand; num_feat is 8"),
-        ({}, {}, {"activate_all": True}, "activate_all is False in the file"),
+        ({}, {}, {"upscale": 3}, "^upscale is 2 in its tensors, 3 is given: leave it out"),
+        ({}, {}, {"num_feat": 64, "num_block": 20}, "num_block is 3 in its tensors, 20 is given; num_feat is 8"),
+        ({}, {}, {"activate_all": True}, "activate_all is False in its tensors"),
         ({}, {}, {"rgb_mean": [0.5, 0.5, 0.5]}, r"rgb_mean is \[0.4488, 0.4371, 0.404\] in the file"),
         ({}, {}, {"img_range": 1}, "img_range is 1, and its sub_mean .* give img_range: 255"),
         ({}, {}, {"scale": 2}, "RCANArch has no argument scale; it has num_in_ch"),

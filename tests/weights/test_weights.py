@@ -168,7 +168,7 @@ def test_arguments_by_hand_win_over_the_files(tmp_path):
     weights.save(tmp_path / "net.pth", small_rcan(), **SMALL["RCANArch"])
     read = weights.read(tmp_path / "net.pth", res_scale=0.5)
     assert read.arguments["res_scale"] == 0.5 and read.arguments["num_feat"] == 8
-    assert "num_feat is 8 in the file, 16 by hand" in refused(tmp_path / "net.pth", num_feat=16)
+    assert "num_feat is 8 in its tensors, 16 is given" in refused(tmp_path / "net.pth", num_feat=16)
 
 
 def test_another_name_by_hand_drops_the_files_arguments(tmp_path):
