@@ -1,6 +1,6 @@
 # `make` alone lists the targets. All is installed into .venv; nothing outside this folder is changed but pip's cache.
 .DEFAULT_GOAL := help
-.PHONY: help setup test format quickstart clean
+.PHONY: help setup test format docs quickstart clean
 
 # Set PYTHON to choose one. Otherwise: that of a .venv that is there, or the first on PATH that set-up accepts.
 PYTHONS := $(or $(PYTHON),.venv/bin/python python3 python python3.13 python3.12 python3.11 python3.10)
@@ -9,6 +9,7 @@ help:
 	@echo "make quickstart  set up what is missing, then train and compare a small network (a few minutes)"
 	@echo "make setup       set up what is missing: .venv with torch, torchvision, BasicSR and this plugin"
 	@echo "make test        set up what is missing, then run the linter, the type checker and the tests"
+	@echo "make docs        set up what is missing, then build the guides and the reference into site/"
 	@echo "make format      let ruff format the code and mend what it can"
 	@echo "make clean       delete .venv, the link basicsr and caches; experiments, results and datasets stay"
 	@echo "PYTHON=python3.12 after any of them names the Python (3.10 to 3.13) that .venv is made with."
@@ -35,9 +36,13 @@ format: setup
 	.venv/bin/python -m ruff check --fix .
 	.venv/bin/python -m ruff format .
 
+# `make test` builds it, too: tests/docs.
+docs: setup
+	NO_MKDOCS_2_WARNING=1 .venv/bin/python -m mkdocs build --strict
+
 quickstart: setup
 	.venv/bin/python scripts/quickstart.py
 
 clean:
-	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache
 	if [ -L basicsr ]; then rm basicsr; fi

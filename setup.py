@@ -1,4 +1,4 @@
-"""Packaging of rcan_plugin. BasicSR itself is installed beside it, not by it: see README.md."""
+"""Packaging of rcan_plugin. BasicSR itself is installed beside it, not by it: see docs/install.md."""
 
 import re
 from pathlib import Path
@@ -9,6 +9,7 @@ ROOT = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+?)"', (ROOT / "rcan_plugin/_version.py").read_text()).group(1)
 
 ONNX = ["onnx", "onnxruntime"]  # rcan export-onnx
+DOCS = ["mkdocs<2", "mkdocs-material>=9", "mkdocstrings-python>=2"]  # make docs
 
 setup(
     name="rcan_plugin",
@@ -47,8 +48,10 @@ setup(
         "iqa": ["pyiqa"],  # metrics of `rcan compare` beside PSNR and SSIM
         "plots": ["matplotlib"],  # plots of `rcan compare`; `rcan plot-training`
         "onnx": ONNX,
+        "docs": DOCS,
         "dev": [
             *ONNX,
+            *DOCS,
             "jsonschema",
             "matplotlib",
             "mypy",

@@ -39,7 +39,7 @@ _PROBE = bytes(1 << 16)
 def in_words(error: Exception) -> str:
     """Return an error as a message; of the operating system's: the file, the reason, and what to do.
 
-    Example:
+    Examples:
         >>> in_words(PermissionError(13, "Permission denied", "HR/a.png"))
         'HR/a.png: permission denied: change its permissions or owner (chmod, chown), or choose another place.'
     """

@@ -336,7 +336,7 @@ def main(root: Path = ROOT) -> int:
     """Set up `root`. Returns the exit status; expected errors are printed as messages, without a traceback."""
     try:
         if os.name != "posix":
-            raise SetupError("set-up needs Linux or macOS. On Windows use WSL, or install by hand: see README.md.")
+            raise SetupError("set-up needs Linux or macOS. On Windows use WSL, or see docs/install.md.")
         with one_at_a_time(root):
             set_up(root)
     except SetupError as error:

@@ -40,7 +40,7 @@ class Degradation:
     Raises:
         ValueError: an unknown kind or border, a parameter that belongs to another kind, or one out of range.
 
-    Example:
+    Examples:
         >>> print(Degradation("BD", sigma=2.0))
         BD (sigma 2)
     """

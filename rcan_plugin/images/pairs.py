@@ -74,7 +74,7 @@ def guess_affixes(names: Iterable[str], partners: Iterable[str]) -> tuple[Affixe
 
     Tried are: none; LR names that end in `x2` or `_x2` (3, 4, 8); what all names of a side have in common.
 
-    Example:
+    Examples:
         >>> guess_affixes(["baby_HR_x4", "bird_HR_x4"], ["baby_LRBI_x4", "bird_LRBI_x4"])
         (Affixes(prefix='b', suffix='_HR_x4'), Affixes(prefix='b', suffix='_LRBI_x4'))
     """

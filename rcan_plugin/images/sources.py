@@ -202,7 +202,7 @@ def key_of(stem: str) -> str:
     BasicSR cuts keys at the first dot and accepts ASCII only. A dot becomes `_`, and any other character that is not
     printable ASCII becomes `u` and its code point. The name is composed (NFC) first: macOS stores names decomposed.
 
-    Example:
+    Examples:
         >>> key_of("0001"), key_of("img.v2"), key_of("Zürich 7")
         ('0001', 'img_v2', 'Zu00fcrich 7')
     """

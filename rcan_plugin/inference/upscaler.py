@@ -54,13 +54,14 @@ class Upscaler:
         ValueError: an argument is wrong, or the network is no upscaler.
         FileNotFoundError: the file of weights does not exist.
 
-    >>> import numpy as np
-    >>> from rcan_plugin.archs.rcan_arch import RCANArch
-    >>> network = RCANArch(num_feat=16, num_group=1, num_block=1, upscale=2)
-    >>> upscaler = Upscaler(network)  # or Upscaler("FILE.safetensors")
-    >>> larger = upscaler(np.full((20, 30, 3), 128, np.uint8))
-    >>> larger.shape, larger.dtype.name
-    ((40, 60, 3), 'uint8')
+    Examples:
+        >>> import numpy as np
+        >>> from rcan_plugin.archs.rcan_arch import RCANArch
+        >>> network = RCANArch(num_feat=16, num_group=1, num_block=1, upscale=2)
+        >>> upscaler = Upscaler(network)  # or Upscaler("FILE.safetensors")
+        >>> larger = upscaler(np.full((20, 30, 3), 128, np.uint8))
+        >>> larger.shape, larger.dtype.name
+        ((40, 60, 3), 'uint8')
     """
 
     def __init__(

@@ -111,7 +111,7 @@ def _luma(rgb: np.ndarray) -> np.ndarray:
 def to_type(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """Convert values of 0 to 1 to a type of pixels: clipped, integers rounded to the nearest, halves up.
 
-    Example:
+    Examples:
         >>> to_type(np.array([-0.1, 0.5, 1.2], np.float32), np.dtype(np.uint8))
         array([  0, 128, 255], dtype=uint8)
     """

@@ -32,7 +32,7 @@ def imresize(image: Image, factor: float, *, border: str = "replicate") -> Image
         TypeError: the image is not an array of a supported type, or `factor` is not a number.
         ValueError: bad shape, an empty image, an unknown border, or a factor that is not positive and finite.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> imresize(np.array([[0, 0, 255, 255]], np.uint8), 0.5)
         array([[ 17, 238]], dtype=uint8)

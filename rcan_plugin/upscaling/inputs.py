@@ -51,7 +51,7 @@ class Inputs:
 def printable(path: str | os.PathLike[str]) -> str:
     """Return a path as one line that every terminal takes, also if it has control characters or no valid UTF-8.
 
-    Example:
+    Examples:
         >>> printable(os.fsdecode(b"caf\\xe9\\n.png"))
         'caf\\\\xe9\\\\n.png'
     """

@@ -37,7 +37,7 @@ class Names:
     def of(self, below: Path) -> Path:
         """Return the path of a result below the output folder.
 
-        Example:
+        Examples:
             >>> str(Names("out", suffix="_x2").of(Path("sub/a.b.JPG"))), str(Names("out").of(Path("a.gif")))
             ('sub/a.b_x2.JPG', 'a.png')
         """

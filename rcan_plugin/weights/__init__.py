@@ -1,8 +1,9 @@
 """Files of weights: reading them safely, finding the state dict, the network they belong to, writing (pure torch).
 
->>> from rcan_plugin import weights
->>> network = weights.load("net_g_latest.pth")  # doctest: +SKIP
->>> weights.save("net.safetensors", weights.read("net_g_latest.pth"))  # doctest: +SKIP
+Examples:
+    >>> from rcan_plugin import weights
+    >>> network = weights.load("net_g_latest.pth")  # doctest: +SKIP
+    >>> weights.save("net.safetensors", weights.read("net_g_latest.pth"))  # doctest: +SKIP
 """
 
 from __future__ import annotations

@@ -33,8 +33,8 @@ def pixels(shape: tuple[int, ...]) -> np.ndarray:
 
 
 def test_the_examples_of_the_page(folder, capsys):
-    """`docs/onnx.md`: both examples run, and the first gives the network's picture."""
-    using, writing = re.findall(r"```python\n(.*?)```", (ROOT / "docs/onnx.md").read_text(), re.S)
+    """`docs/onnx.md`: both examples run, and the second gives the network's picture."""
+    writing, using = re.findall(r"```python\n(.*?)```", (ROOT / "docs/onnx.md").read_text(), re.S)
     exec(writing, {})
     assert float(capsys.readouterr().out) < 1e-5
     lr = pixels((7, 10, 3))

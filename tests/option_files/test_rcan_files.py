@@ -15,7 +15,8 @@ from tests.conftest import ROOT, read_options, shrink
 
 ALL = sorted(file.stem for file in (ROOT / "options").glob("*_RCAN_*.yml") if not file.stem.startswith("quickstart"))
 FAST = [file for file in ALL if file.endswith("_fast")]
-FILES = [file for file in ALL if file not in FAST]
+LOW_MEMORY = "train_RCAN_x4_low_memory"
+FILES = [file for file in ALL if file not in [*FAST, LOW_MEMORY]]
 NAME = re.compile(r"(train|test)_RCAN_(?:(BD|DN)_)?x([234])")
 PARAMETERS = {2: 15_444_643, 3: 15_629_283, 4: 15_592_355}  # of the authors' networks
 
@@ -93,6 +94,14 @@ def test_the_fast_files_are_the_recipe_and_what_makes_it_fast():
         assert fast.pop("name") == plain.pop("name") + "_fast"
         assert (fast.pop("model_type"), plain.pop("model_type")) == ("AcceleratedSRModel", "SRModel")
         assert fast == plain
+
+
+def test_the_low_memory_file_is_the_fast_one_with_checkpoints():
+    low, fast = read_options(LOW_MEMORY), read_options("train_RCAN_x4_fast")
+    assert (low.pop("name"), fast.pop("name")) == ("RCAN_BI_x4_low_memory", "RCAN_BI_x4_fast")
+    assert (low["network_g"].pop("use_checkpoint"), fast["network_g"].pop("use_checkpoint")) == (True, False)
+    assert low["val"].pop("amp") == "bf16"
+    assert low == fast
 
 
 def test_the_test_sets_need_hr_folders_alone():
