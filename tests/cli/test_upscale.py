@@ -118,6 +118,10 @@ def test_bad_files_are_listed_at_the_end(capsys, monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"nowhere.png\n")))
     assert call("-", "-o", "out") == 1
     assert "  nowhere.png: does not exist.\n" in capsys.readouterr().err
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"in/a.png\nin/c.png\0in/e.png\n")))
+    assert call("-", "-o", "listed") == 1
+    assert r"  in/c.png\x00in/e.png: has a zero byte; expected one name a line" in capsys.readouterr().err
+    assert files_in(Path("listed")) == ["a.png"]
 
 
 def test_warnings_of_the_network_and_remarks_on_pictures_are_said(monkeypatch, capsys):

@@ -61,6 +61,7 @@ def wrong_files(folder: Path) -> Mapping[str, tuple[Path, str]]:
             pickle.dumps(RunsCode(folder / "mark")),
             r"cannot be read \(Unsupported operand 149\)",
         ),
+        "ONNX": (b"\x08\x08\x12\x07pytorch", "it is an ONNX file"),
         "web page": (b"<!DOCTYPE html><html>", "a web page: download"),
         "LFS pointer": (b"version https://git-lfs.github.com/spec/v1\n", "pointer of Git LFS"),
         "safetensors with a wrong head": (b"\x20\0\0\0\0\0\0\0" + b'{"a":{}}' + b" " * 24, "cannot be read"),
