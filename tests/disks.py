@@ -1,5 +1,9 @@
 """A disk that fails, and what a folder holds."""
 
+import contextlib
+import resource
+from collections.abc import Iterator
+
 import torch
 
 real_save = torch.save
@@ -21,3 +25,14 @@ def failing(times: int, error: Exception = OSError(28, "No space left on device"
 
 def names(folder) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
+
+
+@contextlib.contextmanager
+def files_up_to(size: int) -> Iterator[None]:
+    """In this context, no file of this process can grow beyond a size: as on a full disk, an OSError says so."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)

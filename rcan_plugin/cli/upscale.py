@@ -182,9 +182,7 @@ def _report(outcome: Outcome) -> int:
     if outcome.failures:
         print(f"Not upscaled, {len(outcome.failures)}:", file=sys.stderr)
     for path, reason in outcome.failures.items():
-        name = printable(path)
-        text = printable(reason).removeprefix(name).removeprefix(":").strip()
-        print(f"  {name}: {text}", file=sys.stderr)
+        print(f"  {printable(path)}: {printable(reason)}", file=sys.stderr)
     if outcome.stopped:
         print(f"The run was stopped, since every other picture would fail, too: {outcome.stopped}", file=sys.stderr)
     return 1 if outcome.failures else 0

@@ -62,7 +62,11 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error means that memory was too small: of Python, of torch on a GPU or a CPU."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
-    words = "DefaultCPUAllocator", "out of memory", "CUDNN_STATUS_ALLOC_FAILED", "CUBLAS_STATUS_ALLOC_FAILED"
+    # "could not create ..." are oneDNN's, which does not say why.
+    words = (
+        *("DefaultCPUAllocator", "out of memory", "CUDNN_STATUS_ALLOC_FAILED", "CUBLAS_STATUS_ALLOC_FAILED"),
+        *("could not create a primitive", "could not create a memory object"),
+    )
     return isinstance(error, RuntimeError) and any(word in str(error) for word in words)
 
 

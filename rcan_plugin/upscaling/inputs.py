@@ -121,6 +121,8 @@ def _problem(path: Path) -> str:
         kind = kind_of(path)
     except OSError as error:
         return in_words(error)
+    except ValueError:
+        return "has a zero byte; expected one name a line: find without -print0."
     if kind == "nothing":
         return "does not exist."
     return "" if kind in ("a file", "a folder") else f"is {kind}; expected a picture or a folder."

@@ -193,13 +193,15 @@ class Run:
         try:
             yield
         except Exception as error:  # decoders and torch raise almost anything
-            self.outcome.failures[job.source] = reason = _reason(error)
+            self.outcome.failures[job.source] = reason = _reason(error, job.source)
             if isinstance(error, OSError) and error.errno in _FULL:
                 self.outcome.stopped = reason
 
 
-def _reason(error: Exception) -> str:
-    text = " ".join(in_words(error).split("\n"))
+def _reason(error: Exception, source: Path) -> str:
+    """The error on one line, without the name of the picture at its beginning."""
+    text = in_words(error).removeprefix(str(source)).removeprefix(":").strip()
+    text = " ".join(text.split("\n"))
     if isinstance(error, MemoryError):
         return text or "there is not enough memory for it: choose a smaller --tile, or close other programs."
     expected = isinstance(error, OSError | ValueError | RuntimeError | ArithmeticError)

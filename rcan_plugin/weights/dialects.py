@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rcan_plugin._checks import is_number, require_whole
 from rcan_plugin.archs import rcan_layouts
 from rcan_plugin.archs.rcan_arch import RCANArch
 from rcan_plugin.weights import rcan
@@ -53,6 +54,7 @@ def to_own(
     if unknown := given.keys() - _defaults().keys():
         raise ValueError(f"RCANArch has no argument {', '.join(sorted(unknown))}; it has {', '.join(_defaults())}.")
     stored = _stored(metadata)
+    _check_kinds({**stored, **given})
     if rcan_layouts.has_authors_names(weights):
         shown = _shown_by_names(weights)
         assumptions = [
@@ -86,6 +88,18 @@ def to_own(
 def _defaults() -> Arguments:
     parameters = inspect.signature(RCANArch).parameters
     return {name: parameter.default for name, parameter in parameters.items()}
+
+
+def _check_kinds(values: Mapping[str, Any]) -> None:
+    """Check what is computed with here; `RCANArch` checks the rest."""
+    for name in ("img_range", "rgb_range"):
+        value = values.get(name, 1)
+        if not (is_number(value, (int, float)) and value > 0):
+            raise ValueError(f"{name} is {value!r}; expected a number above 0.")
+    require_whole("unshuffle", values.get("unshuffle", 1))
+    mean = values.get("rgb_mean", ())
+    if not (isinstance(mean, list | tuple) and all(is_number(value, (int, float)) for value in mean)):
+        raise ValueError(f"rgb_mean is {mean!r}; expected a list of numbers, such as [0, 0, 0].")
 
 
 def _stored(metadata: Mapping[str, Any]) -> Arguments:

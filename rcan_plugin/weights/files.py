@@ -13,9 +13,11 @@ from typing import Any
 
 import torch
 
+ONNX = "it is an ONNX file, which is no source of weights: take the file that it was exported from"
 OTHER_FILES = (
     (b"version https://git-lfs", "it is a pointer of Git LFS: fetch the file itself with `git lfs pull`"),
     (b"<", "it is a web page: download the file again"),
+    *((b"\x08%c\x12" % version, ONNX) for version in range(3, 20)),
 )
 """How files begin that are taken for weights, and what they are."""
 ZIP, PICKLE = b"PK\x03\x04", b"\x80"  # torch's format since 1.6, and its format before

@@ -181,6 +181,8 @@ def _expected(network: _Network, x: Tensor, scale: int) -> Tensor:
         raise _SizeError(
             f"{network.name} itself does not take an image of {sides} ({networks.one_line(error)})"
         ) from None
+    if not bool(torch.isfinite(out).all()):
+        raise ValueError(f"{network.name} gives values that are not finite for a test image: its weights are damaged")
     if out.shape[2:] != (x.shape[2] * scale, x.shape[3] * scale):
         found = " x ".join(map(str, out.shape[2:]))
         raise ValueError(f"{network.name} gives {found} pixels for {sides}, which is not x{scale}")

@@ -4,6 +4,7 @@ import io
 import logging
 import os
 import sys
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -117,6 +118,10 @@ def test_bad_files_are_listed_at_the_end(capsys, monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"nowhere.png\n")))
     assert call("-", "-o", "out") == 1
     assert "  nowhere.png: does not exist.\n" in capsys.readouterr().err
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"in/a.png\nin/c.png\0in/e.png\n")))
+    assert call("-", "-o", "listed") == 1
+    assert r"  in/c.png\x00in/e.png: has a zero byte; expected one name a line" in capsys.readouterr().err
+    assert files_in(Path("listed")) == ["a.png"]
 
 
 def test_warnings_of_the_network_and_remarks_on_pictures_are_said(monkeypatch, capsys):
@@ -219,3 +224,22 @@ def test_help_states_the_values_of_the_package(capsys):
         "AVIF": 90,
     }
     assert all(suffix_of(name) for name in FORMATS)
+
+
+def test_a_picture_made_to_fill_the_memory_does_not_end_the_run(capsys):
+    make(Path("in/a.png"))
+    data = bytearray(Path("in/a.png").read_bytes())
+    data[16:24] = b"\x7f\xff\xff\xff" * 2  # width and height
+    data[29:33] = zlib.crc32(data[12:29]).to_bytes(4, "big")
+    Path("in/bomb.png").write_bytes(data)
+    assert call("in", "-o", "out", "--format", "webp") == 1
+    out, err = capsys.readouterr()
+    assert out == "Upscaled 1 of 2 pictures: out.\n"
+    assert "  in/bomb.png: has 2147483647 x 2147483647 pixels, more than the limit of 178,956,970" in err
+
+
+def test_a_name_with_control_characters_is_one_line(capsys):
+    Path("in").mkdir()
+    Path("in/a\n\x1b[31m.png").touch()
+    assert call("in", "-o", "out") == 1
+    assert "  in/a\\n\\x1b[31m.png: is empty (0 bytes)" in capsys.readouterr().err

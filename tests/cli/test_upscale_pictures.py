@@ -40,6 +40,7 @@ def folder(tmp_path_factory) -> Path:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         weights.save(folder / "random.pth", RCANArch(**ARGUMENTS), **ARGUMENTS)
+    torch.save({"params": repeating_network().state_dict()}, folder / "plain.pth")
     large = {name: value * 100 for name, value in repeating_network().state_dict().items()}
     weights.save(folder / "large.pth", weights.Weights(large, "RCANArch", ARGUMENTS))
     return folder
@@ -182,3 +183,16 @@ def test_weights_and_devices_that_cannot_be_used(call, folder, capsys):
     error = capsys.readouterr().err
     assert "nonsense" in error and error.count("\n") == 1
     assert files_in(Path()) == ["a.png"]
+
+
+def test_arguments_that_the_weights_do_not_say(call, capsys):
+    """Range 1 without a mean: the network of `plain.pth` adds and subtracts nothing, so that the result is the same."""
+    pixels = make(Path("a.png"))
+    assert call("a.png", "-o", "b.png", weights="plain.pth") == 0
+    assert "plain.pth: img_range: 255, rgb_mean: " in capsys.readouterr().out
+    arguments = ["--network", "RCANArch", "--arguments", "img_range=1", "rgb_mean=[0,0,0]"]
+    assert call("a.png", "-o", "c.png", *arguments, weights="plain.pth") == 0
+    assert "img_range" not in capsys.readouterr().out
+    np.testing.assert_array_equal(pixels_of(Path("c.png")), doubled(pixels))
+    assert call("a.png", "-o", "d.png", "--arguments", "strict=0", weights="plain.pth") == 2
+    assert "--arguments strict=...: no network has an argument of this name." in capsys.readouterr().err

@@ -67,3 +67,4 @@ def test_errors_that_mean_too_little_memory():
     assert is_out_of_memory(of_cpu.value), "torch's own on the CPU"
     assert is_out_of_memory(MemoryError()) and is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory."))
     assert not is_out_of_memory(RuntimeError("shapes differ")) and not is_out_of_memory(ValueError("out of memory"))
+    assert is_out_of_memory(RuntimeError("could not create a primitive")), "oneDNN's, seen in tiles on a CPU"

@@ -1,5 +1,6 @@
 """RCAN in strips: the values of the whole, the features that are kept."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -8,6 +9,7 @@ from rcan_plugin.inference import memory, rcan_strips
 from rcan_plugin.inference.memory import TooLittleMemory
 from rcan_plugin.inference.rcan_strips import FeaturesDoNotFit, RCANStrips, rows_per_strip, trunk_in_strips
 from rcan_plugin.inference.runner import Runner
+from rcan_plugin.inference.upscaler import Upscaler
 
 CPU = torch.device("cpu")
 SMALL = {"num_feat": 8, "num_group": 2, "num_block": 2, "squeeze_factor": 4, "upscale": 2}
@@ -102,3 +104,11 @@ def test_three_maps_are_kept(monkeypatch):
 
 def test_rows_of_a_strip():
     assert rows_per_strip(1024, 64) == 128 and rows_per_strip(1 << 20, 64) == 16
+
+
+def test_weights_that_overflow_end_with_a_message():
+    net = network()
+    for parameter in net.parameters():
+        parameter.mul_(1e25)
+    with pytest.raises(FloatingPointError, match="the result is not finite, in float32: the weights are not those"):
+        Upscaler(net)(np.full((20, 20, 3), 128, np.uint8))

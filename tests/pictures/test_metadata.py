@@ -1,6 +1,7 @@
 """What belongs to a picture beside its pixels: orientation, EXIF, profile, resolution."""
 
 import io
+import struct
 
 import cv2
 import numpy as np
@@ -198,3 +199,42 @@ def test_a_16_bit_png_carries_everything(tmp_path):
     assert np.array_equal(cv2.imread(str(tmp_path / "a.png"), -1)[..., ::-1], RGB16)
     assert again.icc == picture.icc
     assert again.dpi == pytest.approx((300, 300), abs=0.01)
+
+
+def exif_of(*pointers: tuple[int, int], texts: int = 0) -> bytes:
+    """EXIF of one directory, at offset 8, with entries that point to others, and texts that share their bytes."""
+    entries = [struct.pack("<HHII", tag, 4, 1, offset) for tag, offset in pointers]
+    entries += [struct.pack("<HHII", 270, 2, 60, 0)] * texts
+    return b"Exif\0\0II*\0" + struct.pack("<IH", 8, len(entries)) + b"".join(entries) + bytes(64)
+
+
+@pytest.mark.parametrize(
+    ("exif", "reason"),
+    [
+        (exif_of((34665, 0xFFFFFFF0)), "EXIF is cut short"),  # not found before the result was written
+        (exif_of((34665, 8)), "EXIF has a directory too many"),
+        (exif_of((34853, 8)), "EXIF has a directory too many"),
+        (exif_of((34853, 40), (34853, 40)), "EXIF has a directory too many"),
+        (exif_of(texts=9), "EXIF has values that share their bytes"),
+    ],
+)
+@pytest.mark.parametrize("ending", ["jpg", "tif"])
+def test_exif_that_leads_nowhere_or_to_itself_is_dropped_and_said(exif, reason, ending, tmp_path):
+    save(tmp_path / "a.jpg", exif=exif)
+    picture = read(tmp_path / "a.jpg")
+    assert picture.exif is None and picture.remarks == (f"its EXIF is damaged and not kept ({reason})",)
+    write(tmp_path / f"out.{ending}", picture)
+    assert read(tmp_path / f"out.{ending}").exif is None
+
+
+def test_a_tiff_whose_directory_points_to_itself(tmp_path):
+    block = Image.Exif()
+    block.get_ifd(34665)[37500] = b"maker's secret"
+    save(tmp_path / "a.tif", exif=block)
+    data = bytearray((tmp_path / "a.tif").read_bytes())
+    at = data.index(struct.pack("<HHI", 34665, 4, 1)) + 8
+    data[at : at + 4] = data[4:8]
+    (tmp_path / "a.tif").write_bytes(data)
+    picture = read(tmp_path / "a.tif")
+    assert np.array_equal(picture.color, RGB) and picture.exif is None
+    assert picture.remarks == ("its EXIF is not kept (EXIF has a directory too many)",)

@@ -14,6 +14,7 @@ from PIL import Image
 from rcan_plugin.pictures import Picture, read, write, write_rows
 from rcan_plugin.pictures.formats import FORMATS, suffix_of
 from rcan_plugin.pictures.png import _filtered, _paeth
+from tests.disks import files_up_to
 from tests.pictures import profiles
 from tests.pictures.files import FLOATS, GRAY, GRAY16, LA, LA16, RGB, RGB16, RGBA, RGBA16, exif, noise
 
@@ -240,3 +241,13 @@ def test_pillow_reads_our_tiffs(kind, tmp_path):
     write(tmp_path / "a.tif", picture(KINDS[kind]))
     with Image.open(tmp_path / "a.tif") as image:
         assert np.array_equal(np.atleast_3d(np.asarray(image)), KINDS[kind])
+
+
+@pytest.mark.parametrize("ending", sorted({form.suffixes[0] for form in FORMATS.values()}))
+def test_a_disk_that_takes_no_more_is_said(ending, tmp_path):
+    """OpenJPEG did not end there, other encoders raised errors of their own."""
+    noise = np.random.default_rng(0).integers(0, 256, (200, 200, 3), dtype=np.uint8)
+    path = tmp_path / f"a{ending}"
+    with files_up_to(5000), pytest.raises(OSError, match="File too large") as error:
+        write(path, Picture(noise))
+    assert error.value.filename == str(path) and not list(tmp_path.iterdir())

@@ -1,6 +1,7 @@
 """Files of weights as people have them, right and wrong ones."""
 
 import argparse
+import io
 import pickle
 import zipfile
 from collections.abc import Mapping
@@ -30,6 +31,15 @@ class RunsCode:
         return Path.touch, (self.mark,)
 
 
+def compressed(file: bytes) -> bytes:
+    """A zip archive again, with its parts compressed: torch maps them as they are."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(file)) as parts, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in parts.namelist():
+            archive.writestr(name, parts.read(name))
+    return packed.getvalue()
+
+
 def wrong_files(folder: Path) -> Mapping[str, tuple[Path, str]]:
     """Files that are no weights, by what they are, each with a pattern of the message."""
     sound = save(folder / "sound.pth", WEIGHTS).read_bytes()
@@ -46,6 +56,12 @@ def wrong_files(folder: Path) -> Mapping[str, tuple[Path, str]]:
         "old format, cut at its start": (old[:20], "is cut"),
         "changed byte": (bytes(flipped), r"checksum of its part .*data/\d is wrong"),
         "text": (b"hello", "not a file of weights: it begins with b'hello'"),
+        "compressed": (compressed(sound), "its parts are compressed"),
+        "pickle that runs code": (
+            pickle.dumps(RunsCode(folder / "mark")),
+            r"cannot be read \(Unsupported operand 149\)",
+        ),
+        "ONNX": (b"\x08\x08\x12\x07pytorch", "it is an ONNX file"),
         "web page": (b"<!DOCTYPE html><html>", "a web page: download"),
         "LFS pointer": (b"version https://git-lfs.github.com/spec/v1\n", "pointer of Git LFS"),
         "safetensors with a wrong head": (b"\x20\0\0\0\0\0\0\0" + b'{"a":{}}' + b" " * 24, "cannot be read"),

@@ -271,23 +271,9 @@ NOT_SPANDRELS = {
 }
 
 
-def test_spandrel_gives_the_same_image_unless_a_reason_says_otherwise():
-    spandrel = pytest.importorskip("spandrel")
-
-    def difference(arguments):
-        net = small_rcan(**arguments).eval()
-        authors = dialects.to_authors(net.state_dict(), {**SMALL["RCANArch"], **arguments})
-        theirs = spandrel.ModelLoader().load_from_state_dict(authors)
-        x = torch.rand(1, net.rgb_mean.numel(), 7, 9)
-        with torch.no_grad():
-            return float((theirs.model(x.clone()) - net(x)).abs().max())
-
-    gray = {"num_in_ch": 1, "num_out_ch": 1, "upscale": 2, "img_range": 1.0, "rgb_mean": [0.0]}
-    for arguments in (*HELD, gray, {"upscale": 1, "num_feat": 64}):
+def test_reasons_why_spandrel_would_not_reproduce_a_network():
+    """What spandrel itself gives is in `test_spandrel.py`."""
+    for arguments in (*HELD, {"upscale": 1, "num_feat": 64}):
         assert dialects.spandrel_reasons({**SMALL["RCANArch"], **arguments}) == []
-        assert difference(arguments) < 1e-6, arguments
     for reason, arguments in NOT_SPANDRELS.items():
         assert dialects.spandrel_reasons({**SMALL["RCANArch"], **arguments}) == [reason]
-    assert difference({"upscale": 2, "img_range": 1.0}) > 0.1
-    with pytest.raises(RuntimeError, match="size mismatch"):
-        difference({"upscale": 1})

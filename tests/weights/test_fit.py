@@ -177,3 +177,11 @@ def test_safetensors_are_for_models_that_read_them(tmp_path):
 
 def test_numbers_beside_flat_weights_are_no_weights(tmp_path):
     assert "only in the file (epoch)" in refused(tmp_path, {**small_rcan().state_dict(), "epoch": 3}, param_key=None)
+
+
+@pytest.mark.parametrize("in_file", [1, 2])
+def test_an_unshuffled_network_and_a_file_that_is_not(in_file, tmp_path):
+    file, network = small_rcan(unshuffle=in_file, upscale=2), lambda: small_rcan(unshuffle=3 - in_file, upscale=2)
+    message = refused(tmp_path, {"params": file.state_dict()}, network)
+    assert f"unshuffle is {in_file} in the file, {3 - in_file} in the network" in message
+    assert "num_in_ch" not in message

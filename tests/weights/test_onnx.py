@@ -191,6 +191,16 @@ def test_a_missing_package_is_named(name, tmp_path, monkeypatch):
         onnx.export(rcan(), tmp_path / "net.onnx")
 
 
+def test_weights_that_overflow_are_named_and_no_other_size_is_recommended(tmp_path):
+    with pytest.raises(
+        ValueError,
+        match=r"RCANArch gives values that are not finite for a test image: its weights are "
+        r"damaged\.$",
+    ):
+        onnx.export(rcan(3e38), tmp_path / "net.onnx")
+    assert not list(tmp_path.iterdir())
+
+
 class TestHalf:
     """`fp16=True`."""
 

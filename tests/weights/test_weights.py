@@ -16,6 +16,7 @@ from rcan_plugin.weights import networks
 from tests.archs.rcan import official_layout, small_rcan
 from tests.archs.small import SMALL
 from tests.comparison import names_all, same
+from tests.disks import files_up_to
 from tests.weights.built import ARGUMENTS, THEIRS, VDSR, built
 from tests.weights.saved import save
 
@@ -138,7 +139,7 @@ def test_a_failed_write_leaves_the_earlier_file(tmp_path, monkeypatch):
     before = path.read_bytes()
 
     def full(content, file):
-        file.write_bytes(b"half")
+        file.write(b"half")
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(torch, "save", full)
@@ -277,3 +278,78 @@ def test_our_own_networks_need_no_basicsr(monkeypatch):
     assert weights.Weights(dict(built("LumaOnly").state_dict()), "LumaOnly", ARGUMENTS["LumaOnly"]).scale == 2
     with pytest.raises(ValueError, match=r"EDSR is not a network of this project .* run `rcan doctor`"):
         networks.find("EDSR")
+
+
+CONV = "body.0.residual_group.0.rcab.0.weight"
+SMALL_OPTION = {"type": "RCANArch", **SMALL["RCANArch"]}
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({CONV: torch.ones(8, 8, 3, 3, dtype=torch.int32)}, f"its tensor {CONV} is of type int32; expected float32, "),
+        ({CONV: torch.ones(8, 8, 3, 3, dtype=torch.complex64)}, f"its tensor {CONV} is of type complex64; expected"),
+        ({CONV: torch.ones(8, 8, 3, 3).to(torch.float8_e4m3fn)}, f"its tensor {CONV} is of type float8_e4m3fn; "),
+        ({CONV: torch.ones(8, 8, 3, 3).to_sparse()}, f"its tensor {CONV} has sparse or quantized values; "),
+        ({CONV: torch.ones(8, 8, 3, 3, device="meta")}, f"its tensor {CONV} has no values; "),
+        ({"conv_first.weight": torch.ones(8)}, "its network is not known: it is no RCAN; "),
+        ({"conv_first.weight": torch.ones(0, 3, 3, 3)}, "its network is not known: it is no RCAN; "),
+        ({"conv_last.weight": torch.tensor(1.0)}, "its network is not known: it is no RCAN; "),
+        ({f"body.{'9' * 5000}.residual_group.0.rcab.0.weight": torch.ones(8, 8, 3, 3)}, "it does not fit RCANArch: 1 "),
+        (
+            {"body.999.residual_group.9999.rcab.0.weight": torch.ones(8, 8, 3, 3)},
+            "RCANArch cannot be built: RCANArch: ",
+        ),
+    ],
+)
+def test_tensors_that_are_no_weights_are_refused(changed, message, tmp_path, monkeypatch):
+    monkeypatch.setattr(networks, "MOST_MODULES", 500)  # as many take a fraction of a second
+    path = save(tmp_path / "net.pth", {"params": {**small_rcan().state_dict(), **changed}})
+    assert refused(path).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ({"type": "RCANArch", 5: 6}, "its network has an argument 5; expected a name"),
+        ({"type": "BasicVSR", "spynet_path": "x.pth"}, "its network has an argument spynet_path, which names a file: "),
+        (
+            {"type": "LumaOnly", "network": {"type": "BasicVSR", "spynet_path": "x.pth"}},
+            "its network has an argument spynet_path, which names a file: ",
+        ),
+        ({"type": "VGGFeatureExtractor", "layer_name_list": ["relu1_1"]}, "its network is VGGFeatureExtractor, which "),
+        ({**SMALL_OPTION, "img_range": "x"}, "img_range is 'x'; expected a number above 0."),
+        ({**SMALL_OPTION, "unshuffle": 0}, "unshuffle is 0; expected a whole number of 1 or more"),
+        ({**SMALL_OPTION, "rgb_mean": None}, "rgb_mean is None; expected a list of numbers"),
+    ],
+)
+def test_networks_that_a_file_may_not_ask_for(option, message, tmp_path):
+    content = {"params": small_rcan().state_dict(), "network_g": option}
+    assert refused(save(tmp_path / "net.pth", content)).startswith(message)
+
+
+@pytest.mark.parametrize("name", ["DRRNArch", "EDSR"])
+def test_a_network_that_takes_hours_to_build_is_refused_at_once(name, monkeypatch):
+    """DRRN shares its convolutions: it has many modules, and few numbers. EDSR's scale is refused after its body."""
+    monkeypatch.setattr(networks, "MOST_MODULES", 500)
+    arguments = {"num_unit": 100_000} if name == "DRRNArch" else {"num_feat": 100_000, "upscale": 7}
+    arguments |= {} if name == "DRRNArch" else {"num_in_ch": 3, "num_out_ch": 3}
+    with pytest.raises(ValueError, match=rf"^{name} cannot be built: .*it has more than [\d,]+ (modules|numbers)\.$"):
+        networks.checked(name, arguments)
+
+
+def test_a_network_whose_results_are_not_finite_is_not_written(tmp_path):
+    net = small_rcan()
+    with torch.no_grad():
+        net.conv_last.weight.fill_(1e38)
+    with pytest.raises(ValueError, match="RCANArch gives values that are not finite for a test image"):
+        weights.save(tmp_path / "net.pth", net, **SMALL["RCANArch"])
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("ending", [".safetensors", ".pth"])
+def test_a_disk_that_takes_no_more_is_said(ending, tmp_path):
+    path = tmp_path / f"net{ending}"
+    with files_up_to(500), pytest.raises(OSError, match="File too large") as error:
+        weights.save(path, built("VDSRArch"), **VDSR)
+    assert error.value.filename == str(path) and not list(tmp_path.iterdir())
