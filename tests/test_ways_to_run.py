@@ -114,7 +114,9 @@ def wheel(tmp_path_factory) -> Path:
 def test_our_wheel_holds_our_files_alone(wheel):
     import zipfile
 
-    expected = {str(file.relative_to(ROOT)) for file in (ROOT / "rcan_plugin").rglob("*.py")}
+    files = [file for file in (ROOT / "rcan_plugin").rglob("*") if file.is_file() and "__pycache__" not in file.parts]
+    expected = {str(file.relative_to(ROOT)) for file in files}
+    assert {"rcan_plugin/compare/published.json", "rcan_plugin/compare/assets/page.html"} < expected
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
     assert {name for name in names if ".dist-info/" not in name} == expected

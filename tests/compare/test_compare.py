@@ -299,7 +299,7 @@ def test_wrong_weights_and_networks_are_all_said_before_the_work(folder, runs):
     with pytest.raises(Mistakes) as raised:
         compare(spec(folder, *methods))
     text = str(raised.value)
-    for part in ("methods: A: x2: ", "num_block is 1 in the file, ", "B: x2: ", "RCANAsch", "not x2"):
+    for part in ("methods: A: x2: ", "num_block is 1 in its tensors", "B: x2: ", "RCANAsch", "not x2"):
         assert part in text
     assert not runs
 
