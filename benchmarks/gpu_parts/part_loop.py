@@ -76,9 +76,9 @@ def _killed_and_resumed(dry_run: bool, progress: Results) -> dict[str, Any]:
         values: dict[str, Any] = {"first_s": training.seconds_to_first}
         progress.write("partial", **values)
         training.wait_for_iterations(killed_after, must=True)
-        values["killed_at"] = training.iterations
+    values["killed_at"] = training.iterations  # small steps run on until the process is dead
     progress.write("partial", **values)
-    opt["train"]["total_iter"] = killed_after + more
+    opt["train"]["total_iter"] = values["killed_at"] + more
     with Training(opt, arguments=["--auto_resume"]) as training:
         training.wait_for_iterations(1, must=True)
         values["resumed_first_s"] = training.seconds_to_first

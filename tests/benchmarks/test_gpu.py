@@ -44,7 +44,7 @@ def test_a_dry_run_goes_through_all_parts(tmp_path: Path, forks: Forks) -> None:
         milliseconds = statuses[part, row_id]["ms"]
         assert isinstance(milliseconds, float) and milliseconds > 0
     kill = statuses["loop", "x4/kill"]
-    assert kill["resumed_at"] in (1, 2) and kill["ended_at"] == 3
+    assert 1 <= kill["resumed_at"] <= kill["killed_at"] == kill["ended_at"] - 1 and kill["killed_at"] >= 2
     assert "needs a GPU" in str(statuses["train", "x4/shipped_graph"]["reason"])
     text = (tmp_path / "gpu.md").read_text()
     assert text.startswith("# DRY RUN") and "No figure below is a measurement" in text
