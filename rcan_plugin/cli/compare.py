@@ -48,19 +48,18 @@ def compare_files(args: argparse.Namespace) -> int:
     from rcan_plugin.compare.spec import read_spec
     from rcan_plugin.options.mistakes import Mistakes
 
-    specs, failed = {}, False
+    plans, failed = {}, False
     for file in args.files:
         try:
-            specs[file] = read_spec(file, args.force_yml)
-            make_plan(specs[file], args.available)
+            plans[file] = make_plan(read_spec(file, args.force_yml), args.available)
         except Mistakes as error:
             failed = True
             print_mistakes(file, error)
     if failed:
         return 2
-    for file, spec in specs.items():
+    for file, plan in plans.items():
         try:
-            report = compare(spec, available=args.available, say=print, before_work=rcan_plugin.register)
+            report = compare(plan, say=print, before_work=rcan_plugin.register)
             print_report(report)
         except Mistakes as error:
             print_mistakes(file, error)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from rcan_plugin.compare import complexity
 
 if TYPE_CHECKING:
-    from rcan_plugin.compare.networks import Upscaler
+    from rcan_plugin.compare.networks import EntrantNetwork
 
 log = logging.getLogger("basicsr")
 
@@ -39,7 +39,7 @@ def input_size(scale: int) -> tuple[int, int]:
     return round(OUTPUT[0] / scale), round(OUTPUT[1] / scale)
 
 
-def counts(upscaler: Upscaler) -> dict[str, Any]:
+def counts(upscaler: EntrantNetwork) -> dict[str, Any]:
     """Parameters and multiply-adds; those of a self-ensemble are eight times the network's."""
     times = 8 if upscaler.entrant.method.ensemble else 1
     sizes = {"1280x720": input_size(upscaler.entrant.scale), "256x256": INPUT}
@@ -56,7 +56,7 @@ def counts(upscaler: Upscaler) -> dict[str, Any]:
 class _AtScale(nn.Module):
     """A network of several scales at one of them."""
 
-    def __init__(self, upscaler: Upscaler) -> None:
+    def __init__(self, upscaler: EntrantNetwork) -> None:
         super().__init__()
         self.net, self.arguments = upscaler.net, upscaler.arguments
         self.num_in_ch = getattr(self.net, "num_in_ch", 3)
@@ -66,7 +66,7 @@ class _AtScale(nn.Module):
         return result
 
 
-def latencies(upscalers: Mapping[str, Upscaler], device: str) -> Iterator[tuple[str, dict[str, Any]]]:
+def latencies(upscalers: Mapping[str, EntrantNetwork], device: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """Median time and peak memory of each network, measured in turns.
 
     Args:
@@ -116,7 +116,7 @@ def describe_device(device: str) -> str:
     return f"{model or platform.processor() or platform.machine()}, {torch.get_num_threads()} threads"
 
 
-def _seconds(upscaler: Upscaler, image: torch.Tensor, device: str) -> float:
+def _seconds(upscaler: EntrantNetwork, image: torch.Tensor, device: str) -> float:
     _synchronize(device)
     start = time.perf_counter()
     upscaler.tensor(image)
@@ -129,7 +129,7 @@ def _synchronize(device: str) -> None:
         torch.cuda.synchronize(device)
 
 
-def _peak_memory(upscaler: Upscaler, image: torch.Tensor, device: str) -> float | None:
+def _peak_memory(upscaler: EntrantNetwork, image: torch.Tensor, device: str) -> float | None:
     """Peak of one run in 2^20 bytes, weights included; None where the system does not tell."""
     weights = sum(tensor.nbytes for tensor in upscaler.whole.parameters())
     if device.startswith("cuda"):

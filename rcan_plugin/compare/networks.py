@@ -54,7 +54,7 @@ def load(entrant: Entrant) -> nn.Module:
     return net.eval().requires_grad_(False)
 
 
-class Upscaler:
+class EntrantNetwork:
     """Upscales images with an entrant's network.
 
     Args:

@@ -43,7 +43,7 @@ class Report:
 
 
 def compare(
-    spec: Spec | str | os.PathLike[str] | Mapping[str, Any],
+    spec: Plan | Spec | str | os.PathLike[str] | Mapping[str, Any],
     *,
     available: bool = False,
     say: Callable[[str], object] = lambda line: None,
@@ -55,7 +55,7 @@ def compare(
     what has not changed (files of images and weights, by content; options; versions) is not computed again.
 
     Args:
-        spec: an option file, its content, or a comparison that was read.
+        spec: an option file, its content, a comparison that was read, or the plan made of it.
         available: leave out weights, pictures and test sets that are not on this machine.
         say: called with lines about what is left out.
         before_work: called if there is work, before BasicSR is imported: `rcan_plugin.register`, where the plugin does
@@ -66,8 +66,8 @@ def compare(
         ValueError: an image cannot be read, or a network's result is not finite or of the wrong size.
         OSError: files cannot be read or written.
     """
-    spec = spec if isinstance(spec, Spec) else read_spec(spec)
-    plan = make_plan(spec, available)
+    plan = spec if isinstance(spec, Plan) else make_plan(spec if isinstance(spec, Spec) else read_spec(spec), available)
+    spec = plan.spec
     device = choose_device(spec)
     require_writable("out", spec.out)
     for line in plan.left_out:

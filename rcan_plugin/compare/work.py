@@ -28,7 +28,7 @@ from rcan_plugin.options.mistakes import Mistake, Mistakes, line_of
 from rcan_plugin.resampling.bicubic import imresize
 
 if TYPE_CHECKING:
-    from rcan_plugin.compare.networks import Upscaler
+    from rcan_plugin.compare.networks import EntrantNetwork
 
 Upscaled = tuple[np.ndarray, "np.ndarray | None"]
 """An upscaled image, uint8, and the same before rounding, float of range 0 to 1, if it is known."""
@@ -69,7 +69,7 @@ class Worker:
         self.before_work = before_work
         self.plan, self.cache, self.device = plan, cache, device
         self.folder = plan.spec.out
-        self.networks: dict[str, Upscaler] = {}
+        self.networks: dict[str, EntrantNetwork] = {}
         self.checked: set[str] = set()
         self.worked = False
 
@@ -126,14 +126,14 @@ class Worker:
                     bar.update()
             queue.finish()
 
-    def network(self, entrant: Entrant) -> Upscaler:
+    def network(self, entrant: Entrant) -> EntrantNetwork:
         """The network of an entrant, built at its first use and kept while the scale is the same."""
-        from rcan_plugin.compare.networks import Upscaler
+        from rcan_plugin.compare.networks import EntrantNetwork
 
         if entrant.key not in self.networks:
             if any(other.entrant.scale != entrant.scale for other in self.networks.values()):
                 self.networks.clear()
-            self.networks[entrant.key] = Upscaler(entrant, self.device)
+            self.networks[entrant.key] = EntrantNetwork(entrant, self.device)
         return self.networks[entrant.key]
 
     def check(self, tasks: Iterable[Task]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -10,7 +9,6 @@ import pytest
 
 from rcan_plugin.compare import curves, runs
 
-needs_matplotlib = pytest.mark.skipif(importlib.util.find_spec("matplotlib") is None, reason="pip install matplotlib")
 HEAD = """2026-11-27 08:00:00,100 INFO:
   name: tiny
   datasets:
@@ -99,7 +97,6 @@ def test_what_is_no_log_is_refused(tmp_path: Path, name, message):
         runs.read(tmp_path / name)
 
 
-@needs_matplotlib
 @pytest.mark.parametrize(("over", "label"), [("iterations", "iterations"), ("hours", "minutes")])
 def test_the_figure_has_a_panel_for_each_kind(folder: Path, tmp_path: Path, monkeypatch, over, label):
     import matplotlib
@@ -116,7 +113,6 @@ def test_other_formats_are_refused(folder: Path, tmp_path: Path):
         curves.draw([runs.read(folder)], tmp_path / "a.jpg")
 
 
-@needs_matplotlib
 def test_the_command(folder: Path, tmp_path: Path, capsys):
     from rcan_plugin.cli import plot_training
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
 import math
 from pathlib import Path
@@ -13,8 +12,6 @@ import pytest
 
 from rcan_plugin.compare import plots
 from tests.compare import example
-
-needs_matplotlib = pytest.mark.skipif(importlib.util.find_spec("matplotlib") is None, reason="pip install matplotlib")
 
 
 def small() -> dict:
@@ -27,7 +24,6 @@ def small() -> dict:
     return content
 
 
-@needs_matplotlib
 def test_four_plots_for_a_set_with_the_names_of_the_methods(tmp_path: Path):
     paths = plots.write(example.write(tmp_path, small(), pictures=False))
     assert [path.name for path in paths] == [f"{name}_Set2_BI_x2.svg" for name in plots.NAMES]
@@ -39,7 +35,6 @@ def test_four_plots_for_a_set_with_the_names_of_the_methods(tmp_path: Path):
     assert any(text and text.startswith("Mean +1.750 dB, 95 % confidence interval ") for text in texts[3])
 
 
-@needs_matplotlib
 def test_unchanged_plots_are_kept_and_changed_ones_drawn_again(tmp_path: Path):
     content = small()
     example.write(tmp_path, content, pictures=False)
@@ -66,7 +61,6 @@ def test_the_interval_is_that_of_students_t():
     assert plots.interval([0.1]) == (0.1, -math.inf, math.inf)
 
 
-@needs_matplotlib
 def test_labels_do_not_overlap_and_are_inside():
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
