@@ -15,7 +15,7 @@ DIV2K_MEAN = (0.4488, 0.4371, 0.4040)
 """Mean of the DIV2K training images, RGB, range 0 to 1 (RCAN's official code, `model/rcan.py`)."""
 
 UPSAMPLERS = ("subpixel", "transposed", "nearest")
-"""Kinds of `upsampler`."""
+"""Kinds of `upsampler`, which upsample features; `direct_upsampler` gives an image."""
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": lambda: nn.ReLU(inplace=True),
@@ -143,7 +143,7 @@ def upsampler(scale: int, num_feat: int, kind: str = "subpixel", activation: str
     """
     whole_numbers("upsampler", scale=scale)
     if kind not in UPSAMPLERS:
-        raise ValueError(f"upsampler is {kind!r}; expected subpixel, transposed or nearest.")
+        raise ValueError(f"upsampler is {kind!r}; expected one of {', '.join(UPSAMPLERS)}.")
     if scale != 3 and scale & (scale - 1):
         raise ValueError(f"upscale is {scale}; expected 3 or a power of two (1, 2, 4, 8).")
     steps = [3] if scale == 3 else [2] * (scale.bit_length() - 1)
@@ -159,6 +159,18 @@ def upsampler(scale: int, num_feat: int, kind: str = "subpixel", activation: str
         if activation:
             layers.append(activation_layer(activation))
     return nn.Sequential(*layers)
+
+
+def direct_upsampler(scale: int, num_feat: int, num_out_ch: int) -> nn.Sequential:
+    """Return one convolution and pixel shuffle from features to an image, as in ESPCN and SwinIR's lightweight networks.
+
+    Args:
+        scale: any whole number.
+        num_feat: channels of the input.
+        num_out_ch: channels of the output.
+    """
+    whole_numbers("upsampler", scale=scale)
+    return nn.Sequential(conv(num_feat, num_out_ch * scale**2, 3), nn.PixelShuffle(scale))
 
 
 def padded_to_multiple(x: Tensor, multiple: int) -> Tensor:

@@ -108,7 +108,7 @@ class RCANArch(nn.Module):
         num_group: number of residual groups.
         num_block: number of blocks in a group.
         squeeze_factor: factor by which the attention reduces the channels inside.
-        upscale: scale, 3 or a power of two.
+        upscale: scale, 3 or a power of two; with `upsampler: direct` any whole number.
         res_scale: factor on the residual of each block; 1 in the paper.
         img_range: range inside the network: the value of an input of 1. The official weights need 255.
         rgb_mean: mean of each input channel, range 0 to 1, subtracted from the input and added to the output. None:
@@ -120,7 +120,9 @@ class RCANArch(nn.Module):
         long_skip, short_skip, channel_attention: false leaves out a part, as in the paper's ablation study (table 1):
             the skip over all groups (LSC), the skip over each group (SSC), the attention (CA). The skips of blocks and
             the last convolution of groups remain.
-        upsampler: `subpixel` as in the paper, `transposed` or `nearest`: see `layers.upsampler`.
+        upsampler: `subpixel` as in the paper, `transposed` or `nearest`: see `layers.upsampler`. `direct`: one
+            convolution and pixel shuffle from the features to the image, without `conv_last`, for small networks:
+            see `layers.direct_upsampler`.
         kernels: `triton`: compute each block by the fused kernels of `rcan_plugin.kernels`: on CUDA, in half
             precision (autocast, or a half-precision network). Elsewhere the block computes without them, after one
             warning with the reason.
@@ -191,6 +193,10 @@ class RCANArch(nn.Module):
                 f"RCANArch: kernels is 'triton', activation {activation!r}; expected activation 'relu', the only one "
                 "that the kernels have, or leave kernels out."
             )
+        if upsampler not in (*layers.UPSAMPLERS, "direct"):
+            raise ValueError(
+                f"RCANArch: upsampler is {upsampler!r}; expected one of {', '.join(layers.UPSAMPLERS)}, direct."
+            )
         if not img_range > 0:
             raise ValueError(
                 f"RCANArch: img_range is {img_range!r}; expected a positive number, 255 as in the paper or 1."
@@ -229,13 +235,15 @@ class RCANArch(nn.Module):
                 *(ResidualGroup(num_feat, num_block, short_skip, **block) for _ in range(num_group))
             )
             self.conv_after_body = conv(num_feat, num_feat, 3)
-            self.upsample = layers.upsampler(
-                upscale * unshuffle, num_feat, upsampler, activation if activate_all else None
+            self.upsample = (
+                layers.direct_upsampler(upscale * unshuffle, num_feat, num_out_ch)
+                if upsampler == "direct"
+                else layers.upsampler(upscale * unshuffle, num_feat, upsampler, activation if activate_all else None)
             )
         except ValueError as error:
             product = f" (upscale {upscale} times unshuffle {unshuffle})" if unshuffle > 1 else ""
             raise ValueError(f"RCANArch: {error}{product}") from None
-        self.conv_last = conv(num_feat, num_out_ch, 3)
+        self.conv_last = nn.Identity() if upsampler == "direct" else conv(num_feat, num_out_ch, 3)
         keep_buffers_apart(self)
 
     def forward(self, x: Tensor) -> Tensor:

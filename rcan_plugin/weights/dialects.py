@@ -81,6 +81,8 @@ def to_own(
             remarks.append(f"{rcan_layouts.listed(assumed)}: {reason}")
     found |= given
     if "upscale" not in found:
+        if found["upsampler"] == "direct":
+            raise ValueError("its upsampler (direct) fits no scale for as many channels as the input has: give upscale.")
         raise ValueError("its upsampler (nearest, one step) fits scale 2 and scale 3: give upscale: 2 or upscale: 3.")
     return own, {name: found[name] for name in _defaults() if name in found}, remarks
 
@@ -134,11 +136,13 @@ def _shown_by_shapes(weights: StateDict, given: Mapping[str, Any]) -> Arguments:
         raise NotRCAN(f"it is no RCAN; its tensors begin with {', '.join(list(weights)[:3]) or 'nothing'}.")
     _check_kind(weights)
     inputs, outputs = by_shapes["num_in_ch"], by_shapes["num_out_ch"]
+    if by_shapes.get("upsampler") == "direct":  # its channels are those of the input, which may be unshuffled
+        outputs = 3
     for factor in (2, 3, 4):
         if "unshuffle" not in given and inputs == outputs * factor**2:
             raise ValueError(
-                f"its first convolution has {inputs} channels, its last {outputs}: the input may be an image of "
-                f"{inputs} channels, or one of {outputs} that is unshuffled: give unshuffle: 1 or unshuffle: {factor}."
+                f"its first convolution has {inputs} channels: the input may be an image of {inputs} channels, or one "
+                f"of {outputs} that is unshuffled: give unshuffle: 1 or unshuffle: {factor}."
             )
     return by_shapes
 

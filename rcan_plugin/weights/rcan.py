@@ -18,7 +18,7 @@ def arguments(weights: Mapping[str, Tensor], unshuffle: int = 1) -> dict[str, An
     """The arguments of `RCANArch` that shapes tell; none if the weights are not RCAN's.
 
     `upscale` is left out where two fit: a `nearest` upsampler of one step is of scale 2 or 3. So is `activate_all` for
-    less than two steps.
+    less than two steps. A `direct` upsampler is taken to give as many channels as the network takes.
 
     Args:
         weights: state dict with the keys of `RCANArch`.
@@ -30,12 +30,12 @@ def arguments(weights: Mapping[str, Tensor], unshuffle: int = 1) -> dict[str, An
     }
     blocks = [match for key in weights if (match := re.fullmatch(BLOCK, key))]
     first, last = weights.get("conv_first.weight"), weights.get("conv_last.weight")
-    if not blocks or first is None or last is None:
+    if not blocks or first is None or (last is None and not _is_direct(weights)):
         return {}
     num_feat, inputs = first.shape[:2]
     found: dict[str, Any] = {
         "num_in_ch": inputs // unshuffle**2,
-        "num_out_ch": last.shape[0],
+        "num_out_ch": inputs // unshuffle**2 if last is None else last.shape[0],
         "num_feat": num_feat,
         "num_group": 1 + max(int(match[1]) for match in blocks),
         "num_block": 1 + max(int(match[2]) for match in blocks),
@@ -44,10 +44,20 @@ def arguments(weights: Mapping[str, Tensor], unshuffle: int = 1) -> dict[str, An
     found["channel_attention"] = squeezed is not None
     if squeezed is not None:
         found["squeeze_factor"] = num_feat // squeezed.shape[0]
-    tail = _upsampler(weights, num_feat)
+    tail = _direct_upsampler(weights, found["num_out_ch"]) if last is None else _upsampler(weights, num_feat)
     if "upscale" in tail:
         tail["upscale"] //= unshuffle
     return found | tail
+
+
+def _is_direct(weights: Mapping[str, Tensor]) -> bool:
+    return [key for key in weights if key.startswith("upsample.")] == ["upsample.0.weight"]
+
+
+def _direct_upsampler(weights: Mapping[str, Tensor], num_out_ch: int) -> dict[str, Any]:
+    scale = math.isqrt(len(weights["upsample.0.weight"]) // num_out_ch)
+    fits = num_out_ch * scale**2 == len(weights["upsample.0.weight"])
+    return {"upsampler": "direct"} | ({"upscale": scale} if fits else {})
 
 
 def _upsampler(weights: Mapping[str, Tensor], num_feat: int) -> dict[str, Any]:

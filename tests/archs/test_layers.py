@@ -134,7 +134,7 @@ def test_upsamplers_of_other_scales_are_refused(scale):
 
 
 def test_upsamplers_of_an_unknown_kind_are_refused():
-    with pytest.raises(ValueError, match="upsampler is 'bicubic'; expected subpixel, transposed or nearest"):
+    with pytest.raises(ValueError, match="upsampler is 'bicubic'; expected one of subpixel, transposed, nearest"):
         upsampler(2, 4, "bicubic")
 
 
