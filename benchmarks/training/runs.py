@@ -1,0 +1,123 @@
+"""Train the runs of a folder beside this file, one after another; finished runs are kept, stopped ones resumed.
+
+    python benchmarks/training/runs.py light                       # all runs of light/runs.yml
+    python benchmarks/training/runs.py light --only g3b4f32 VDSR
+    python benchmarks/training/runs.py light --commands            # print the commands alone
+    python benchmarks/training/runs.py light --table               # of the runs' logs; and light/curves.png
+
+`FOLDER/runs.yml` has the option file that all runs change (`options`), and for each run its changes, which
+`--force_yml` takes. Logs without machine and options are kept in `FOLDER/logs`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shlex
+import statistics
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from benchmarks.common import ROOT
+from rcan_plugin.cli import _exit_codes
+
+HERE = Path(__file__).resolve().parent
+SEED = re.compile(r"_seed\d+$")
+
+
+def main() -> int:
+    """Train, or print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", metavar="FOLDER", help="light, ablation, recipes")
+    parser.add_argument("--only", metavar="RUN", nargs="+", help="these runs alone")
+    parser.add_argument("--force_yml", metavar="KEY:KEY=VALUE", nargs="+", default=[], help="change options further")
+    parser.add_argument("--commands", action="store_true", help="print the commands")
+    parser.add_argument("--table", action="store_true", help="print the table, draw the curves")
+    args = parser.parse_args()
+    folder = HERE / args.folder
+    return _exit_codes.run(lambda: table(folder) if args.table else train(folder, args))
+
+
+def train(folder: Path, args: argparse.Namespace) -> int:
+    """Train the runs that are not finished, or print their commands; returns the exit code."""
+    for name, command in commands(folder, args.only, args.force_yml).items():
+        if args.commands:
+            print(shlex.join(command))
+            continue
+        run = ROOT / "experiments" / f"{folder.name}_{name}"
+        if not (run / "models/net_g_latest.pth").exists():
+            print(shlex.join(command), flush=True)
+            code = subprocess.run([sys.executable, *command[1:], "--auto_resume"], cwd=ROOT, env=environment()).returncode
+            if code:
+                return code
+        keep_log(run, folder / "logs" / f"{name}.log")
+    return 0
+
+
+def commands(folder: Path, only: Sequence[str] | None = None, changes: Sequence[str] = ()) -> dict[str, list[str]]:
+    """The command of each run, by its name.
+
+    Raises:
+        ValueError: `only` names a run that the folder does not have.
+    """
+    described = yaml.safe_load((folder / "runs.yml").read_text())
+    runs: dict[str, list[str]] = {}
+    for name, given in described["runs"].items():
+        # As JSON, so that it is one argument on one line; JSON is YAML.
+        own = [f"{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in (given or {}).items()]
+        for seed in described.get("seeds", [None]):
+            seeded = [] if seed is None else [f"manual_seed={seed}"]
+            run = name if seed is None else f"{name}_seed{seed}"
+            all_changes = [f"name={folder.name}_{run}", *own, *seeded, *changes]
+            file = (folder / described["options"]).relative_to(ROOT)
+            runs[run] = ["python", "-m", "rcan_plugin.train", "-opt", str(file), "--force_yml", *all_changes]
+    if unknown := sorted(set(only or ()) - set(runs)):
+        raise ValueError(f"{folder.name} has no runs {', '.join(unknown)}; it has {', '.join(runs)}.")
+    return {name: command for name, command in runs.items() if not only or name in only}
+
+
+def environment() -> dict[str, str]:
+    """One thread, unless told otherwise: two runs beside each other then take no more than two cores."""
+    return {"OMP_NUM_THREADS": "1", **os.environ, "PYTHONPATH": str(ROOT)}
+
+
+def keep_log(run: Path, log: Path) -> None:
+    """Write what a run logged from its start on, without options, versions and names of the machine."""
+    lines = [line for file in sorted(run.glob("train_*.log")) for line in file.read_text().splitlines()]
+    told = re.compile(r"\[epoch:|Validation|# \w+:|Start training|End of training|Network: |parameters")
+    log.parent.mkdir(exist_ok=True)
+    log.write_text("\n".join(line for line in lines if told.search(line) and str(ROOT) not in line) + "\n")
+
+
+def table(folder: Path) -> int:
+    """Print the last PSNR of each set and the minutes of training, seeds as mean and deviation; draw the curves."""
+    from rcan_plugin.compare import curves, runs
+
+    found = [runs.read(log) for log in sorted((folder / "logs").glob("*.log"))]
+    groups: dict[str, list[runs.Run]] = {}
+    for run in found:
+        groups.setdefault(SEED.sub("", run.name), []).append(run)
+    sets = list(dict.fromkeys(name for run in found for kind, name in run.series if kind == runs.PSNR))
+    print(f"| run | {' | '.join(sets)} | minutes |\n{'| --- ' * (len(sets) + 2)}|")
+    for name, members in groups.items():
+        cells = [_mean([run.series[runs.PSNR, one].values[-1] for run in members]) for one in sets]
+        minutes = statistics.median(60 * run.series[runs.PSNR, sets[0]].hours[-1] for run in members)
+        print(f"| {name} | {' | '.join(cells)} | {minutes:.0f} |")
+    curves.draw(found, folder / "curves.png", over="hours")
+    return 0
+
+
+def _mean(values: list[float]) -> str:
+    mean = f"{statistics.mean(values):.2f}"
+    return f"{mean} ± {statistics.stdev(values):.2f}" if len(values) > 1 else mean
+
+
+if __name__ == "__main__":
+    sys.exit(main())
