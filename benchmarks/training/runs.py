@@ -54,7 +54,9 @@ def train(folder: Path, args: argparse.Namespace) -> int:
         run = ROOT / "experiments" / f"{folder.name}_{name}"
         if not (run / "models/net_g_latest.pth").exists():
             print(shlex.join(command), flush=True)
-            code = subprocess.run([sys.executable, *command[1:], "--auto_resume"], cwd=ROOT, env=environment()).returncode
+            code = subprocess.run(
+                [sys.executable, *command[1:], "--auto_resume"], cwd=ROOT, env=environment()
+            ).returncode
             if code:
                 return code
         keep_log(run, folder / "logs" / f"{name}.log")
@@ -71,7 +73,9 @@ def commands(folder: Path, only: Sequence[str] | None = None, changes: Sequence[
     runs: dict[str, list[str]] = {}
     for name, given in described["runs"].items():
         # As JSON, so that it is one argument on one line; JSON is YAML.
-        own = [f"{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in (given or {}).items()]
+        own = [
+            f"{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in (given or {}).items()
+        ]
         for seed in described.get("seeds", [None]):
             seeded = [] if seed is None else [f"manual_seed={seed}"]
             run = name if seed is None else f"{name}_seed{seed}"

@@ -162,7 +162,7 @@ def upsampler(scale: int, num_feat: int, kind: str = "subpixel", activation: str
 
 
 def direct_upsampler(scale: int, num_feat: int, num_out_ch: int) -> nn.Sequential:
-    """Return one convolution and pixel shuffle from features to an image, as in ESPCN and SwinIR's lightweight networks.
+    """Return one convolution and pixel shuffle from features to an image, as in ESPCN and lightweight SwinIR.
 
     Args:
         scale: any whole number.

@@ -82,7 +82,7 @@ def to_own(
     found |= given
     if "upscale" not in found:
         if found["upsampler"] == "direct":
-            raise ValueError("its upsampler (direct) fits no scale for as many channels as the input has: give upscale.")
+            raise ValueError(f"its upsampler (direct) gives no {found['num_out_ch']} channels: give num_out_ch.")
         raise ValueError("its upsampler (nearest, one step) fits scale 2 and scale 3: give upscale: 2 or upscale: 3.")
     return own, {name: found[name] for name in _defaults() if name in found}, remarks
 
@@ -98,7 +98,8 @@ def _check_kinds(values: Mapping[str, Any]) -> None:
         value = values.get(name, 1)
         if not (is_number(value, (int, float)) and value > 0):
             raise ValueError(f"{name} is {value!r}; expected a number above 0.")
-    require_whole("unshuffle", values.get("unshuffle", 1))
+    for name in ("unshuffle", "num_out_ch"):
+        require_whole(name, values.get(name, 1))
     mean = values.get("rgb_mean", ())
     if not (isinstance(mean, list | tuple) and all(is_number(value, (int, float)) for value in mean)):
         raise ValueError(f"rgb_mean is {mean!r}; expected a list of numbers, such as [0, 0, 0].")
@@ -131,7 +132,7 @@ def _shown_by_names(weights: StateDict) -> Arguments:
 
 
 def _shown_by_shapes(weights: StateDict, given: Mapping[str, Any]) -> Arguments:
-    by_shapes = rcan.arguments(weights, given.get("unshuffle", 1))
+    by_shapes = rcan.arguments(weights, given.get("unshuffle", 1), given.get("num_out_ch"))
     if not by_shapes:
         raise NotRCAN(f"it is no RCAN; its tensors begin with {', '.join(list(weights)[:3]) or 'nothing'}.")
     _check_kind(weights)

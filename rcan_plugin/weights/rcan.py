@@ -14,15 +14,16 @@ TRANSPOSED_KERNELS = {4: 2, 9: 3}
 """Scale of a transposed convolution of `layers.upsampler` by its kernel size."""
 
 
-def arguments(weights: Mapping[str, Tensor], unshuffle: int = 1) -> dict[str, Any]:
+def arguments(weights: Mapping[str, Tensor], unshuffle: int = 1, num_out_ch: int | None = None) -> dict[str, Any]:
     """The arguments of `RCANArch` that shapes tell; none if the weights are not RCAN's.
 
     `upscale` is left out where two fit: a `nearest` upsampler of one step is of scale 2 or 3. So is `activate_all` for
-    less than two steps. A `direct` upsampler is taken to give as many channels as the network takes.
+    less than two steps.
 
     Args:
         weights: state dict with the keys of `RCANArch`.
         unshuffle: the network's argument, which shapes do not tell.
+        num_out_ch: the network's argument, which the shapes of a `direct` upsampler do not tell; None: `num_in_ch`.
     """
     # Others are no weights of convolutions; they show as tensors of another shape. A flat file may hold numbers too.
     weights = {
@@ -35,7 +36,7 @@ def arguments(weights: Mapping[str, Tensor], unshuffle: int = 1) -> dict[str, An
     num_feat, inputs = first.shape[:2]
     found: dict[str, Any] = {
         "num_in_ch": inputs // unshuffle**2,
-        "num_out_ch": inputs // unshuffle**2 if last is None else last.shape[0],
+        "num_out_ch": num_out_ch or inputs // unshuffle**2 if last is None else last.shape[0],
         "num_feat": num_feat,
         "num_group": 1 + max(int(match[1]) for match in blocks),
         "num_block": 1 + max(int(match[2]) for match in blocks),

@@ -62,7 +62,9 @@ def test_parameters_of_the_upsamplers(kind, upscale, weights):
 @pytest.mark.parametrize(("upscale", "unshuffle"), [(2, 1), (5, 1), (2, 2)])
 def test_the_direct_upsampler_is_one_convolution_and_pixel_shuffle(upscale, unshuffle):
     factor = upscale * unshuffle
-    net = small_rcan(upsampler="direct", upscale=upscale, unshuffle=unshuffle, img_range=2, rgb_mean=[0.5, 0.25, 0]).eval()
+    net = small_rcan(
+        upsampler="direct", upscale=upscale, unshuffle=unshuffle, img_range=2, rgb_mean=[0.5, 0.25, 0]
+    ).eval()
     assert [key for key in net.state_dict() if key.startswith(("upsample", "conv_last"))] == [
         "upsample.0.weight",
         "upsample.0.bias",

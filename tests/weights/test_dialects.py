@@ -157,8 +157,13 @@ NO_MEAN = {"mean": (0.0, 0.0, 0.0)}
             "give unshuffle: 1 or unshuffle: 2",
             {"unshuffle": 2},
         ),
+        (
+            lambda: small_rcan(num_in_ch=1, num_out_ch=2, upscale=2, upsampler="direct").state_dict(),
+            "gives no 1 channels: give num_out_ch",
+            {"num_out_ch": 2},
+        ),
     ],
-    ids=["gray", "RCAN-it without mean", "mean 0", "nearest", "12 channels", "unshuffled"],
+    ids=["gray", "RCAN-it without mean", "mean 0", "nearest", "12 channels", "unshuffled", "direct"],
 )
 def test_files_that_fit_two_networks_are_refused_with_the_argument_that_decides(weights, words, given):
     with pytest.raises(ValueError, match=words):
@@ -248,6 +253,7 @@ def test_the_authors_layout_has_the_authors_names():
         ({"short_skip": False}, "short_skip: false (it has true)"),
         ({"channel_attention": False}, "channel_attention: false (it has true)"),
         ({"upsampler": "nearest"}, "upsampler: nearest (it has subpixel)"),
+        ({"upsampler": "direct"}, "upsampler: direct (it has subpixel)"),
         ({"img_range": 100.0}, "img_range 100 (it has 255, or 1)"),
         ({"num_in_ch": 6, **NO_RANGE, "rgb_mean": [0.0] * 6}, "num_in_ch 6 and num_out_ch 3 differ"),
         ({"num_in_ch": 1, "num_out_ch": 1}, "img_range 255 or a mean with 1 channels (its sub_mean has 3)"),

@@ -39,6 +39,27 @@ def test_sizes_of_an_unshuffled_input_are_those_of_the_image():
     assert (found["num_in_ch"], found["upscale"]) == (3, 4)
 
 
+@pytest.mark.parametrize(("upscale", "unshuffle"), [(2, 1), (3, 1), (4, 2)])
+def test_the_direct_upsampler_is_told_by_what_is_missing(upscale, unshuffle):
+    weights = small_rcan(upscale=upscale, unshuffle=unshuffle, upsampler="direct").state_dict()
+    found = rcan.arguments(weights, unshuffle)
+    told = {name: found.get(name) for name in ("num_in_ch", "num_out_ch", "upscale", "upsampler", "activate_all")}
+    assert told == {"num_in_ch": 3, "num_out_ch": 3, "upscale": upscale, "upsampler": "direct", "activate_all": None}
+
+
+def test_a_damaged_file_is_not_taken_for_a_direct_upsampler():
+    weights = small_rcan(upscale=4).state_dict()
+    del weights["conv_last.weight"]
+    assert rcan.arguments(weights) == {}
+
+
+def test_the_direct_upsamplers_channels_are_told_or_those_of_the_input():
+    weights = small_rcan(upscale=3, num_in_ch=1, num_out_ch=2, upsampler="direct").state_dict()
+    assert "upscale" not in rcan.arguments(weights)
+    found = rcan.arguments(weights, num_out_ch=2)
+    assert (found["num_in_ch"], found["num_out_ch"], found["upscale"]) == (1, 2, 3)
+
+
 def test_what_shapes_do_not_tell_is_left_out():
     found = rcan.arguments(small_rcan(channel_attention=False, upsampler="nearest", upscale=2).state_dict())
     sizes = {"num_in_ch": 3, "num_out_ch": 3, "num_feat": 8, "num_group": 2, "num_block": 2}
