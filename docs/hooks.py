@@ -27,7 +27,8 @@ def shown() -> Iterator[tuple[str, str]]:
     yield "README.md", "index.md"
     for name in ("CONTRIBUTING.md", "CHANGELOG.md"):
         yield name, name
-    for folder in (ROOT / "benchmarks", ROOT / "benchmarks/training"):
+    training = ROOT / "benchmarks/training"
+    for folder in (ROOT / "benchmarks", training, *sorted(path for path in training.iterdir() if path.is_dir())):
         for path in sorted(folder.iterdir()):
             if path.suffix in (".md", ".png", ".svg", ".jpg"):
                 yield (name := path.relative_to(ROOT).as_posix()), name

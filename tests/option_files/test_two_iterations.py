@@ -11,7 +11,7 @@ from tests.conftest import ROOT, Ran, read_options, shrink
 
 RCAN = sorted(file.stem for file in (ROOT / "options").glob("*_RCAN_*.yml") if not file.stem.startswith("quickstart"))
 OTHERS = sorted(f"others/{file.stem}" for file in (ROOT / "options/others").iterdir())
-SHORT = sorted(f"../benchmarks/training/{file.stem}" for file in (ROOT / "benchmarks/training").glob("*.yml"))
+SHORT = sorted(f"../benchmarks/training/classic/{f.stem}" for f in (ROOT / "benchmarks/training/classic").glob("*.yml"))
 
 
 def assert_trained(ran: Ran, saved: dict[str, torch.Tensor]) -> None:

@@ -1,8 +1,8 @@
 """Curves and a table of short training runs, from the logs that BasicSR wrote.
 
     pip install -e .[plots]
-    python -m rcan_plugin.train -opt benchmarks/training/FSRCNN_x3.yml   # each of the runs
-    python benchmarks/training/draw.py experiments/*_short
+    python -m rcan_plugin.train -opt benchmarks/training/classic/FSRCNN_x3.yml   # each of the runs
+    python benchmarks/training/classic/draw.py experiments/*_short
 
 Prints the table, and draws curves.png beside this script, as `rcan plot-training` does.
 """
