@@ -20,7 +20,7 @@ setup(
     license="MIT",
     # `find_packages()` alone would follow the link `basicsr` at the root.
     packages=find_packages(include=["rcan_plugin", "rcan_plugin.*"]),
-    package_data={"rcan_plugin.compare": ["assets/*", "published.json"]},
+    package_data={"rcan_plugin.compare": ["assets/*", "published.json"], "rcan_plugin.weights": ["light/*"]},
     python_requires=">=3.10",
     # What BasicSR 1.4.2 really needs. BasicSR itself is missing on purpose: it asks for `tb-nightly`, which has
     # only pre-releases and none for some platforms, so pip is told to install it with `--no-deps`.

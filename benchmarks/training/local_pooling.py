@@ -48,7 +48,8 @@ def main() -> None:
     parser.add_argument("files", nargs="+", metavar="WEIGHTS", help="of RCANs")
     parser.add_argument("--windows", nargs="+", type=int, default=[18, 27, 48, 96], metavar="N", help="LR pixels")
     args = parser.parse_args()
-    print(f"| network | set | whole image | {' | '.join(map(str, args.windows))} |\n| {'--- | ' * (3 + len(args.windows))}")
+    print(f"| network | set | whole image | {' | '.join(map(str, args.windows))} |")
+    print("| --- " * (3 + len(args.windows)) + "|")
     for file in args.files:
         given = weights.read(file)
         for name in ("Set5", "Set14"):

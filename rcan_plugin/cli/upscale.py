@@ -1,6 +1,7 @@
 """Upscale pictures with a network that was trained here or elsewhere.
 
-    rcan upscale cat.jpg -o cat_x4.png --weights RCAN_x4.pth             # a picture
+    rcan upscale cat.jpg -o cat_x4.png --scale 4                         # with the light RCAN that comes with this
+    rcan upscale cat.jpg -o cat_x4.png --weights RCAN_x4.pth             # with your own
     rcan upscale photos -o larger --weights RCAN_x4.pth                  # a folder and its subfolders
     find . -name '*.png' | rcan upscale - -o larger --weights RCAN_x4.pth
 
@@ -40,7 +41,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("inputs", nargs="+", metavar="INPUT", help="picture or folder; -: a list of them on stdin")
     parser.add_argument("-o", "--output", required=True, help="file for one picture, else a folder")
-    parser.add_argument("--weights", required=True, metavar="FILE", help=".pth, .pt or .safetensors")
+    parser.add_argument(
+        "--weights", metavar="FILE", help=".pth, .pt or .safetensors; by default a light RCAN (--scale 2, 3 or 4)"
+    )
     results = parser.add_argument_group("results")
     results.add_argument("--format", metavar="F", help="png, jpg, tif, webp, ...: the format of all results")
     results.add_argument(
@@ -71,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--scale",
         type=_whole(2),
         metavar="N",
-        help="for weights of several scales (MDSR) or of any (VDSR, DRRN, MemNet)",
+        help="without --weights; and for those of several scales (MDSR) or of any (VDSR, DRRN, MemNet)",
     )
     network.add_argument("--compile", action="store_true", help="compile the network's blocks (GPU)")
     add_network_arguments(parser.add_argument_group("network, where the weights do not say it"))
@@ -122,6 +125,8 @@ def _plan(args: argparse.Namespace) -> tuple[Inputs, Plan]:
     if "/" in args.suffix or "\0" in args.suffix:
         raise ValueError(f"--suffix is {args.suffix!r}; expected a part of a file name, such as _x4.")
     form = None if args.format is None else output_format("", format=args.format)
+    if args.weights is None:
+        args.weights = _light(args.scale)
     require_file("--weights", args.weights)
     inputs = find(args.inputs, Path(args.output), is_picture_name, sys.stdin.buffer if "-" in args.inputs else ())
     if not inputs.found and not inputs.failures:
@@ -133,6 +138,18 @@ def _plan(args: argparse.Namespace) -> tuple[Inputs, Plan]:
         lossy = ", ".join(name for name, form in FORMATS.items() if form.quality is not None)
         raise ValueError(f"--quality is for {lossy}; the results are {', '.join(sorted(formats))}: drop it.")
     return inputs, planned
+
+
+def _light(scale: int | None) -> str:
+    from rcan_plugin import weights
+
+    if scale not in weights.LIGHT_SCALES:
+        scales = ", ".join(map(str, weights.LIGHT_SCALES))
+        raise ValueError(
+            f"--scale is {scale or 'missing'}; expected one of {scales} for the light RCAN that comes with the "
+            "project; or give another network with --weights."
+        )
+    return str(weights.light(scale))
 
 
 def _print_what_is_left_out(inputs: Inputs, plan: Plan) -> None:

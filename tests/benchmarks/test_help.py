@@ -15,7 +15,8 @@ def test_the_arguments_of_every_program_are_parsed():
         assert text.count("sys.argv") == 0, path
 
 
-@pytest.mark.parametrize("name", ["degradation_memory", "training/classic/draw", "training/runs"])  # the others import torch, for seconds
+# The others import torch, for seconds.
+@pytest.mark.parametrize("name", ["degradation_memory", "training/classic/draw", "training/runs"])
 def test_help_and_unknown_arguments(name, run):
     program = ROOT / f"benchmarks/{name}.py"
     assert run(program, "--help").stdout.startswith(f"usage: {program.name} [-h] ")

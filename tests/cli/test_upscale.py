@@ -212,6 +212,24 @@ def test_values_that_options_do_not_take(option, value, message, capsys):
     assert ended.value.code == 2 and message in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_without_weights_the_light_rcan_of_the_scale_is_taken(scale, monkeypatch):
+    taken = []
+    monkeypatch.setattr(upscale, "_upscaler", lambda args: taken.append(Path(args.weights)) or Repeating())
+    make(Path("a.png"))
+    assert upscale.main(["a.png", "-o", "b.png", "--scale", str(scale)]) == 0
+    assert taken == [ROOT / f"rcan_plugin/weights/light/RCAN_light_x{scale}.safetensors"]
+
+
+@pytest.mark.parametrize(("arguments", "given"), [([], "missing"), (["--scale", "8"], "8")])
+def test_without_weights_the_light_rcan_needs_a_scale(arguments, given, capsys):
+    make(Path("a.png"))
+    assert upscale.main(["a.png", "-o", "b.png", *arguments]) == 2
+    words = f"--scale is {given}; expected one of 2, 3, 4 for the light RCAN that comes with the project; or give "
+    assert capsys.readouterr().err.startswith(words)
+    assert not Path("b.png").exists()
+
+
 def test_help_states_the_values_of_the_package(capsys):
     with pytest.raises(SystemExit):
         upscale.main(["--help"])
