@@ -5,7 +5,7 @@ Examples:
     >>> network = weights.load("net_g_latest.pth")  # doctest: +SKIP
     >>> weights.save("net.safetensors", weights.read("net_g_latest.pth"))  # doctest: +SKIP
     >>> weights.light(2).name
-    'RCAN_light_x2.safetensors'
+    'RCANlight_x2.safetensors'
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def light(scale: int) -> Path:
     """
     if scale not in LIGHT_SCALES:
         raise ValueError(f"scale is {scale!r}; the light RCAN has {', '.join(map(str, LIGHT_SCALES))}.")
-    return Path(__file__).parent / f"light/RCAN_light_x{scale}.safetensors"
+    return Path(__file__).parent / f"light/RCANlight_x{scale}.safetensors"
 
 
 def __getattr__(name: str) -> Any:

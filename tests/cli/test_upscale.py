@@ -218,7 +218,7 @@ def test_without_weights_the_light_rcan_of_the_scale_is_taken(scale, monkeypatch
     monkeypatch.setattr(upscale, "_upscaler", lambda args: taken.append(Path(args.weights)) or Repeating())
     make(Path("a.png"))
     assert upscale.main(["a.png", "-o", "b.png", "--scale", str(scale)]) == 0
-    assert taken == [ROOT / f"rcan_plugin/weights/light/RCAN_light_x{scale}.safetensors"]
+    assert taken == [ROOT / f"rcan_plugin/weights/light/RCANlight_x{scale}.safetensors"]
 
 
 @pytest.mark.parametrize(("arguments", "given"), [([], "missing"), (["--scale", "8"], "8")])

@@ -97,7 +97,7 @@ def test_every_network_of_several_scales_has_a_file_for_each():
     scales = {family: set(files) for family, files in FAMILIES.items()}
     assert scales.pop("others/train_LapSRN") == {2, 4, 8}, "its pyramid doubles"
     assert (scales.pop("train_RCAN_DN"), scales.pop("others/train_SRGAN")) == ({3}, {4})
-    assert len(scales) == 12
+    assert len(scales) == 13
     assert all(found == {2, 3, 4} for found in scales.values()), scales
 
 

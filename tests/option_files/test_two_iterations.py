@@ -11,6 +11,7 @@ from tests.conftest import ROOT, Ran, read_options, shrink
 
 RCAN = sorted(file.stem for file in (ROOT / "options").glob("*_RCAN_*.yml") if not file.stem.startswith("quickstart"))
 OTHERS = sorted(f"others/{file.stem}" for file in (ROOT / "options/others").iterdir())
+VARIANTS = sorted(file.stem for file in (ROOT / "options").glob("train_RCAN[a-z]*.yml"))  # RCANit, RCANlight
 SHORT = sorted(f"../benchmarks/training/classic/{f.stem}" for f in (ROOT / "benchmarks/training/classic").glob("*.yml"))
 
 
@@ -67,9 +68,13 @@ def small_vgg(monkeypatch):
     monkeypatch.setattr(vgg_arch.vgg, "vgg19", vgg19)
 
 
-@pytest.mark.parametrize("file", [*OTHERS, *SHORT])
+@pytest.mark.parametrize("file", [*OTHERS, *VARIANTS, *SHORT])
 def test_others_run_two_iterations(file, tiny, pipeline, small_vgg):
     options = shrink(read_options(file), tiny)
+    if file in VARIANTS:
+        options["train"].pop("compile")  # as above
+    if options["train"].pop("freeze", None):
+        assert options["path"].pop("pretrain_network_g")
     if file == "others/train_SRGAN_x4":  # its discriminator takes 128 pixels
         for path in (tiny / "HR").iterdir():
             assert cv2.imwrite(str(path), np.tile(cv2.imread(str(path)), (4, 4, 1))[:136, :136])
