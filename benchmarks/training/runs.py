@@ -12,7 +12,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import re
 import shlex
@@ -72,10 +71,7 @@ def commands(folder: Path, only: Sequence[str] | None = None, changes: Sequence[
     described = yaml.safe_load((folder / "runs.yml").read_text())
     runs: dict[str, list[str]] = {}
     for name, given in described["runs"].items():
-        # As JSON, so that it is one argument on one line; JSON is YAML.
-        own = [
-            f"{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in (given or {}).items()
-        ]
+        own = [f"{key}={_on_one_line(value)}" for key, value in given.items()]
         for seed in described.get("seeds", [None]):
             seeded = [] if seed is None else [f"manual_seed={seed}"]
             run = name if seed is None else f"{name}_seed{seed}"
@@ -87,6 +83,11 @@ def commands(folder: Path, only: Sequence[str] | None = None, changes: Sequence[
     return {name: command for name, command in runs.items() if not only or name in only}
 
 
+def _on_one_line(value: object) -> str:
+    """YAML that is read as this value: `1.0e-07`, where JSON has `1e-07`, which is text in YAML."""
+    return yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=10_000).removesuffix("...\n").strip()
+
+
 def environment() -> dict[str, str]:
     """One thread, unless told otherwise: two runs beside each other then take no more than two cores."""
     return {"OMP_NUM_THREADS": "1", **os.environ, "PYTHONPATH": str(ROOT)}
@@ -96,7 +97,7 @@ def keep_log(run: Path, log: Path) -> None:
     """Write what a run logged from its start on, without options, versions and names of the machine."""
     lines = [line for file in sorted(run.glob("train_*.log")) for line in file.read_text().splitlines()]
     told = re.compile(r"\[epoch:|Validation|# \w+:|Start training|End of training|Network: |parameters")
-    log.parent.mkdir(exist_ok=True)
+    log.parent.mkdir(parents=True, exist_ok=True)
     log.write_text("\n".join(line for line in lines if told.search(line) and str(ROOT) not in line) + "\n")
 
 

@@ -1,0 +1,52 @@
+"""`benchmarks/training/runs.py`: the commands of its folders, and the logs that it keeps."""
+
+import shlex
+
+import pytest
+
+from benchmarks.training import runs
+from rcan_plugin.options.examine import examine
+from tests.conftest import ROOT
+
+FOLDERS = sorted(path.parent.name for path in (ROOT / "benchmarks/training").glob("*/runs.yml"))
+LOG = """\
+2026-01-02 03:04:05,006 INFO: Version Information: secret
+2026-01-02 03:04:05,106 INFO: Start training from epoch: 0, iter: 0
+2026-01-02 03:04:15,106 INFO: [light..][epoch:  0, iter:   1,000, lr:(1.000e-03,)] [eta: 0:00:10] l_pix: 3.0e-02 
+2026-01-02 03:05:05,106 INFO: Validation Set5
+	 # psnr: {psnr:.4f}	Best: 31.0000 @ 1000 iter
+
+"""  # noqa: W291, as BasicSR writes it
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_every_run_is_understood(folder):
+    for name, command in runs.commands(ROOT / "benchmarks/training" / folder).items():
+        assert command[:4] == ["python", "-m", "rcan_plugin.train", "-opt"]
+        assert command[6] == f"name={folder}_{name}"
+        if name.endswith(("_seed1", "_seed2")):
+            continue  # as seed 0
+        assert examine(ROOT / command[4], command[6:]).mistakes == [], name
+
+
+def test_changes_and_seeds_are_those_of_the_folder():
+    commands = runs.commands(ROOT / "benchmarks/training/ablation", only=["CA_seed2"], changes=["train:total_iter=3"])
+    assert {name: shlex.join(command[4:]) for name, command in commands.items()} == {
+        "CA_seed2": "benchmarks/training/ablation/base.yml --force_yml name=ablation_CA_seed2 "
+        "network_g:long_skip=false network_g:short_skip=false manual_seed=2 train:total_iter=3"
+    }
+    with pytest.raises(ValueError, match="ablation has no runs CB; it has none_seed0, none_seed1"):
+        runs.commands(ROOT / "benchmarks/training/ablation", only=["CB"])
+
+
+def test_logs_are_kept_without_the_machine_and_make_the_table(tmp_path, capsys):
+    for seed, psnr in enumerate((30.5, 30.75, 31.0)):
+        run = tmp_path / f"run{seed}"
+        run.mkdir()
+        (run / "train_x_1.log").write_text(LOG.format(psnr=psnr))
+        runs.keep_log(run, tmp_path / f"folder/logs/CA_seed{seed}.log")
+    assert (tmp_path / "folder/logs/CA_seed0.log").read_text().splitlines() == LOG.format(psnr=30.5).splitlines()[1:-1]
+    assert runs.table(tmp_path / "folder") == 0
+    # The sample deviation of 30.5, 30.75 and 31 is 0.25.
+    assert capsys.readouterr().out.splitlines()[2] == "| CA | 30.75 ± 0.25 | 1 |"
+    assert (tmp_path / "folder/curves.png").stat().st_size > 10_000
