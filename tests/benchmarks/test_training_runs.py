@@ -14,7 +14,7 @@ LOG = """\
 2026-01-02 03:04:05,106 INFO: Start training from epoch: 0, iter: 0
 2026-01-02 03:04:15,106 INFO: [light..][epoch:  0, iter:   1,000, lr:(1.000e-03,)] [eta: 0:00:10] l_pix: 3.0e-02 
 2026-01-02 03:05:05,106 INFO: Validation Set5
-	 # psnr: {psnr:.4f}	Best: 31.0000 @ 1000 iter
+\t # psnr: {psnr:.4f}	Best: 31.0000 @ 1000 iter
 
 """  # noqa: W291, as BasicSR writes it
 
