@@ -1,6 +1,6 @@
 # `make` alone lists the targets. All is installed into .venv; nothing outside this folder is changed but pip's cache.
 .DEFAULT_GOAL := help
-.PHONY: help setup test format docs quickstart clean
+.PHONY: help setup test coverage format docs quickstart clean
 
 # Set PYTHON to choose one. Otherwise: that of a .venv that is there, or the first on PATH that set-up accepts.
 PYTHONS := $(or $(PYTHON),.venv/bin/python python3 python python3.13 python3.12 python3.11 python3.10)
@@ -9,6 +9,7 @@ help:
 	@echo "make quickstart  set up what is missing, then train and compare a small network (a few minutes)"
 	@echo "make setup       set up what is missing: .venv with torch, torchvision, BasicSR and this plugin"
 	@echo "make test        set up what is missing, then run the linter, the type checker and the tests"
+	@echo "make coverage    run the tests and print the lines of the package that they do not reach"
 	@echo "make docs        set up what is missing, then build the guides and the reference into site/"
 	@echo "make format      let ruff format the code and mend what it can"
 	@echo "make clean       delete .venv, the link basicsr and caches; experiments, results and datasets stay"
@@ -31,6 +32,9 @@ test: setup
 	.venv/bin/python -m ruff format --check .
 	.venv/bin/python -m mypy
 	.venv/bin/python -m pytest -n 2
+
+coverage: setup
+	.venv/bin/python -m pytest -n 2 --cov --cov-report=term-missing:skip-covered
 
 format: setup
 	.venv/bin/python -m ruff check --fix .

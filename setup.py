@@ -57,6 +57,7 @@ setup(
             "mypy",
             "playwright",  # pages in a browser, which it does not bring: `apt install chromium`
             "pytest",
+            "pytest-cov",
             "pytest-xdist",
             "ruff",
             "spandrel",
