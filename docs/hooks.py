@@ -25,7 +25,7 @@ GENERATED = ("reference/commands.md", "reference/options.md")
 def shown() -> Iterator[tuple[str, str]]:
     """Files outside docs/ that the site shows: path in the project, path in the site."""
     yield "README.md", "index.md"
-    for name in ("CONTRIBUTING.md", "CHANGELOG.md"):
+    for name in ("CONTRIBUTING.md", "CHANGELOG.md", "rcan_plugin/weights/light/README.md"):
         yield name, name
     training = ROOT / "benchmarks/training"
     for folder in (ROOT / "benchmarks", training, *sorted(path for path in training.iterdir() if path.is_dir())):
