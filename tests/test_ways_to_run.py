@@ -98,28 +98,72 @@ def test_a_checkout_installed_editable(training, run):
     trained(done, training, clone / "basicsr")
 
 
+FOLDERS = ("rcan_plugin", "options", "scripts", "benchmarks", "docs", "tests")
+FILES = (
+    "setup.py", "pyproject.toml", "MANIFEST.in", "README.md", "LICENSE", "CHANGELOG.md", "CITATION.cff",
+    "CONTRIBUTING.md", "Makefile", "mkdocs.yml", ".pre-commit-config.yaml",
+)  # fmt: skip
+"""What the sdist has of the project."""
+
+
+def files_in(folder: str) -> dict[str, bytes]:
+    """The files of a folder of the project, by their paths in it."""
+    paths = [path for path in (ROOT / folder).rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    return {path.relative_to(ROOT / folder).as_posix(): path.read_bytes() for path in paths}
+
+
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory) -> Path:
-    """Our wheel, built from a copy, so that nothing is written into the project."""
-    folder = tmp_path_factory.mktemp("wheel")
+def sdist(tmp_path_factory) -> Path:
+    """Our sdist, built from a copy, so that nothing is written into the project."""
+    folder = tmp_path_factory.mktemp("sdist")
     source = folder / "source"
-    shutil.copytree(ROOT / "rcan_plugin", source / "rcan_plugin", ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("setup.py", "pyproject.toml", "README.md"):
+    for name in FOLDERS:
+        shutil.copytree(ROOT / name, source / name)
+    for name in FILES:
         shutil.copy(ROOT / name, source / name)
     (source / "basicsr").symlink_to(INSTALLED, target_is_directory=True)  # as in the project after set-up
-    pip("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", folder, source)
-    return next(folder.glob("*.whl"))
+    build = f"from setuptools.build_meta import build_sdist; build_sdist({str(folder)!r})"
+    subprocess.run([sys.executable, "-c", build], cwd=source, check=True, capture_output=True)
+    return next(folder.glob("*.tar.gz"))
+
+
+@pytest.fixture(scope="module")
+def wheel(sdist) -> Path:
+    """Our wheel, built from the sdist."""
+    pip("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", sdist.parent, sdist)
+    return next(sdist.parent.glob("*.whl"))
+
+
+def test_our_sdist_holds_the_project(sdist):
+    import tarfile
+
+    expected = {*FILES, *(f"{folder}/{name}" for folder in FOLDERS for name in files_in(folder))}
+    with tarfile.open(sdist) as archive:
+        names = {member.name.partition("/")[2] for member in archive if member.isfile()}
+    assert {name for name in names - expected if ".egg-info/" not in name} == {"PKG-INFO", "setup.cfg"}
+    assert expected <= names
 
 
 def test_our_wheel_holds_our_files_alone(wheel):
     import zipfile
 
-    files = [file for file in (ROOT / "rcan_plugin").rglob("*") if file.is_file() and "__pycache__" not in file.parts]
-    expected = {str(file.relative_to(ROOT)) for file in files}
-    assert {"rcan_plugin/compare/published.json", "rcan_plugin/compare/assets/page.html"} < expected
+    expected = {f"rcan_plugin/{name}": content for name, content in files_in("rcan_plugin").items()}
+    expected |= {f"rcan_plugin/option_files/{name}": content for name, content in files_in("options").items()}
+    assert {"rcan_plugin/compare/published.json", "rcan_plugin/option_files/others/train_EDSR_x4.yml"} < set(expected)
     with zipfile.ZipFile(wheel) as archive:
-        names = set(archive.namelist())
-    assert {name for name in names if ".dist-info/" not in name} == expected
+        held = {name: archive.read(name) for name in archive.namelist()}
+    assert {name: held[name] for name in held if ".dist-info/" not in name} == expected
+    (licence,) = (held[name] for name in held if name.endswith("/LICENSE"))
+    assert licence == (ROOT / "LICENSE").read_bytes()
+
+
+def test_the_citation_has_the_version_and_licence():
+    import yaml
+
+    from rcan_plugin import __version__
+
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert (citation["version"], citation["license"]) == (__version__, "MIT")
 
 
 def test_the_plugin_as_a_wheel_and_after_its_removal(wheel, training, run):
@@ -131,6 +175,10 @@ def test_the_plugin_as_a_wheel_and_after_its_removal(wheel, training, run):
     assert str(training / "venv") in run("-c", where, python=python).stdout
     done = run("-m", "basicsr.train", "-opt", "tiny.yml", python=python, env={"PYTHONPATH": "tell"})
     trained(done, training, INSTALLED)
+
+    run("-m", "rcan_plugin.cli", "options", "copy", "copied", python=python)
+    copied = {path.relative_to(training / "copied").as_posix() for path in (training / "copied").rglob("*.yml")}
+    assert copied == set(files_in("options"))
 
     pip("--python", python, "uninstall", "-y", "rcan_plugin")
     assert run("-c", where, python=python).stdout.strip() == "[]"

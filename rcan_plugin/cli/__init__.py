@@ -20,7 +20,7 @@ COMMANDS = {
     "train": "train with BasicSR, from any folder and on any machine",
     "test": "test with BasicSR, from any folder and on any machine",
     "check": "check option files: all mistakes, and what this machine lacks",
-    "options": "print the keys of option files, as a page or as JSON schema",
+    "options": "copy the option files; print their keys, as a page or JSON schema",
     "upscale": "upscale pictures and folders of them with a trained network",
     "doctor": "show what is installed and registered, and how to correct it",
     "prepare-div2k": "make LMDBs from the DIV2K archives, or download them first",

@@ -1,9 +1,11 @@
-"""Print what option files may say.
+"""Copy the option files that come with the plugin, or print what option files may say.
 
+    rcan options copy DIR               # all option files, into DIR and folders in it
     rcan options reference              # a page in Markdown: each key, its values, its default, what it is
     rcan options schema --out FILE      # JSON schema (draft 2020-12), for editors
 
-Both know the classes that are registered here: networks, losses, metrics, data sets and models of other plugins too.
+The page and the schema know the classes that are registered here: networks, losses, metrics, data sets and models of
+other plugins too. The copy overwrites no file: it is refused if DIR has a file of the same name and other content.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import rcan_plugin
+from rcan_plugin._files import kind_of, require_writable, written_beside
 from rcan_plugin.cli import _exit_codes, stopping_at_once
 
 
@@ -25,10 +28,67 @@ def main(argv: Sequence[str] | None = None) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("form", choices=["reference", "schema"], help="a page in Markdown, or JSON schema")
-    parser.add_argument("--out", metavar="FILE", type=Path, help="write to a file; by default to standard output")
+    parser.add_argument("action", choices=["copy", "reference", "schema"], help="see above")
+    parser.add_argument("folder", metavar="DIR", nargs="?", type=Path, help="copy: where to; it is made if missing")
+    parser.add_argument(
+        "--out", metavar="FILE", type=Path, help="reference, schema: write to a file; by default to standard output"
+    )
     args = parser.parse_args(argv)
-    return _exit_codes.run(lambda: print_options(args.form, args.out))
+    if args.action == "copy":
+        if args.folder is None or args.out is not None:
+            parser.error("expected the folder to copy to: rcan options copy DIR")
+        return _exit_codes.run(lambda: copy_files(args.folder))
+    if args.folder is not None:
+        parser.error(f"{args.action} takes no folder; a file to write to is --out FILE")
+    return _exit_codes.run(lambda: print_options(args.action, args.out))
+
+
+def shipped() -> Path:
+    """The folder of the option files: within the installed package, or `options/` beside it in a clone."""
+    package = Path(rcan_plugin.__file__).parent
+    installed = package / "option_files"  # made by setup.py
+    return installed if installed.is_dir() else package.parent / "options"
+
+
+def copy_files(folder: Path) -> int:
+    """Copy the option files to a folder, print what was written, and return the exit code. Equal files stay.
+
+    Raises:
+        ValueError: something else has the name of a file or folder to write. Then nothing was written.
+        OSError: the folder cannot be written to.
+    """
+    source = shipped()
+    names = sorted(path.relative_to(source) for path in source.rglob("*.yml"))
+    if not names:
+        raise ValueError(f"{source} has no option files: the installation is damaged; install the plugin again.")
+    in_the_way = [
+        f"  {path}: {kind_of(path)}; expected a folder"
+        for path in sorted({folder / name.parent for name in names})
+        if kind_of(path) not in ("nothing", "a folder")
+    ]
+    missing = []
+    for name in names:
+        kind = kind_of(folder / name)
+        if kind == "nothing":
+            missing.append(name)
+        elif kind != "a file":
+            in_the_way.append(f"  {folder / name}: {kind}; expected a file")
+        elif (folder / name).read_bytes() != (source / name).read_bytes():
+            in_the_way.append(f"  {folder / name}: a file with other content")
+    if in_the_way:
+        listed = "\n".join(in_the_way)
+        raise ValueError(
+            f"These are in the way, and nothing was written:\n{listed}\nMove them away, or choose another folder."
+        )
+    require_writable("Folder", folder)
+    for name in missing:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        with written_beside(folder / name) as beside:
+            beside.write_bytes((source / name).read_bytes())
+        print(folder / name)
+    equal = len(names) - len(missing)
+    print(f"{len(missing)} files written" + (f", {equal} were there already." if equal else "."))
+    return 0
 
 
 def print_options(form: str, out: Path | None) -> int:

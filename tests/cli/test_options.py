@@ -1,9 +1,13 @@
-"""`rcan options`: the reference and the schema, printed or written."""
+"""`rcan options`: option files copied; the reference and the schema, printed or written."""
 
 import json
+from pathlib import Path
+
+import pytest
 
 from rcan_plugin import cli
 from rcan_plugin.options import export
+from tests.conftest import ROOT
 
 
 def test_the_schema_is_written_whole_or_not_at_all(tmp_path, capsys):
@@ -18,3 +22,56 @@ def test_the_schema_is_written_whole_or_not_at_all(tmp_path, capsys):
 def test_the_reference_goes_to_standard_output(capsys):
     assert cli.main(["options", "reference"]) == 0
     assert capsys.readouterr().out == export.reference()
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_all_option_files_are_copied_with_their_folders(tmp_path, capsys):
+    out = tmp_path / "new/options"
+    assert cli.main(["options", "copy", str(out)]) == 0
+    expected = contents(ROOT / "options")
+    assert contents(out) == expected
+    assert {"train_RCAN_x4.yml", "others/train_EDSR_x2.yml", "compare/BI.yml"} < expected.keys()
+    *lines, last = capsys.readouterr().out.splitlines()
+    assert lines == [str(path) for path in sorted(out.rglob("*.yml"))]
+    assert last == f"{len(expected)} files written."
+
+
+def test_equal_files_stay_and_missing_ones_are_added(tmp_path, capsys):
+    cli.main(["options", "copy", str(tmp_path)])
+    (tmp_path / "compare/BI.yml").unlink()
+    (tmp_path / "mine.yml").write_text("name: mine\n")
+    capsys.readouterr()
+    assert cli.main(["options", "copy", str(tmp_path)]) == 0
+    assert contents(tmp_path) == contents(ROOT / "options") | {"mine.yml": b"name: mine\n"}
+    count = len(contents(ROOT / "options"))
+    written = f"{tmp_path / 'compare/BI.yml'}\n1 files written, {count - 1} were there already.\n"
+    assert capsys.readouterr().out == written
+
+
+def test_nothing_is_written_if_anything_is_in_the_way(tmp_path, capsys):
+    (tmp_path / "train_RCAN_x4.yml").write_text("name: mine\n")
+    (tmp_path / "test_RCAN_x4.yml").mkdir()
+    (tmp_path / "train_RCAN_x2.yml").symlink_to("gone")
+    (tmp_path / "others").write_text("notes")
+    assert cli.main(["options", "copy", str(tmp_path)]) == 2
+    assert contents(tmp_path) == {"train_RCAN_x4.yml": b"name: mine\n", "others": b"notes"}
+    error = capsys.readouterr().err
+    for line in (
+        f"  {tmp_path / 'train_RCAN_x4.yml'}: a file with other content",
+        f"  {tmp_path / 'test_RCAN_x4.yml'}: a folder; expected a file",
+        f"  {tmp_path / 'train_RCAN_x2.yml'}: a broken link; expected a file",
+        f"  {tmp_path / 'others'}: a file; expected a folder",
+        "Move them away, or choose another folder.",
+    ):
+        assert line in error.splitlines()
+
+
+@pytest.mark.parametrize("wrong", (["copy"], ["copy", "a", "--out", "b"], ["schema", "a"], ["nothing"]))
+def test_arguments_that_do_not_fit_the_action_are_refused(wrong, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["options", *wrong])
+    assert ended.value.code == 2 and not list(tmp_path.iterdir())
