@@ -115,7 +115,7 @@ def table(folder: Path) -> int:
         cells = [_mean([run.series[runs.PSNR, one].values[-1] for run in members]) for one in sets]
         minutes = statistics.median(60 * run.series[runs.PSNR, sets[0]].hours[-1] for run in members)
         print(f"| {name} | {' | '.join(cells)} | {minutes:.0f} |")
-    curves.draw(found, folder / "curves.png", over="hours")
+    curves.draw(found, folder / "curves.png", over="iterations")
     return 0
 
 
