@@ -221,6 +221,6 @@ def _crop_sizes(opt: Options, where: str, pre_upsample: bool) -> tuple[int | Non
     if size % (scale := opt["scale"]):
         raise ValueError(
             f"{where}: gt_size is {size}; expected a multiple of scale {scale}: "
-            f"use {size // scale * scale or scale} or {(size // scale + 1) * scale}."
+            f"use {' or '.join(str(parts * scale) for parts in (size // scale, size // scale + 1) if parts)}."
         )
     return size, None

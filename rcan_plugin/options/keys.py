@@ -157,7 +157,7 @@ CLIP = "norm of all gradients together", "each gradient", "each gradient times t
 FREEZE = Section(
     {
         "parts": Key(list_of(TEXT, least=1), "parts of the names of parameters that keep their values", REQUIRED),
-        "until": Key(whole(), "last iteration in which they do", REQUIRED),
+        "until": Key(whole(), "last iteration in which these parameters keep their values", REQUIRED),
     }
 )
 GRAD_CLIP = Section(
@@ -233,7 +233,7 @@ OUR_CROP_BORDER = Key(
 LAYER_RATES = Key(
     Kind(
         "a mapping of parts of parameters' names to numbers of 0 or more, such as {bias: 0.1}",
-        lambda value: isinstance(value, Mapping) and all(map(number(least=0).accepts, value.values())),
+        lambda value: isinstance(value, Mapping) and all(value) and all(map(number(least=0).accepts, value.values())),
         {"type": "object", "additionalProperties": {"type": "number", "minimum": 0}},
     ),
     "factors on the rate, by parts of parameters' names",
