@@ -50,13 +50,13 @@ class PixelOptions:
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """How training samples are cut and turned, and how many there are.
+    """Crop size, flips and number of training samples.
 
     Attributes:
         gt_size, lq_size: side of the HR or of the LR crop in pixels; one of the two is None.
         use_hflip: flip left and right at random.
         use_rot: flip top and bottom and transpose at random.
-        enlarge_ratio: how often an image comes in an epoch.
+        enlarge_ratio: how many times an epoch has each image.
         batch_size: samples a process takes in a step.
     """
 

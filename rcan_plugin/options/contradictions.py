@@ -20,7 +20,7 @@ TRIAL_SIDE = 194
 
 
 def check_contradictions(options: Mapping[str, Any], is_train: bool, wrong: Set[Path]) -> list[Mistake]:
-    """Check what goes beyond single keys; touches no file.
+    """Check values against each other, without reading any file.
 
     Args:
         options: an option file's content.
@@ -69,7 +69,7 @@ def _networks(view: View, is_train: bool) -> Iterator[Mistake]:
 
 
 def _settings(view: View) -> Iterator[Mistake]:
-    """What `AcceleratedSRModel` itself refuses."""
+    """Mistakes in the options that `AcceleratedSRModel` checks itself."""
     sections = [name for name in ("train", "val", "logger") if view.options.get(name) is not None]
     if not view.is_ours or any(view.get(name) is None for name in (*sections, "datasets")):
         return

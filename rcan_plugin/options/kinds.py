@@ -86,7 +86,7 @@ def number(
 
 
 def one_of(*values: Any) -> Kind:
-    """One of some values."""
+    """One of the given values."""
 
     def accepts(value: Any) -> bool:
         return any(value == allowed and type(value) is type(allowed) for allowed in values)

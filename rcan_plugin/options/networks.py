@@ -24,7 +24,7 @@ TEST_SIDE = 48
 
 @contextmanager
 def unnoticed() -> Iterator[None]:
-    """Keep what is built for a check out of the log and away from the run's random numbers.
+    """Build networks for a check without lines in the log, and without changing the run's random numbers.
 
     BasicSR's logger writes to a file only if the pipeline is the first to ask for it.
     """

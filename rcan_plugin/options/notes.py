@@ -1,4 +1,4 @@
-"""What a user should know of options that are right."""
+"""Notes for the user on options that are valid."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def notes(opt: Mapping[str, Any]) -> Iterator[str]:
-    """Lines about options that are understood but may not be meant.
+    """Yield a line about each option that is valid but may not be intended.
 
     Args:
         opt: what BasicSR's `parse_options` returns.

@@ -25,7 +25,7 @@ LOSSES_OF = {
     "perceptual_opt": ("PerceptualLoss",),
     "gan_opt": ("GANLoss", "MultiScaleGANLoss"),
 }
-"""The losses of BasicSR and this project that a model can call as the loss of a key."""
+"""The losses of BasicSR and this project that a model can call, by key."""
 KNOWN_LOSSES = {"WeightedTVLoss", *(name for names in LOSSES_OF.values() for name in names)}
 
 
@@ -130,7 +130,7 @@ def _parameters(view: View) -> dict[str, torch.nn.Parameter]:
 
 
 def losses(view: View) -> Iterator[Mistake]:
-    """Build each loss, and see that there is one, and that each is of the kind that its key is for."""
+    """Build each loss; check that there is one, and that each fits its key."""
     train = view.options.get("train")
     for name in train if isinstance(train, Mapping) else ():
         option = view.get("train", name) if name.endswith("_opt") else None
