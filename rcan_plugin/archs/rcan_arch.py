@@ -241,7 +241,7 @@ class RCANArch(nn.Module):
                 else layers.upsampler(upscale * unshuffle, num_feat, upsampler, activation if activate_all else None)
             )
         except ValueError as error:
-            product = f" (upscale {upscale} times unshuffle {unshuffle})" if unshuffle > 1 else ""
+            product = f" It is upscale {upscale} times unshuffle {unshuffle}." if unshuffle > 1 else ""
             raise ValueError(f"RCANArch: {error}{product}") from None
         self.conv_last = nn.Identity() if upsampler == "direct" else conv(num_feat, num_out_ch, 3)
         keep_buffers_apart(self)

@@ -42,7 +42,7 @@ def verify_all(paths: Sequence[str]) -> int:
             print(in_words(error), file=sys.stderr)
             code = 2
             continue
-        print(f"{path}: {f'{len(faults)} faults' if faults else 'no faults'}")
+        print(f"{path}: {len(faults) or 'no'} fault{'s' * (len(faults) != 1)}")
         for fault in faults:
             print(f"  {fault}")
         code = max(code, int(bool(faults)))

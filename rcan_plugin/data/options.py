@@ -50,13 +50,13 @@ class PixelOptions:
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """How training samples are cut and turned, and how many there are.
+    """Crop size, flips and number of training samples.
 
     Attributes:
         gt_size, lq_size: side of the HR or of the LR crop in pixels; one of the two is None.
         use_hflip: flip left and right at random.
         use_rot: flip top and bottom and transpose at random.
-        enlarge_ratio: how often an image comes in an epoch.
+        enlarge_ratio: how many times an epoch has each image.
         batch_size: samples a process takes in a step.
     """
 
@@ -221,6 +221,6 @@ def _crop_sizes(opt: Options, where: str, pre_upsample: bool) -> tuple[int | Non
     if size % (scale := opt["scale"]):
         raise ValueError(
             f"{where}: gt_size is {size}; expected a multiple of scale {scale}: "
-            f"use {size // scale * scale or scale} or {(size // scale + 1) * scale}."
+            f"use {' or '.join(str(parts * scale) for parts in (size // scale, size // scale + 1) if parts)}."
         )
     return size, None

@@ -1,4 +1,4 @@
-"""What a user should know of the kinds of files in a data set, said once for the set; kinds that are refused."""
+"""Remarks on the kinds of files in a data set, once for the set, and the kinds that are refused."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class File(NamedTuple):
 
 
 def remarks(files: Sequence[File], keep_depth: bool) -> list[tuple[int, str]]:
-    """Return level and text of what a user should know of these images.
+    """Return remarks on these images for the user: level of the log, and text.
 
     Raises:
         ValueError: some have 32 bits a value, which cannot be trained on.

@@ -1,4 +1,4 @@
-"""Scans a data set's files before training: pairs, sizes, and whether stored LR images are what the options say."""
+"""Scans a data set's files before training: pairs, sizes, and whether stored LR images were made as the options say."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def scan(options: DatasetOptions) -> Scan:
     """Find the pairs and check their sizes, by headers; identify the degradation of stored LR images.
 
     Returns:
-        What `keep_scan` kept for equal options, which can be taken once; else that of a new look at the files.
+        The result that `keep_scan` kept for equal options, once; otherwise that of a new scan.
 
     Raises:
         FileNotFoundError: a folder, LMDB or listed image is missing.
@@ -69,7 +69,7 @@ def keep_scan(options: DatasetOptions) -> None:
 
 
 def kept_scan(options: DatasetOptions) -> Scan | None:
-    """What `keep_scan` kept for equal options, without taking it."""
+    """Return what `keep_scan` kept for equal options, and keep it."""
     return _kept.get(options)
 
 
@@ -222,6 +222,6 @@ def _made_by(recipe: Recipe, gt: np.ndarray, lq: np.ndarray, scale: int) -> bool
     degradation = recipe.degradation
     if degradation.kind != "DN":
         return matches_up_to_ties(degradation.apply(gt, scale), lq)
-    # Other noise of the same strength will do; its estimate errs by less than a tenth.
+    # Noise of the same strength from another seed is accepted; the estimate is off by less than a tenth.
     identification, noise = identify(gt, lq), degradation.noise or 0.0
     return identification.kind == "DN" and abs((identification.noise or 0.0) - noise) < 0.1 * noise

@@ -15,7 +15,7 @@ from rcan_plugin.data.tensors import to_floats, to_planes
 class PackedUint8:
     """A uint8 tensor in a worker; unpickled in the main process it is a float32 tensor of 0 to 1.
 
-    A loader spends most of its time on shared memory for what its workers hand over.
+    A loader spends most of its time on the shared memory for its workers' results.
 
     Args:
         values: uint8, of any shape.

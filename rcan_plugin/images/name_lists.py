@@ -67,6 +67,7 @@ def _readings(line: str) -> Iterator[str]:
 
 def _find(listed: str, store: ImageStore, known: Collection[str]) -> str | None:
     """The name in `store` of a listed image; None if it has none."""
+    listed = str(PurePosixPath(listed))  # without `./`, so that one image has one name
     forms = (listed, *(unicodedata.normalize(form, listed) for form in ("NFC", "NFD")))
     if not store.is_lmdb:
         # `names` are the files directly in the folder; a list may name files in subfolders.

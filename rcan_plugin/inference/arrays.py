@@ -15,7 +15,7 @@ NOT_BLACK = 0.02
 
 
 def check_image(image: np.ndarray, channels: int) -> None:
-    """Check that an image can be upscaled by a network of so many channels.
+    """Check that a network with this number of channels can upscale an image.
 
     Raises:
         TypeError: it is no array, or of another type than uint8, uint16 and float32.
@@ -48,7 +48,7 @@ def to_array(sr: Tensor, dtype: np.dtype) -> np.ndarray:
 
 
 def check_result(sr: Tensor, image: np.ndarray, precision: torch.dtype | None) -> None:
-    """Check that a result is one: finite, and not black where the image is not.
+    """Check that a result is finite, and not black unless the image is.
 
     Raises:
         FloatingPointError: it is not; the message names the precision to choose.

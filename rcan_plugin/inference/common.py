@@ -1,4 +1,4 @@
-"""What self-ensemble, tiles and the official chop share: the type of a network, and the scale of its results."""
+"""Shared by self-ensemble, tiles and the official chop: the type of a network, and the scale of its results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Memory for inference: how much is free, how much a call takes, which errors mean that there was too little."""
+"""Memory for inference: free memory, memory that a call takes, out-of-memory errors."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SHARE = 0.7
 
 
 class TooLittleMemory(MemoryError):
-    """Memory is too small for what was asked for. The message says what to try."""
+    """There is too little memory for a call. The message says what to try."""
 
 
 def free_bytes(device: torch.device) -> int:
@@ -117,7 +117,7 @@ def _available() -> int:
 
 
 def _left_to_container(root: Path) -> int:
-    """What the limit of the container leaves, counting cached files as free; a large number without a limit."""
+    """Memory left below the limit of the container, counting cached files as free; a large number without a limit."""
     left = sys.maxsize
     for limit, used, statistics in CGROUPS:
         try:

@@ -56,7 +56,7 @@ class Parts:
 
     @property
     def remedy(self) -> str:
-        """What to choose where memory is too small."""
+        """Advice for too little memory."""
         if self.tile:
             smaller = max(self.least, self.tile // 2)
             return f"choose tile {smaller} or tile auto (--tile)." if smaller < self.tile else "free some memory."

@@ -120,7 +120,7 @@ class RCANStrips:
 
     @functools.cached_property
     def _radius(self) -> int:
-        """Of the receptive field of the tail, which does not pool."""
+        """Radius of the receptive field of the tail, which does not pool."""
         network = copy.deepcopy(self.net).cpu()
         for weights in network.parameters():
             weights.fill_(1e-3)  # values do not matter, and damaged ones would make everything infinite
@@ -243,7 +243,7 @@ class _Strips:
                 see(strip)
             if out is None:
                 shape = (*strip.shape[:2], height, strip.shape[3])
-                # Rows of all channels are then one piece of memory.
+                # Then a strip's rows of all channels are contiguous in memory.
                 out = torch.empty(shape, dtype=strip.dtype, memory_format=torch.channels_last)
             out[:, :, top:bottom] = strip
         assert out is not None  # a map has rows

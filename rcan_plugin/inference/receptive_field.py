@@ -1,4 +1,4 @@
-"""How far a network looks: its receptive field, found by running it, whatever it is made of."""
+"""Measures the receptive field of any network by running it."""
 
 from __future__ import annotations
 

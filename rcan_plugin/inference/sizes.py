@@ -1,4 +1,4 @@
-"""What images a network takes, found by trying it on small ones."""
+"""Finds the channels, sizes and scale of a network by running it on small images."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SIDES = (1, 8, 16, 32, 64)
 
 @dataclass(frozen=True)
 class Sizes:
-    """What a network takes and returns.
+    """Channels, sizes and scale of a network.
 
     Attributes:
         scale: by which results are larger.
@@ -44,7 +44,7 @@ class Sizes:
 
 
 def find_sizes(upscale: Upscale, channels: Iterable[int], device: torch.device) -> Sizes:
-    """Find what a network takes.
+    """Find the channels, the size multiple and the scale of a network.
 
     Args:
         upscale: the network.

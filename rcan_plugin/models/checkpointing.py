@@ -45,7 +45,7 @@ class CheckpointingModel(SRModel):
 
         Raises:
             FileNotFoundError: there is no such file.
-            ValueError: it cannot be read, or does not hold weights that can be told.
+            ValueError: it cannot be read, or its weights are in no known layout.
         """
         net = self.get_bare_model(net)
         key, weights = state_dicts.choose(files.read(load_path), param_key, any_layout=True)
@@ -101,7 +101,7 @@ class CheckpointingModel(SRModel):
         return self.guard.streak() if self.guard else 0
 
     def save_training_state(self, epoch: int, current_iter: int) -> None:
-        """Write BasicSR's training state, with all else that a resumed run needs to continue identically, atomically.
+        """Write BasicSR's training state, and everything else that an identical continuation needs, atomically.
 
         It holds plain numbers and tensors only, so that it loads with `weights_only=True`.
 
@@ -142,7 +142,7 @@ class CheckpointingModel(SRModel):
     def stop_if_stuck(self, current_iter: int, names: Iterable[str]) -> None:
         """End the training when the guard rejected too many steps in a row.
 
-        If no step since the newest state was accepted, its weights may be what the steps fail from: the state is
+        If no step since the newest state was accepted, its weights may be why the steps are rejected: the state is
         renamed, and the message names the one before. That one is good: a later step was accepted.
 
         Args:

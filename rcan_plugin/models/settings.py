@@ -82,7 +82,7 @@ class Settings:
 
     @property
     def memory_format(self) -> torch.memory_format:
-        """Of activations and convolution weights."""
+        """Memory format of activations and convolution weights."""
         return torch.channels_last if self.channels_last else torch.contiguous_format
 
 

@@ -221,7 +221,7 @@ class ValidatingModel(CheckpointingModel):
 
 @contextmanager
 def _evaluating(network: torch.nn.Module) -> Iterator[None]:
-    """Evaluation mode inside the context. A network that is in it already is not touched.
+    """Evaluation mode inside the context. A network in evaluation mode already is left unchanged.
 
     `eval` and `train` walk through all modules: for RCAN that takes as long as its kernels for an image.
     """

@@ -73,14 +73,14 @@ def checked(parse_options: Parse, only_ours: bool = True) -> Parse:
 
 
 def understand(arguments: Namespace, is_train: bool) -> OptionFile:
-    """Read an option file and check all that the file and the arguments alone tell.
+    """Read an option file and check everything that needs no other file and no hardware.
 
     Args:
         arguments: of `parse_arguments`.
         is_train: whether it is for training; else for testing.
 
     Raises:
-        Mistakes: all that was found.
+        Mistakes: all mistakes in the file and the arguments.
     """
     file = read(arguments.opt, arguments.force_yml)
     mistakes = check_keys(file.options, is_train)
@@ -123,7 +123,7 @@ def refuse(path: str, mistakes: Mistakes) -> None:
 
 
 def _names_ours(path: str) -> bool:
-    """Whether the text of an option file names a class of ours; true for a file that nobody could read."""
+    """Whether the text of an option file names a class of ours; true for a file that cannot be read."""
     if not Path(path).is_file():
         return True
     try:

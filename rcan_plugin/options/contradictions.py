@@ -20,7 +20,7 @@ TRIAL_SIDE = 194
 
 
 def check_contradictions(options: Mapping[str, Any], is_train: bool, wrong: Set[Path]) -> list[Mistake]:
-    """Check what goes beyond single keys; touches no file.
+    """Check values against each other, without reading any file.
 
     Args:
         options: an option file's content.
@@ -31,6 +31,7 @@ def check_contradictions(options: Mapping[str, Any], is_train: bool, wrong: Set[
     checks: list[tuple[str, Callable[[], Iterator[Mistake]]]] = [
         ("datasets", lambda: datasets(view, is_train)),
         ("datasets", lambda: model_and_data(view, is_train)),
+        *([("train", lambda: losses(view))] if is_train else []),  # the networks' outputs are tried with them
         ("network_g", lambda: _networks(view, is_train)),
         ("val", lambda: _metrics(view)),
         ("model_type", lambda: _settings(view)),
@@ -40,7 +41,6 @@ def check_contradictions(options: Mapping[str, Any], is_train: bool, wrong: Set[
             ("train", lambda: schedule(view)),
             ("train", lambda: check_optimizers(view)),
             ("train", lambda: freeze(view)),
-            ("train", lambda: losses(view)),
             ("logger", lambda: logger(view)),
             ("path", lambda: _ignored_networks(view)),
         ]
@@ -61,6 +61,7 @@ def _networks(view: View, is_train: bool) -> Iterator[Mistake]:
     if view.get("network_g") is None or view.get("model_type") is None:
         return
     known = {key: view.get(key) for key in ("scale", "model_type", "network_g", "network_d")}
+    known["pixel_opt"] = view.get("train", "pixel_opt")
     options = {key: value for key, value in known.items() if value is not None} | {"datasets": view.datasets()}
     yield from check_network(options, is_train)
     if is_train and "network_d" in options:
@@ -68,7 +69,7 @@ def _networks(view: View, is_train: bool) -> Iterator[Mistake]:
 
 
 def _settings(view: View) -> Iterator[Mistake]:
-    """What `AcceleratedSRModel` itself refuses."""
+    """Mistakes in the options that `AcceleratedSRModel` checks itself."""
     sections = [name for name in ("train", "val", "logger") if view.options.get(name) is not None]
     if not view.is_ours or any(view.get(name) is None for name in (*sections, "datasets")):
         return

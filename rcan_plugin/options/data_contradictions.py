@@ -62,7 +62,7 @@ def _has_metrics_that_need_gt(view: View) -> bool:
 
 
 def _paired(view: View, data: Mapping[str, Any], path: Path) -> Iterator[Mistake]:
-    """What the class of a paired data set refuses, or finds out late."""
+    """Mistakes that the class of a paired data set refuses, or reports only during the run."""
     if data["type"] in tables.OUR_DATA:
         completed = {**data, "phase": path[-1].partition("_")[0], "scale": view.get("scale", default=data.get("scale"))}
         try:
@@ -102,7 +102,7 @@ def _scale(view: View, data: Mapping[str, Any], path: Path) -> Iterator[Mistake]
 
 
 def _stock_pairs(view: View, data: Mapping[str, Any], path: Path) -> Iterator[Mistake]:
-    """What BasicSR's `PairedImageDataset` finds out late."""
+    """Mistakes that BasicSR's `PairedImageDataset` reports only during the run."""
     scale, size = view.get("scale", default=data.get("scale")), data.get("gt_size")
     if size and size % scale:
         multiple = size // scale * scale or scale

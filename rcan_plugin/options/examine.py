@@ -24,7 +24,7 @@ from rcan_plugin.training.random_states import read_random_states, set_random_st
 
 @dataclass
 class Findings:
-    """What there is to say about an option file, a line each.
+    """Findings about an option file, a line each.
 
     Attributes:
         mistakes: what is wrong; empty for a file that is understood.
@@ -76,7 +76,7 @@ def _examine(path: str, changes: Sequence[str]) -> Findings:
 
 @contextlib.contextmanager
 def _untouched() -> Iterator[None]:
-    """Keep what a check leaves behind from the next: scans, random states, the log, lines that BasicSR prints."""
+    """Undo a check's side effects: kept scans, random states, lines in the log and on standard output."""
     states = read_random_states()
     try:
         with unnoticed(), contextlib.redirect_stdout(io.StringIO()):

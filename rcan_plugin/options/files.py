@@ -24,7 +24,7 @@ from rcan_plugin.training import checkpoints
 
 
 def check_files(opt: dict[str, Any], option_file: str, all_epochs: bool) -> list[Mistake]:
-    """Check what the options need of this machine.
+    """Check the data, weights, states, GPUs and folders that the options need on this machine.
 
     Args:
         opt: what BasicSR's `parse_options` returns; changed when resuming (`models.resuming.choose_state`).

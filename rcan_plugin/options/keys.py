@@ -72,23 +72,25 @@ SCHEDULER = Section(named="schedulers")
 WANDB = Section(
     {
         "project": Key(nullable(TEXT), "project at wandb.ai; ~ for none. Needs use_tb_logger"),
-        "resume_id": Key(nullable(TEXT), "run at wandb.ai to go on with"),
+        "resume_id": Key(nullable(TEXT), "run at wandb.ai to continue"),
     }
 )
 
 IO_BACKEND = Section(
     {
         "type": Key(one_of("disk", "lmdb"), "disk for folders of image files, lmdb for folders named *.lmdb", REQUIRED),
-        "readonly": Key(FLAG, "of lmdb.open", True),
-        "lock": Key(FLAG, "of lmdb.open", False),
-        "readahead": Key(FLAG, "of lmdb.open", False),
+        "readonly": Key(FLAG, "argument of lmdb.open", True),
+        "lock": Key(FLAG, "argument of lmdb.open", False),
+        "readahead": Key(FLAG, "argument of lmdb.open", False),
     }
 )
 
 DEGRADATION = Section(
     {
         "type": Key(one_of("BI", "BD", "DN"), "BI: bicubic; BD: blur, then decimation; DN: BI and noise", REQUIRED),
-        "border": Key(one_of("replicate", "symmetric"), "pixels past the border of a BI image", "replicate"),
+        "border": Key(
+            one_of("replicate", "symmetric"), "values that BI takes for pixels outside the HR image", "replicate"
+        ),
         "sigma": Key(number(above=0, most=100), "of BD's Gaussian, in pixels", 1.6, ("BD",)),
         "kernel_size": Key(whole(1, most=1000), "of BD's Gaussian; by default from the scale and sigma", None, ("BD",)),
         "noise": Key(number(least=0), "standard deviation of DN's noise, of 255", 30, ("DN",)),
@@ -124,7 +126,7 @@ TRAINING_DATA: dict[str, Key] = {
     "use_rot": Key(FLAG, "flip top and bottom and transpose at random", REQUIRED),
     "num_worker_per_gpu": Key(whole(0, most=1000), "processes that load data, for each GPU", REQUIRED),
     "batch_size_per_gpu": Key(whole(), "images a step, for each GPU", REQUIRED),
-    "dataset_enlarge_ratio": Key(number(above=0, most=10**6), "how often an image comes in an epoch", 1),
+    "dataset_enlarge_ratio": Key(number(above=0, most=10**6), "how many times an epoch has each image", 1),
 }
 """Keys of the data set `train` alone."""
 
@@ -157,7 +159,7 @@ CLIP = "norm of all gradients together", "each gradient", "each gradient times t
 FREEZE = Section(
     {
         "parts": Key(list_of(TEXT, least=1), "parts of the names of parameters that keep their values", REQUIRED),
-        "until": Key(whole(), "last iteration in which they do", REQUIRED),
+        "until": Key(whole(), "last iteration in which these parameters keep their values", REQUIRED),
     }
 )
 GRAD_CLIP = Section(
@@ -190,7 +192,7 @@ TRAIN: dict[str, Key] = {
     "grad_clip": Key(GRAD_CLIP, "bound of the gradients, one of", None, OURS),
     "guard": Key(GUARD, "skip steps that would destroy the weights", None, OURS),
     "optim_d": Key(Section(named="optimizers"), "optimizer of the discriminator", REQUIRED, GAN),
-    "gan_opt": Key(LOSS, "loss of the discriminator's judgement", REQUIRED, GAN),
+    "gan_opt": Key(LOSS, "adversarial loss: from the discriminator's output", REQUIRED, GAN),
     "ldl_opt": Key(LOSS, "locally discriminative loss", None, GAN),
     "net_d_iters": Key(whole(), "train the network every N iterations", 1, GAN),
     "net_d_init_iters": Key(whole(0), "iterations that train the discriminator alone", 0, GAN),
@@ -233,7 +235,7 @@ OUR_CROP_BORDER = Key(
 LAYER_RATES = Key(
     Kind(
         "a mapping of parts of parameters' names to numbers of 0 or more, such as {bias: 0.1}",
-        lambda value: isinstance(value, Mapping) and all(map(number(least=0).accepts, value.values())),
+        lambda value: isinstance(value, Mapping) and all(value) and all(map(number(least=0).accepts, value.values())),
         {"type": "object", "additionalProperties": {"type": "number", "minimum": 0}},
     ),
     "factors on the rate, by parts of parameters' names",

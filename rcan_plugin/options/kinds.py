@@ -86,7 +86,7 @@ def number(
 
 
 def one_of(*values: Any) -> Kind:
-    """One of some values."""
+    """One of the given values."""
 
     def accepts(value: Any) -> bool:
         return any(value == allowed and type(value) is type(allowed) for allowed in values)
@@ -106,7 +106,7 @@ def list_of(kind: Kind, length: int | None = None, least: int = 0) -> Kind:
             and all(map(kind.accepts, value))
         )
 
-    size = "values" if length is None else f"{length} values"
+    size = f"{length} values" if length is not None else f"{least} or more values" if least else "values"
     bounds = {"minItems": length if length is not None else least} | ({} if length is None else {"maxItems": length})
     each = "" if kind is ANYTHING else f", each {kind.expected}"
     return Kind(f"a list of {size}{each}", accepts, {"type": "array", "items": dict(kind.json), **bounds})

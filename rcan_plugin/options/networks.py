@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -13,9 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from rcan_plugin.losses import LOSSES
 from rcan_plugin.options import keys as tables
 from rcan_plugin.options.mistakes import Mistake
-from rcan_plugin.weights.networks import build, build_on_meta, one_line, out_of_range
+from rcan_plugin.weights.networks import build, build_for_shapes, one_line, out_of_range
 
 TEST_SIDE = 48
 """Side of the LR image that a network is tried with where no crop is given: a multiple of SwinIR's usual window, 8."""
@@ -23,7 +24,7 @@ TEST_SIDE = 48
 
 @contextmanager
 def unnoticed() -> Iterator[None]:
-    """Keep what is built for a check out of the log and away from the run's random numbers.
+    """Build networks for a check without lines in the log, and without changing the run's random numbers.
 
     BasicSR's logger writes to a file only if the pipeline is the first to ask for it.
     """
@@ -53,12 +54,9 @@ def check_network(options: Mapping[str, Any], is_train: bool) -> Iterator[Mistak
         yield mistake
         return
     try:
-        network = build_on_meta(option)
-    except Exception:
-        try:
-            build(option)  # perhaps it cannot be built without values
-        except Exception as error:
-            yield Mistake(("network_g",), f"{option['type']} cannot be built: {one_line(error)}")
+        network = build_for_shapes(option)
+    except Exception as error:
+        yield Mistake(("network_g",), f"{option['type']} cannot be built: {one_line(error)}")
         return
     size = sum(parameter.nbytes for parameter in network.parameters())
     if size > (memory := os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")):
@@ -92,7 +90,7 @@ def check_discriminator(options: Mapping[str, Any]) -> Iterator[Mistake]:
         return
     channels, size = (1 if data.get("color") == "y" else data.get("channels", 3)), data.get("gt_size")
     try:
-        network = build_on_meta(option)
+        network = build_for_shapes(option)
     except Exception as error:
         yield Mistake(("network_d",), f"{option['type']} cannot be built: {one_line(error)}")
         return
@@ -149,10 +147,26 @@ def _try(network: nn.Module, trial: _Trial, options: Mapping[str, Any]) -> Mista
         return Mistake(("model_type",), text)
     last = output if isinstance(output, Tensor) else output[-1]
     expected = (trial.channels, trial.side * trial.factor, trial.side * trial.factor)
-    if not isinstance(last, Tensor) or last.dim() != 4 or tuple(last.shape[1:]) == expected:
+    if not isinstance(last, Tensor) or last.dim() != 4:
         return None
+    if tuple(last.shape[1:]) == expected:
+        return _try_loss(output, options) if trial.phase == "train" else None
     text = f"{name} makes {_shape(last.shape[1:])} of an {where}, and its HR image is {_shape(expected)}"
-    return Mistake(("network_g",), f"{text}: {_cause(tuple(last.shape[1:]), expected, trial.scale, options)}")
+    return Mistake(("network_g",), f"{text}: {_cause(tuple(last.shape[1:]), expected, trial, options)}")
+
+
+def _try_loss(output: Tensor | Sequence[Tensor], options: Mapping[str, Any]) -> Mistake | None:
+    """Call a loss of ours with images as the network returns them in training: RecursiveLoss needs several."""
+    option = options.get("pixel_opt") or {}
+    loss = next((loss for loss in LOSSES if loss.__name__ == option.get("type")), None)
+    if loss is None:
+        return None
+    images = [torch.zeros(image.shape) for image in ([output] if isinstance(output, Tensor) else output)]
+    try:
+        loss()(images, images[-1])
+    except ValueError as error:
+        return Mistake(("train", "pixel_opt", "type"), f"does not fit network_g: {one_line(error)}")
+    return None
 
 
 def _run(network: nn.Module, trial: _Trial, device: str, options: Mapping[str, Any]) -> Any:
@@ -162,13 +176,18 @@ def _run(network: nn.Module, trial: _Trial, device: str, options: Mapping[str, A
         return network(torch.zeros(1, trial.channels, trial.side, trial.side), *scale)
 
 
-def _cause(shape: tuple[int, ...], expected: tuple[int, ...], scale: int, options: Mapping[str, Any]) -> str:
+def _cause(shape: tuple[int, ...], expected: tuple[int, ...], trial: _Trial, options: Mapping[str, Any]) -> str:
     if shape[0] != expected[0]:
         return "correct the network's channels, or the data's (channels, color)."
     option = options["network_g"]
     key = next((key for key in ("upscale", "scale") if key in option), None)
     network = f"network_g: {key} {option[key]}" if key else "the network's scale"
-    return f"scale is {scale} and disagrees with {network}."
+    if trial.factor != trial.scale:
+        return f"pre_upsample is true, so that the network must keep the size, and that disagrees with {network}."
+    if key and option[key] == trial.scale:
+        others = ", ".join(name for name in option if name not in ("type", key)) or "none are given"
+        return f"{key} agrees with scale {trial.scale}: correct the other arguments ({others})."
+    return f"scale is {trial.scale} and disagrees with {network}."
 
 
 def _shape(shape: Any) -> str:

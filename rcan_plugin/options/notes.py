@@ -1,4 +1,4 @@
-"""What a user should know of options that are right."""
+"""Notes for the user on options that are valid."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def notes(opt: Mapping[str, Any]) -> Iterator[str]:
-    """Lines about options that are understood but may not be meant.
+    """Yield a line about each option that is valid but may not be intended.
 
     Args:
         opt: what BasicSR's `parse_options` returns.
@@ -18,6 +18,8 @@ def notes(opt: Mapping[str, Any]) -> Iterator[str]:
                 f"val: metrics: {name}: without test_y_channel: true it is of RGB. The papers' figures are of Y "
                 "(luma), where they are some dB higher."
             )
+        if metric["type"] == "calculate_niqe" and opt.get("is_train") and metric.get("better", "higher") == "higher":
+            yield f"val: metrics: {name}: a lower NIQE is better: write better: lower, else net_g_best is the worst."
     if not opt.get("is_train") and opt.get("network_g") and not opt["path"].get("pretrain_network_g"):
         yield "path: pretrain_network_g: there is no file of weights: the network is tested with random weights."
     if "debug" in opt["name"] and opt.get("is_train"):

@@ -106,7 +106,7 @@ def sizes_of(data: Mapping[str, Any]) -> Sequence[Size]:
 
 
 def _size(path: str) -> Size | None:
-    """Height and width by an image file's header; None where it does not tell."""
+    """Height and width from an image file's header; None if the header lacks them."""
     with Path(path).open("rb") as file:
         header = read_header(file)
     return None if header is None else (header.height, header.width)

@@ -153,7 +153,7 @@ class _Checker:
             self.add(here, f"{given}; {what or 'nobody reads this key'}.{hint}{listed}{allow}")
 
     def _network(self) -> None:
-        """What the model reads of `network_g` beyond the network's arguments."""
+        """Check for keys of `network_g` that the model reads itself."""
         network = self.options.get("network_g")
         reads: frozenset[str] = frozenset() if self.model is None else sections_in_source(self.model)["network_g"]
         given = set(network) if isinstance(network, Mapping) else reads

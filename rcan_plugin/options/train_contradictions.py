@@ -9,13 +9,24 @@ from typing import Any
 
 import torch
 
+from rcan_plugin.losses import LOSSES
 from rcan_plugin.options.mistakes import Mistake, Path
 from rcan_plugin.options.signatures import named, registered
 from rcan_plugin.options.values import as_yaml
 from rcan_plugin.options.view import View
 from rcan_plugin.training import optimizers
 from rcan_plugin.training.freezing import Freeze
-from rcan_plugin.weights.networks import build_on_meta
+from rcan_plugin.weights.networks import build_for_shapes
+
+BETWEEN_IMAGES = ("L1Loss", "MSELoss", "CharbonnierLoss", *(loss.__name__ for loss in LOSSES))
+LOSSES_OF = {
+    "pixel_opt": BETWEEN_IMAGES,
+    "ldl_opt": BETWEEN_IMAGES,
+    "perceptual_opt": ("PerceptualLoss",),
+    "gan_opt": ("GANLoss", "MultiScaleGANLoss"),
+}
+"""The losses of BasicSR and this project that a model can call, by key."""
+KNOWN_LOSSES = {"WeightedTVLoss", *(name for names in LOSSES_OF.values() for name in names)}
 
 
 def schedule(view: View) -> Iterator[Mistake]:
@@ -112,27 +123,30 @@ def freeze(view: View) -> Iterator[Mistake]:
 def _parameters(view: View) -> dict[str, torch.nn.Parameter]:
     """The parameters of `network_g` that are trained, without values; one, if the network cannot be built so."""
     try:
-        network = build_on_meta(view.get("network_g"))
+        network = build_for_shapes(view.get("network_g"))
     except Exception:
         return {"": torch.nn.Parameter(torch.zeros(1))}
     return {name: parameter for name, parameter in network.named_parameters() if parameter.requires_grad}
 
 
 def losses(view: View) -> Iterator[Mistake]:
-    """Build each loss, and see that there is one."""
+    """Build each loss; check that there is one, and that each fits its key."""
     train = view.options.get("train")
     for name in train if isinstance(train, Mapping) else ():
         option = view.get("train", name) if name.endswith("_opt") else None
         if not isinstance(option, Mapping) or "type" not in option:
             continue
         arguments = {key: value for key, value in option.items() if key != "type"}
-        if option["type"] == "PerceptualLoss":  # building it would download VGG's weights
+        fitting = LOSSES_OF.get(name, ())
+        if fitting and option["type"] not in fitting and option["type"] in KNOWN_LOSSES:
+            yield Mistake(("train", name, "type"), f"is {option['type']}; expected {', '.join(fitting)}.")
+        elif option["type"] == "PerceptualLoss":  # building it would download VGG's weights
             yield from _perceptual(arguments, ("train", name))
-            continue
-        try:
-            registered("losses")[option["type"]](**deepcopy(arguments))
-        except Exception as error:
-            yield view.locate(error, ("train", name))
+        else:
+            try:
+                registered("losses")[option["type"]](**deepcopy(arguments))
+            except Exception as error:
+                yield view.locate(error, ("train", name))
     needed = view.model is not None and named(view.model, ("SRModel",)) and not named(view.model, ("SRGANModel",))
     if needed and isinstance(train, Mapping) and not (train.get("pixel_opt") or train.get("perceptual_opt")):
         text = "the key is missing, and there is no perceptual_opt: the run has no loss."
@@ -166,6 +180,9 @@ def _perceptual(arguments: Mapping[str, Any], path: Path) -> Iterator[Mistake]:
 def logger(view: View) -> Iterator[Mistake]:
     """Check what wandb.ai needs."""
     if view.get("logger", "wandb", "project") is None:
+        if view.get("logger", "wandb", "resume_id") is not None:
+            text = "is read only with wandb: project: write it, or resume_id: ~."
+            yield Mistake(("logger", "wandb", "resume_id"), text)
         return
     if not view.get("logger", "use_tb_logger"):
         yield Mistake(("logger", "use_tb_logger"), "is false; wandb: project needs it: write true, or project: ~.")

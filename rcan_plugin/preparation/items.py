@@ -29,7 +29,8 @@ class UnusableImagesError(ValueError):
 
     def __init__(self, images: Iterable[UnusableImage]) -> None:
         self.images = sorted(set(images))
-        super().__init__(f"{len({image.place for image in self.images})} images cannot be used")
+        count = len({image.place for image in self.images})
+        super().__init__(f"{count} image{'s' * (count > 1)} cannot be used")
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ MAX_GRAPHS = 8
 
 @dataclass
 class _Shape:
-    """What belongs to batches of one shape: fixed memory for inputs and outputs, and the recorded step."""
+    """Fixed memory for inputs and outputs, and the recorded step, of batches of one shape."""
 
     lq: Tensor
     gt: Tensor
@@ -106,7 +106,7 @@ class CapturedStep:
         return self.shapes[key]
 
     def _warm_up(self, shape: _Shape) -> dict[str, Tensor]:
-        """A usual step, on the stream on which it will be recorded, from and into the fixed memory."""
+        """Run a normal step on the stream of the recording, with the fixed memory for inputs and outputs."""
         shape.warm_up_steps += 1
         move_step_counts(self.step.optimizer, to_parameters=True)
         # Else torch warns that a capturable optimizer runs without a graph.
@@ -155,7 +155,7 @@ class CapturedStep:
 
 
 def why_not(step: TrainingStep) -> str | None:
-    """Why a step cannot be recorded, as far as its parts tell; None if nothing speaks against it."""
+    """Why a step cannot be recorded, as far as its parts tell; None if it can be tried."""
     name = type(step.optimizer).__name__
     if "capturable" not in step.optimizer.defaults:
         return f"optim_g: {name} has no setting `capturable`; use Adam or AdamW"

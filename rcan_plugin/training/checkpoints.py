@@ -98,7 +98,7 @@ def states(folder: str | os.PathLike[str]) -> list[Path]:
 
 
 def misnamed_states(folder: str | os.PathLike[str]) -> list[Path]:
-    """What else in a folder ends in `.state`: copies such as `30 (copy).state`, folders, hidden files."""
+    """Other entries of a folder that end in `.state`: copies such as `30 (copy).state`, folders, hidden files."""
     return sorted(set(Path(folder).glob("*.state")) - set(states(folder)))
 
 
@@ -111,7 +111,8 @@ def prune(models: Path, training_states: Path, keep: int) -> None:
     """Delete all but the `keep` most recently written states, and the weights of the deleted ones, states first.
 
     The most recent files, not the highest iterations: a run that was resumed from an earlier state writes lower
-    numbers than it left behind. Weights without a number, such as `net_g_latest.pth` and `net_g_best.pth`, stay.
+    numbers than files that exist already. Weights without a number, such as `net_g_latest.pth` and `net_g_best.pth`,
+    stay.
     """
     by_age = sorted(states(training_states), key=lambda path: path.stat().st_mtime_ns, reverse=True)
     for state in by_age[keep:]:

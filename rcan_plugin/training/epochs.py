@@ -1,4 +1,4 @@
-"""How far BasicSR's training loop gets: its loader drops what does not fill a batch, its count of epochs does not."""
+"""Computes where BasicSR's training loop ends: its loader drops incomplete batches, its number of epochs does not."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Epochs:
 
     @property
     def iterations(self) -> int:
-        """Of an epoch: full batches of a rank's share of the samples.
+        """Iterations of an epoch: full batches of a rank's share of the samples.
 
         >>> Epochs(images=31, ratio=1, batch=16).iterations
         1

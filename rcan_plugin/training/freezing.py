@@ -38,7 +38,7 @@ class Freeze:
         )
 
     def names(self, names: Iterable[str]) -> list[str]:
-        """Those of the names that have one of the parts in them.
+        """Return the names that contain one of the parts.
 
         Raises:
             ValueError: a part is in no name, or all names are chosen.
@@ -62,7 +62,7 @@ class Freezer:
     """Switches the training of parameters off and on: `freezer.at(iteration)`, before each step.
 
     Frozen parameters get no gradients, so an optimizer passes over them, weight decay included, and the backward pass
-    ends where only they are left. The running means of BatchNorm are no parameters: they go on.
+    ends where only they are left. The running means of BatchNorm are not parameters: they are still updated.
 
     Args:
         net: the network.

@@ -12,7 +12,7 @@ Result = TypeVar("Result")
 
 
 class Recorder(Protocol):
-    """What `CapturedStep` and inference need of CUDA graphs; tests replace it on a CPU."""
+    """The interface to CUDA graphs that `CapturedStep` and inference use; tests replace it on a CPU."""
 
     def warm_up(self, function: Callable[[], Result]) -> Result:
         """Run a function that will be recorded later."""
@@ -56,7 +56,7 @@ class CudaRecorder:
         graph = torch.cuda.CUDAGraph()
         current = torch.cuda.current_stream(self.device)
         try:
-            # thread_local: the loader's thread that pins memory calls CUDA meanwhile, and must not spoil the recording.
+            # thread_local: the loader's thread that pins memory calls CUDA meanwhile, and must not break the recording.
             with torch.cuda.graph(graph, pool=self.pool, stream=self.stream, capture_error_mode="thread_local"):
                 function()
         finally:
@@ -89,5 +89,5 @@ def reason_of(error: BaseException) -> str:
 
 
 def recorder_for(device: torch.device) -> Recorder | None:
-    """The recorder of a device; None where there are no graphs: on a CPU."""
+    """The recorder of a device; None for a CPU, which has no graphs."""
     return CudaRecorder(device) if device.type == "cuda" else None

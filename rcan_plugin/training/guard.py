@@ -81,4 +81,4 @@ class Guard:
 
 
 class StuckError(RuntimeError):
-    """The guard rejected too many steps in a row; the message says how to go on."""
+    """The guard rejected too many steps in a row; the message says how to continue."""

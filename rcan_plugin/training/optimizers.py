@@ -19,7 +19,9 @@ def check(option: Mapping[str, Any]) -> None:
     """
     optimizer_class(option.get("type"))
     rates = option.get("layer_rates") or {}
-    if not isinstance(rates, dict) or not all(is_number(rate, (int, float)) and rate >= 0 for rate in rates.values()):
+    if not isinstance(rates, dict) or not all(
+        isinstance(part, str) and part and is_number(rate, (int, float)) and rate >= 0 for part, rate in rates.items()
+    ):
         raise ValueError(
             f"train: optim_g: layer_rates is {rates!r}; expected parts of parameters' names with a factor each, such "
             "as {bias: 0.1}."

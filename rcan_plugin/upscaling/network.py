@@ -34,14 +34,14 @@ def load(path: str | os.PathLike[str], scale: int | None, say: Callable[[str], o
             raise ValueError(f"{path}: {read.name} enlarges by any whole number: choose one with --scale, such as 2.")
         network = weights.read(path, **{**given, "upscale": scale}).build()
     elif scale is None and len(read.scales) > 1:
-        raise ValueError(f"{path}: {read.name} has the scales {_in_words(read.scales)}: choose one with --scale.")
+        raise ValueError(f"{path}: {read.name} has the scales {_listed(read.scales)}: choose one with --scale.")
     elif scale is not None and scale not in read.scales:
-        raise ValueError(f"{path}: {read.name} has scale {_in_words(read.scales)}; --scale is {scale}.")
+        raise ValueError(f"{path}: {read.name} has scale {_listed(read.scales)}; --scale is {scale}.")
     if getattr(network, "num_in_ch", None) == 1:
         say(f"{path}: {read.name} has one channel: it enlarges the luma, and bicubic interpolation the chroma.")
         network = LumaOnly(network)
     return network
 
 
-def _in_words(scales: tuple[int, ...]) -> str:
+def _listed(scales: tuple[int, ...]) -> str:
     return ", ".join(map(str, scales))

@@ -82,6 +82,21 @@ def build_on_meta(option: Mapping[str, Any]) -> nn.Module:
         return build(option).to("meta")
 
 
+def build_for_shapes(option: Mapping[str, Any]) -> nn.Module:
+    """Build a network on the meta device; one whose constructor needs values is built with them and moved there.
+
+    Args:
+        option: as for `build`.
+
+    Raises:
+        Exception: whatever the network's constructor raises.
+    """
+    try:
+        return build_on_meta(option)
+    except Exception:
+        return build(option).to("meta")
+
+
 class TooLarge(ValueError):
     """A network that no file of weights is for."""
 

@@ -212,7 +212,7 @@ def test_image_smaller_than_the_patch(folders):
 
 def test_gt_size_that_is_no_multiple(folders):
     said = refused(options(folders, "train", gt_size=15))
-    assert "gt_size is 15" in said and "multiple of scale 2: use 14 or 16" in said
+    assert "gt_size is 15" in said and "multiple of scale 2: use 14 or 16." in said
 
 
 @pytest.mark.parametrize("side", ["HR", "LR"])

@@ -81,6 +81,8 @@ def test_two_lines_that_name_one_image_in_two_ways_are_refused(stores, tmp_path)
     with pytest.raises(ValueError, match=r"names 'a/9\.png' and 'b/9\.png' \(line 2\), and both are image 9 of LMDB"):
         read(tmp_path, stores["ours"], "a/9.png\nb/9.png\n")
     assert read(tmp_path, stores["ours"], "9.png\n9.png (4,4,3)\n") == ["9"], "the same name twice is one image"
+    with pytest.raises(ValueError, match=r"names '9\.png' and '\./9\.png' \(line 2\), and both are "):
+        read(tmp_path, stores["folder"], "9.png\n./9.png\n")
 
 
 def test_a_list_that_is_no_text(stores, tmp_path):

@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from rcan_plugin.options.check import checked
+from rcan_plugin.options.notes import notes
 from tests.conftest import ROOT, shrink, write_options
 from tests.options.wrong import MISSING, changed, evaluation, refused, stock, training, understood
 from tests.rights import forbidden
@@ -181,6 +182,15 @@ def test_what_may_not_be_read_is_refused_before_anything_is_moved(parse, tiny):
 def test_metrics_on_rgb_are_remarked_on(parse, capsys):
     parse(changed(training(), val__metrics__psnr__test_y_channel=MISSING))
     assert "val: metrics: psnr: without test_y_channel: true it is of RGB" in capsys.readouterr().err
+
+
+def test_niqe_whose_worst_weights_would_count_as_best_is_remarked_on():
+    metrics = {"niqe": {"type": "calculate_niqe", "crop_border": 2}}
+    options = {"name": "run", "is_train": True, "datasets": {"val": {}}, "val": {"metrics": metrics}}
+    (note,) = notes(options)
+    assert note.startswith("val: metrics: niqe: a lower NIQE is better: write better: lower")
+    metrics["niqe"]["better"] = "lower"
+    assert not list(notes(options))
 
 
 def test_wrapping_twice_checks_once():

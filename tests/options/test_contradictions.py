@@ -57,6 +57,16 @@ PAIRS = [
     ("SRModel", {"train__perceptual_opt": {**PERCEPTUAL, "layer_weights": {"conv9_9": 1}}}, "conv9_9: vgg19 has no su"),
     ("SRModel", {"train__perceptual_opt": {**PERCEPTUAL, "vgg_type": "vgg20"}}, "is vgg20; expected one of vgg11, vgg"),
     ("SRModel", {"train__perceptual_opt": {**PERCEPTUAL, "criterion": "L1"}}, "is L1; expected l1, l2 or fro."),
+    (
+        "gan",
+        {"train__pixel_opt": {"type": "GANLoss", "gan_type": "vanilla"}},
+        "type: is GANLoss; expected L1Loss, MSE",
+    ),
+    ("gan", {"train__pixel_opt": {"type": "WeightedTVLoss"}}, "pixel_opt: type: is WeightedTVLoss; expected L1Loss,"),
+    ("gan", {"train__perceptual_opt": {"type": "L1Loss"}}, "type: is L1Loss; expected PerceptualLoss."),
+    ("gan", {"train__gan_opt": {"type": "L1Loss"}}, "gan_opt: type: is L1Loss; expected GANLoss, MultiScaleGANLoss."),
+    ("ours", {"train__pixel_opt": PERCEPTUAL}, "pixel_opt: type: is PerceptualLoss; expected L1Loss, MSELoss"),
+    ("SRModel", {"logger__wandb": {"resume_id": "x"}}, "wandb: resume_id: is read only with wandb: project: write it"),
     ("SRModel", {"logger__wandb": {"project": "x"}, "logger__use_tb_logger": True}, "needs the package wandb"),
     ("SRModel", {"path__ignore_resume_networks": ["network_d"]}, "names network_d, which this file does not have."),
     # data sets

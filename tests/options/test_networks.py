@@ -7,6 +7,8 @@ from torch import nn
 
 from tests.options.wrong import BASES, MISSING, changed, gan, refused, training, understood
 
+SWIN = {"type": "SwinIR", "upscale": 2, "img_size": 8, "window_size": 8, "depths": [1], "embed_dim": 12,
+        "num_heads": [2], "mlp_ratio": 2, "upsampler": "pixelshuffle"}  # fmt: skip
 VGG = {"type": "VGGStyleDiscriminator", "num_in_ch": 3, "num_feat": 4}
 
 WRONG = [
@@ -42,7 +44,7 @@ WRONG = [
         {"network_g__num_out_ch": 1},
         "its HR image is 3 x 16 x 16: correct the network's channels, or the data's",
     ),
-    ("SRModel", {"datasets__train__pre_upsample": True}, "and its HR image is 3 x 16 x 16: "),
+    ("SRModel", {"datasets__train__pre_upsample": True}, "3 x 16 x 16: pre_upsample is true, so that the network must"),
     ("SRModel", {"network_g__num_block": 10**9}, "network_g: num_block: is 1000000000; expected at most 100000."),
     ("stock", {"network_g__num_feat": 100_000}, "GB of weights; this machine has "),
     ("stock", {"network_g__num_block": -1}, "network_g: num_block: is -1; expected a number above 0."),
@@ -53,6 +55,10 @@ WRONG = [
         "network_d: VGGStyleDiscriminator fails for an HR crop of 3 x 16 x 16 (datasets: train: g",
     ),
     ("gan", {"network_d__num_in_ch": 1}, "network_d: UNetDiscriminatorSN fails for an HR crop of 3 x 16 x 16"),
+    ("stock", {"network_g": {**SWIN, "upscale": 3}}, "scale is 2 and disagrees with network_g: upscale 3."),
+    ("stock", {"network_g": {**SWIN, "upsampler": "pixelshuffel"}}, "agrees with scale 2: correct the other arguments"),
+    ("stock", {"network_g": {**SWIN, "in_chans": 1}}, "SwinIR fails for an LR image of 3 x 8 x 8 (datasets"),
+    ("ours", {"train__pixel_opt": {"type": "RecursiveLoss"}}, "pixel_opt: type: does not fit network_g: RecursiveLoss"),
     ("gan", {"network_d": {**VGG, "input_size": 100}}, "network_d: VGGStyleDiscriminator cannot be built: "),
 ]
 
@@ -70,6 +76,10 @@ def test_networks_that_fit(tmp_path):
     pre_upsampled = {f"datasets__{phase}__pre_upsample": True for phase in ("train", "val")}
     vdsr = {"type": "VDSRArch", "num_in_ch": 3, "num_feat": 4, "num_layers": 3}
     understood(tmp_path / "o.yml", changed(training(), network_g=vdsr, **pre_upsampled))
+    understood(tmp_path / "o.yml", changed(BASES["stock"](), network_g=SWIN))
+    several = {"type": "DRCNArch", "num_in_ch": 3, "num_feat": 4, "num_recursion": 2, "upscale": 1}
+    recursive = {"network_g": several, "train__pixel_opt": {"type": "RecursiveLoss"}}
+    understood(tmp_path / "o.yml", changed(BASES["ours"](), **recursive, **pre_upsampled))
     crop = {"datasets__train__gt_size": 128}
     understood(tmp_path / "o.yml", changed(gan(), network_d={**VGG, "input_size": 128}, **crop))
 

@@ -124,6 +124,8 @@ ONE_KEY = [
         {"train__optim_g__layer_rates": {"bias": -1}},
         "train: optim_g: layer_rates: is {bias: -1}; expected a map",
     ),
+    ("ours", {"train__optim_g__layer_rates": {"": 0.1}}, "layer_rates: is {: 0.1}; expected a mapping of parts of"),
+    ("ours", {"train__freeze": {"parts": [], "until": 1}}, "is []; expected a list of 1 or more values, each text."),
 ]
 
 

@@ -233,7 +233,7 @@ def test_damage_inside_an_archive_is_told_image_by_image(tmp_path, run):
     path.write_bytes(content)
     said = run(PREPARE, "--root", tmp_path, code=1).stderr
     assert f"{path}: DIV2K_train_HR/0002.png: cannot be read (Bad CRC-32 for file 'DIV2K_train_HR/0002.png')" in said
-    assert "1 images cannot be used" in said
+    assert "1 image cannot be used" in said
     assert {path.name for path in tmp_path.iterdir()} == {"DIV2K_train_HR.zip", "DIV2K_valid_HR.zip"}
 
 

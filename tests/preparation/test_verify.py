@@ -263,9 +263,9 @@ def test_what_is_no_lmdb(ours, tmp_path):
 def test_exit_codes_of_the_script(ours, theirs, run):
     script = ROOT / "scripts/verify_lmdb.py"
     assert run(script, ours).stdout == f"{ours}: no faults\n"
-    unknown = f"{theirs}: 1 faults\n  {no_checksums(theirs)}\n"
+    unknown = f"{theirs}: 1 fault\n  {no_checksums(theirs)}\n"
     flip(ours / "renamed.txt", 0)
     done = run(script, theirs, ours, code=1)
-    assert done.stdout == f"{unknown}{ours}: 1 faults\n  {changed(ours / 'renamed.txt')}\n"
+    assert done.stdout == f"{unknown}{ours}: 1 fault\n  {changed(ours / 'renamed.txt')}\n"
     done = run(script, "nowhere.lmdb", theirs, code=2)
     assert done.stdout == unknown and done.stderr.startswith("folder nowhere.lmdb does not exist")
