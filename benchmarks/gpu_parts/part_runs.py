@@ -42,7 +42,7 @@ TINY = (
 """Changes of the option files in a dry run."""
 
 TINY_TOTAL, TINY_RATE_ITERATIONS = 8, 4
-TINY_STOCK = ("val:val_freq=1", "logger:print_freq=1", "logger:save_checkpoint_freq=1")
+TINY_STOCK = ("val:val_freq=10", "logger:print_freq=10", "logger:save_checkpoint_freq=10")
 
 
 def measure(row: str, dry_run: bool, progress: Results) -> dict[str, Any]:
