@@ -2,6 +2,7 @@
 
     python benchmarks/gpu.py                                  # 8 minutes on a machine with one GPU
     python benchmarks/gpu.py --only train inference --minutes 5
+    python benchmarks/gpu.py --only runs --out results/card   # real training runs, which a second call goes on with
     python benchmarks/gpu.py --dry-run                        # tiny networks, also without a GPU: does it work?
 
 Needs torch, torchvision, BasicSR, addict, lmdb, yapf and this project (`pack.py` packs them for a machine without
@@ -32,7 +33,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.common import ROOT, command_line
 from benchmarks.gpu_parts import report
-from benchmarks.gpu_parts.rows import PARTS, Job, Row, jobs
+from benchmarks.gpu_parts.rows import ALL_PARTS, PARTS, Job, Row, jobs
 
 START_LIMIT = 90.0
 """Seconds that a worker may take until its first row, for imports and the data of the loop."""
@@ -100,7 +101,8 @@ class Benchmark:
         position = results_file.stat().st_size if results_file.exists() else 0
         with tempfile.TemporaryDirectory(prefix="rcan_gpu_", ignore_cleanup_errors=True) as folder:
             command = [sys.executable, "-m", "benchmarks.gpu_parts.worker", part, "--results", str(results_file)]
-            command += ["--rows", *(row.id for row in rows), *(["--dry-run"] if self.dry_run else [])]
+            command += ["--seconds", f"{end - time.monotonic():.1f}", *(["--dry-run"] if self.dry_run else [])]
+            command += ["--rows", *(row.id for row in rows)]
             if not self.machine:
                 command.append("--describe")
             # A cold compile cache for every worker.
@@ -154,6 +156,7 @@ class Benchmark:
                 self._set(line["part"], line["row"], line["status"], **{k: v for k, v in line.items() if k not in KEYS})
                 if line["status"] not in ("started", "partial"):
                     self._show(line)
+                if line["status"] != "started":
                     self.write_report()
             if ended:
                 return ""
@@ -179,7 +182,7 @@ class Benchmark:
                 self._show(line)
 
     def _show(self, line: dict[str, Any]) -> None:
-        shown = ("ms", "images_per_s", "peak_gib", "first_s")
+        shown = ("ms", "images_per_s", "peak_gib", "first_s", "minutes", "set5")
         value = line.get("reason") or ", ".join(f"{key} {line[key]:.2f}" for key in shown if line.get(key) is not None)
         elapsed = time.monotonic() - self.began
         print(f"[{elapsed:5.0f} s] {line['part']} {line['row']}: {line['status']} {value}", flush=True)
@@ -204,6 +207,7 @@ class Benchmark:
 
 
 KEYS = ("part", "row", "status")
+HELP = f"{', '.join(PARTS)}; runs, which takes all of the time"
 
 
 def _read_lines(path: Path, position: int) -> tuple[int, list[dict[str, Any]]]:
@@ -222,7 +226,7 @@ def main() -> int:
     """Measure, and write the report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=8.0, help="time for all (default 8)")
-    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, metavar="PART", help=", ".join(PARTS))
+    parser.add_argument("--only", nargs="+", choices=ALL_PARTS, default=PARTS, metavar="PART", help=HELP)
     parser.add_argument("--dry-run", action="store_true", help="tiny networks; the figures are no measurements")
     parser.add_argument("--out", type=Path, help="folder of JSON lines, workers' output and report")
     args = parser.parse_args()

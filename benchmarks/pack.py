@@ -2,11 +2,13 @@
 
     python benchmarks/pack.py OUT                                     # for this machine's Python and platform
     python benchmarks/pack.py OUT --python 3.12 --wheels-only         # for Linux x86-64 with another Python
+    python benchmarks/pack.py OUT --data datasets                     # with the images of the part `runs`
 
-OUT/wheels gets BasicSR, its small dependencies, spandrel and this project, OUT/project the project's files. The
-machine must have torch, torchvision, NumPy, OpenCV, Pillow, PyYAML, requests, SciPy, scikit-image, tensorboard, tqdm,
-filelock, pytest, and safetensors and einops for spandrel. Wheels that are there already are kept; the project's is
-always built anew. On the machine, in OUT/project:
+OUT/wheels gets BasicSR, its small dependencies, spandrel and this project, OUT/project the project's files, OUT/data
+the training images as T490.zip, and the test sets (training/card/README.md says which). The machine must have torch,
+torchvision, NumPy, OpenCV, Pillow, PyYAML, requests, SciPy, scikit-image, tensorboard, tqdm, filelock, pytest, and
+safetensors and einops for spandrel. Wheels that are there already are kept; the project's is always built anew. On the
+machine, in OUT/project:
 
     python3 -m pip install --no-index --no-deps --target /tmp/site ../wheels/*.whl
     PYTHONPATH=$PWD:/tmp/site python3 benchmarks/gpu.py
@@ -20,6 +22,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -40,7 +43,12 @@ def main() -> int:
     parser.add_argument(
         "--wheels-only", action="store_true", help="no copy of the project; the wheels go to OUT itself"
     )
+    parser.add_argument(
+        "--data", metavar="DATASETS", type=Path, help="folder with T490src, benchmark/Set5/HR and benchmark/Set14/HR"
+    )
     args = parser.parse_args()
+    if args.data:
+        pack_data(args.data, args.out / "data")
     wheels = args.out if args.wheels_only else args.out / "wheels"
     wheels.mkdir(parents=True, exist_ok=True)
     download_wheels(wheels, args.python, args.machine)
@@ -61,6 +69,24 @@ def main() -> int:
         print(f"That is more than {LARGEST / 1e6:.0f} MB.", file=sys.stderr)
         return 1
     return 0
+
+
+def pack_data(datasets: Path, out: Path) -> None:
+    """Pack the training images and the test sets; ends this process if they are not there."""
+    source, sets = datasets / "T490src", [Path(f"benchmark/{name}/HR") for name in ("Set5", "Set14")]
+    if missing := [str(folder) for folder in (source, *(datasets / each for each in sets)) if not folder.is_dir()]:
+        sys.exit(
+            f"--data: there is no folder {', '.join(missing)}; benchmarks/training/card/README.md says what is in it."
+        )
+    out.mkdir(parents=True, exist_ok=True)
+    part = out / "T490.zip.part"
+    with zipfile.ZipFile(part, "w", zipfile.ZIP_LZMA) as archive:  # of ZIP's methods the smallest, for BMP
+        for file in sorted(file for file in source.iterdir() if file.is_file()):
+            archive.write(file, file.name)
+    part.replace(out / "T490.zip")
+    for each in sets:
+        shutil.rmtree(out / each, ignore_errors=True)
+        shutil.copytree(datasets / each, out / each)
 
 
 def download_wheels(wheels: Path, python: str | None, machine: str) -> None:

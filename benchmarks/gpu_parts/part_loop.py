@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import datetime
 import os
 import re
@@ -11,9 +12,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ import yaml
 from benchmarks.common import ROOT, run
 from benchmarks.gpu_parts.network_options import SMALL
 from benchmarks.gpu_parts.results import NotAvailableError, Results, need_gpu
+from benchmarks.gpu_parts.training_program import link_basicsr, program
 
 GPU = torch.cuda.is_available()
 IMAGES, SIDE = 40, 480
@@ -112,10 +113,8 @@ class Training:
         self.batch = opt["datasets"]["train"]["batch_size_per_gpu"]
         file = folder / f"{opt['name']}.yml"
         file.write_text(yaml.safe_dump(opt, sort_keys=False))
-        by_plugin = not _loads_itself() or (resumable and not GPU)
-        script = ["-m", "rcan_plugin.train"] if by_plugin else ["basicsr/train.py"]
         more = ["--launcher", "pytorch"] if launcher else []
-        self.command = [*launcher, *script, "-opt", file.name, *arguments, *more]
+        self.command = [*launcher, *program(resumable), "-opt", file.name, *arguments, *more]
         self.output = folder / f"{opt['name']}{'_resumed' if arguments else ''}.txt"
         path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
         variables = {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
@@ -210,18 +209,11 @@ def _options(name: str, dry_run: bool) -> dict[str, Any]:
 
 
 @cache
-def _loads_itself() -> bool:
-    """Whether `import torch` loads the plugin, so that BasicSR's own `train.py` knows it."""
-    return any(point.name == "rcan_plugin" for point in metadata.entry_points(group="torch.backends"))
-
-
-@cache
 def _folder() -> Path:
     """A folder like the project's root: link to BasicSR, and the training data where the option files expect it."""
     folder = Path(tempfile.mkdtemp(prefix="rcan_gpu_loop_"))
-    _remove_at_exit(lambda: shutil.rmtree(folder, ignore_errors=True))
-    package = Path(str(metadata.distribution("basicsr").locate_file("basicsr"))).resolve()
-    (folder / "basicsr").symlink_to(package, target_is_directory=True)
+    atexit.register(lambda: shutil.rmtree(folder, ignore_errors=True))
+    link_basicsr(folder)
     images = folder / "HR"
     images.mkdir()
     count, side = (IMAGES, SIDE) if GPU else (4, 96)
@@ -234,11 +226,3 @@ def _folder() -> Path:
     out = folder / "datasets/DIV2K/train"
     run([sys.executable, str(ROOT / "scripts/create_lmdb.py"), str(images), "--out", str(out)], folder)
     return folder
-
-
-def _remove_at_exit(remove: Callable[[], None]) -> None:
-    import atexit
-
-    atexit.register(remove)
-    # SIGTERM, by which `gpu.py` ends a worker, would skip it.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from benchmarks.common import table
+from benchmarks.gpu_parts import report_runs
 from benchmarks.gpu_parts.rows import Job, Row
 
 Result = Mapping[str, Any]
@@ -62,6 +63,10 @@ def write(
             sections.append(f"## {title}\n\n{table(header, cells)}\n")
         if shown:
             sections.append(NOTES[part] + "\n")
+    if runs := [row for row in rows if row.part == "runs"]:
+        cells = [_cells(row, results, len(report_runs.HEADER), report_runs.line) for row in runs]
+        sections.append(f"## Training runs\n\n{table(report_runs.HEADER, cells)}\n")
+        sections += report_runs.sections({row.key: results.get((row.part, row.id), {}) for row in runs})
     loop = [row for row in rows if row.part == "loop"]
     if loop:
         cells = [_cells(row, results, len(LOOP_HEADER), _loop_line) for row in loop]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +27,22 @@ def need_gpu(what: str) -> None:
 
 
 class Results:
-    """Appends JSON lines to a file that others read meanwhile."""
+    """Appends JSON lines to a file that others read meanwhile.
 
-    def __init__(self, path: Path, part: str) -> None:
+    Args:
+        path: the file.
+        part: of all lines.
+        seconds: until the process is stopped.
+    """
+
+    def __init__(self, path: Path, part: str, seconds: float = math.inf) -> None:
         self.path, self.part, self.row = path, part, ""
+        self._end = time.monotonic() + seconds
+
+    @property
+    def left(self) -> float:
+        """Seconds until the process is stopped."""
+        return self._end - time.monotonic()
 
     def write(self, status: str, **values: Any) -> None:
         """One line, complete on disk when this returns."""

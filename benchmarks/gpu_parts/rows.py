@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 PARTS = ("train", "inference", "tests", "loop")
+ALL_PARTS = (*PARTS, "runs")
+"""Those of a call without `--only`, and the one that takes all of the time."""
 
 TRAIN = {
     "shipped": "BasicSR's RCAN as shipped: SRModel, float32 with TF32 convolutions, Adam",
@@ -41,10 +44,15 @@ LOOP = {
     "stock": "train_RCAN_x4.yml (BasicSR's SRModel)",
     "nccl": "train_RCAN_x4_fast.yml by torchrun --nproc_per_node 1 ... --launcher pytorch (NCCL)",
 }
+RUNS = {
+    "ours": "RCAN x2 with AcceleratedSRModel: bf16, fused kernels, in a graph (RCAN_x2.yml)",
+    "stock": "BasicSR's RCAN x2 with SRModel, for the same minutes (RCAN_x2_stock.yml)",
+    "light": "light RCAN x4 with AcceleratedSRModel: bf16, in a graph (light_x4.yml)",
+}
 SIZES = {"480x270x4": (270, 480, 4), "960x540x2": (540, 960, 2)}
 """Inference: LR height, width and scale by the name in a row's identifier."""
 
-LIMITS = {"train": 60.0, "inference": 60.0, "tests": 150.0, "loop": 120.0}
+LIMITS = {"train": 60.0, "inference": 60.0, "tests": 150.0, "loop": 120.0, "runs": math.inf}
 """Seconds that one row of a part may take."""
 
 LONG = {"kill": 150.0, "blocks_graph": 110.0, "fused_graph": 110.0, "checkpoint": 90.0, "redux_compiled": 100.0}
@@ -116,6 +124,7 @@ def jobs(only: Iterable[str] = PARTS, dry_run: bool = False) -> list[Job]:
         _job("inference", "480x270x4", ["tiles", "shipped_again"], INFERENCE, 0.15),
         _job("train", "x4", ["shipped_again"], TRAIN, 0.1),
         _job("train", "x4", ["redux_compiled"], TRAIN, 0.25),
+        Job("runs", tuple(Row("runs", f"card/{key}", title, LIMITS["runs"]) for key, title in RUNS.items()), 1.0),
     ]
     chosen = set(only)
     plan = [job for job in plan if job.part in chosen]

@@ -1,6 +1,6 @@
 """A worker process of `gpu.py`: measures rows of one part and appends a JSON line per result.
 
-    python -m benchmarks.gpu_parts.worker PART --rows ID ... --results FILE [--dry-run] [--describe]
+    python -m benchmarks.gpu_parts.worker PART --rows ID ... --results FILE [--seconds S] [--dry-run] [--describe]
 
 Before a row it writes `{"row": ID, "status": "started"}`, so that whoever started it can limit each row's time and
 knows which row a crash belongs to.
@@ -12,6 +12,7 @@ import argparse
 import logging
 import os
 import platform
+import signal
 import subprocess
 import sys
 import time
@@ -85,8 +86,11 @@ def main() -> int:
     parser.add_argument("--results", type=Path, required=True)
     parser.add_argument("--dry-run", action="store_true")
     parser.add_argument("--describe", action="store_true", help="describe the machine first")
+    parser.add_argument("--seconds", type=float, default=480.0, help="time for the rows")
     args = parser.parse_args()
-    results = Results(args.results, args.part)
+    # `gpu.py` ends a worker by SIGTERM; this way it ends what it started and removes its files.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    results = Results(args.results, args.part, args.seconds)
     part: Part = __import__(f"benchmarks.gpu_parts.part_{args.part}", fromlist=["measure"])
     if args.describe:
         results.write("machine", machine=machine())
