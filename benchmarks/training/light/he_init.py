@@ -1,6 +1,6 @@
-"""Write first weights of the SRVGGNetCompacts of runs.yml by He's initialisation (ICCV 2015, equation 15).
+"""Write first weights of SRVGGNetCompact by He's initialisation (ICCV 2015, equation 15).
 
-    python benchmarks/training/light/he_init.py     # experiments/light_he/SRVGGNetCompact.pth and ..._small.pth
+    python benchmarks/training/light/he_init.py     # the files that runs.yml names as pretrain_network_g
 
 With torch's own initialisation the signal shrinks in each of the 16 or 24 layers, and Adam does not leave the start, an
 image upsampled by nearest neighbour, within the budget.
@@ -28,18 +28,20 @@ def main() -> None:
     from basicsr.archs import build_network
 
     runs = yaml.safe_load((Path(__file__).parent / "runs.yml").read_text())["runs"]
-    folder = ROOT / "experiments/light_he"
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in ("SRVGGNetCompact", "SRVGGNetCompact_small"):
+    for run in runs.values():
+        if "path:pretrain_network_g" not in run:
+            continue
         torch.manual_seed(0)
-        network = build_network(dict(runs[name]["network_g"]))
+        network = build_network(dict(run["network_g"]))
         *inner, last = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
         for convolution in inner:
             nn.init.kaiming_normal_(convolution.weight, a=0.25)  # the slope that PReLU begins with
             nn.init.zeros_(convolution.bias)
         nn.init.normal_(last.weight, std=1e-3)  # the image is that of nearest neighbour at first
         nn.init.zeros_(last.bias)
-        torch.save({"params": network.state_dict()}, folder / f"{name}.pth")
+        file = ROOT / run["path:pretrain_network_g"]
+        file.parent.mkdir(parents=True, exist_ok=True)
+        torch.save({"params": network.state_dict()}, file)
 
 
 if __name__ == "__main__":
