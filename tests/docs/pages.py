@@ -5,7 +5,8 @@ from pathlib import Path
 
 from tests.conftest import ROOT
 
-GUIDES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+LIGHT = ROOT / "rcan_plugin/weights/light/README.md"
+GUIDES = [ROOT / "README.md", LIGHT, *sorted((ROOT / "docs").rglob("*.md"))]
 PAGES = [*GUIDES, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "benchmarks").rglob("*.md"))]
 """All that is written for users; the changelog tells of what is no more."""
 

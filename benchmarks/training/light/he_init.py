@@ -22,7 +22,7 @@ from benchmarks.common import ROOT
 
 
 def main() -> None:
-    """Write both files."""
+    """Write the files."""
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     rcan_plugin.register()
     from basicsr.archs import build_network
