@@ -30,7 +30,7 @@ def test_the_literal_command_without_data_says_what_is_missing_and_moves_nothing
     for line, number, folder in zip(missing, (13, 25), ("train", "valid"), strict=True):
         assert line.startswith(f"  line {number}: datasets: {'val' if folder == 'valid' else folder}: data set DIV2K")
         assert f"dataroot_gt: folder datasets/DIV2K/{folder}/HR.lmdb does not exist" in line
-        assert "`python scripts/prepare_div2k.py` makes it" in line
+        assert "`rcan prepare-div2k` makes it" in line
     assert last == "Nothing was built, moved or written."
     assert tree(tmp_path) == before
     assert "Traceback" not in done.stderr

@@ -20,6 +20,7 @@ from rcan_plugin._version import __version__
 from rcan_plugin.cli import stopping_at_once
 
 PACKAGES = ("torch", "torchvision", "numpy", "lmdb", "scikit-image", "tensorboard")
+BASICSR = 'pip install wheel "setuptools<85"; pip install --no-deps --no-build-isolation basicsr==1.4.2'
 OPENCV = ("opencv-python", "opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless")
 
 
@@ -62,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             "cv2",
             "without libGL (slim images): pip uninstall opencv-python; pip install opencv-python-headless",
         )
-        basicsr = _imported(report, "basicsr", "install it: pip install --no-deps basicsr==1.4.2")
+        basicsr = _imported(report, "basicsr", f"install it: {BASICSR}")
         if basicsr is not None:
             _copies(report, Path(str(basicsr.__file__)).parent)
             _registered(report)
@@ -97,7 +98,7 @@ def _versions(report: Report) -> None:
     if installed is None or installed.startswith("1.4."):
         report.say("basicsr", installed or "not installed as a package (a checkout on PYTHONPATH will do)")
     else:
-        report.complain("basicsr", installed, "the plugin is made for 1.4.2: pip install --no-deps basicsr==1.4.2")
+        report.complain("basicsr", installed, f"the plugin is made for 1.4.2: {BASICSR}")
 
 
 def _autoload(report: Report, torch: ModuleType) -> None:

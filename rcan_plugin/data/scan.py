@@ -23,7 +23,7 @@ from rcan_plugin.images.store import Header, ImageStore
 IDENTIFIED_PAIRS = 3
 """How many pairs of stored LR images without a record are compared with what the options say."""
 
-SCRIPTS = {"DIV2K": "prepare_div2k.py", "benchmark": "prepare_benchmarks.py FOLDER_OR_ARCHIVE"}
+COMMANDS = {"DIV2K": "rcan prepare-div2k", "benchmark": "rcan prepare-benchmarks FOLDER_OR_ARCHIVE"}
 """What makes the data of our option files, by a folder in their paths."""
 
 _kept: dict[DatasetOptions, Scan] = {}
@@ -102,8 +102,8 @@ def _open_store(options: DatasetOptions, key: str, root: str) -> ImageStore:
         store = ImageStore(root)
         store.check_keys()
     except (OSError, ValueError) as error:
-        script = next((script for folder, script in SCRIPTS.items() if folder in Path(root).parts), None)
-        hint = f" `python scripts/{script}` makes it." if script and not isinstance(error, PermissionError) else ""
+        command = next((command for folder, command in COMMANDS.items() if folder in Path(root).parts), None)
+        hint = f" `{command}` makes it." if command and not isinstance(error, PermissionError) else ""
         kind = type(error) if isinstance(error, OSError) else ValueError
         raise kind(f"data set {options.name}: {key}: {in_words(error)}{hint}") from None
     if options.backend not in (None, "lmdb" if store.is_lmdb else "disk"):

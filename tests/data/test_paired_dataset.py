@@ -178,7 +178,7 @@ def test_missing_folder_is_named(folders):
         said = refused(options(folders, **{option: str(folders / "nowhere")}), FileNotFoundError)
         assert option in said and str(folders / "nowhere") in said and "does not exist" in said
     said = refused(options(folders, dataroot_gt="datasets/DIV2K/train/HR.lmdb"), FileNotFoundError)
-    assert "`python scripts/prepare_div2k.py` makes it" in said
+    assert "`rcan prepare-div2k` makes it" in said
 
 
 def test_half_made_lmdb_is_named(folders):

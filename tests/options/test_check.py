@@ -137,7 +137,7 @@ def test_data_and_weights_that_are_missing_are_named_and_nothing_is_moved(parse,
     text = message(
         parse, changed(evaluation(), datasets__test_1__dataroot_gt="datasets/benchmark/Set5/HR"), is_train=False
     )
-    assert "scripts/prepare_benchmarks.py FOLDER_OR_ARCHIVE`" in text
+    assert "`rcan prepare-benchmarks FOLDER_OR_ARCHIVE`" in text
 
 
 def test_gpus_that_are_not_there_and_borders_that_leave_nothing(parse):
