@@ -28,7 +28,7 @@ setup(
     description="RCAN and degradation-aware paired data for an unmodified BasicSR",
     long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
-    license="MIT",
+    license_expression="MIT",
     license_files=["LICENSE"],
     classifiers=[
         "Environment :: GPU :: NVIDIA CUDA",

@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent
 BASICSR = "1.4.2"
 # pip builds BasicSR with the setuptools of `.venv`: in an isolated build its `setup_requires` would unpack a second
 # torch into a temporary folder. Capped, because setuptools has deprecated `setup_requires`.
-TOOLS = ("wheel", "setuptools>=64,<85", "pip")
+TOOLS = ("wheel", "setuptools>=77,<85", "pip")
 
 # BasicSR 1.4.2's setup.py expects `exec(...)` to add names to `locals()`, which Python 3.13 and later do not (PEP 667).
 # This restores the old `exec` in the processes of one pip call.
