@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -21,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import rcan_plugin
 from rcan_plugin import weights
 from rcan_plugin.archs.rcan_arch import ChannelAttention
+from rcan_plugin.cli import _exit_codes
 
 
 class LocalMean(nn.Module):
@@ -42,20 +44,27 @@ class LocalMean(nn.Module):
         return F.pad(means, padding, mode="replicate")
 
 
-def main() -> None:
-    """Print a table of PSNR on Y without `scale` border pixels."""
+def main() -> int:
+    """Read the arguments, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", nargs="+", metavar="WEIGHTS", help="of RCANs")
     parser.add_argument("--windows", nargs="+", type=int, default=[18, 27, 48, 96], metavar="N", help="LR pixels")
     args = parser.parse_args()
-    print(f"| network | set | whole image | {' | '.join(map(str, args.windows))} |")
-    print("| --- " * (3 + len(args.windows)) + "|")
-    for file in args.files:
+    if min(args.windows) < 1:
+        parser.error(f"--windows: {min(args.windows)} is too small; expected 1 LR pixel or more")
+    return _exit_codes.run(lambda: print_table(args.files, args.windows))
+
+
+def print_table(files: Sequence[str], windows: Sequence[int]) -> int:
+    """Print PSNR on Y without `scale` border pixels, with windows as the difference from that of the whole image."""
+    print(f"| network | set | whole image | {' | '.join(map(str, windows))} |")
+    print("| --- " * (3 + len(windows)) + "|")
+    for file in files:
         given = weights.read(file)
         for name in ("Set5", "Set14"):
             images = _images(name, given.scale)
             values = [_psnr(given.build(), images, given.scale)]
-            for window in args.windows:
+            for window in windows:
                 network = given.build()
                 for module in network.modules():
                     if isinstance(module, ChannelAttention):
@@ -63,6 +72,7 @@ def main() -> None:
                 values.append(_psnr(network, images, given.scale))
             cells = [f"{values[0]:.3f}", *(f"{value - values[0]:+.3f}" for value in values[1:])]
             print(f"| {Path(file).parents[1].name} | {name} | {' | '.join(cells)} |", flush=True)
+    return 0
 
 
 def _images(name: str, scale: int) -> list[dict[str, Tensor]]:
@@ -88,4 +98,4 @@ def _psnr(network: nn.Module, images: list[dict[str, Tensor]], scale: int) -> fl
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

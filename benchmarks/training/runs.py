@@ -34,8 +34,11 @@ SEED = re.compile(r"_seed\d+$")
 def main() -> int:
     """Train, or print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", metavar="FOLDER", help="light, ablation, recipes")
-    parser.add_argument("--only", metavar="RUN", nargs="+", help="these runs alone")
+    folders = sorted(path.parent.name for path in HERE.glob("*/runs.yml"))
+    parser.add_argument(
+        "folder", metavar="FOLDER", type=lambda text: Path(text).name, choices=folders, help=", ".join(folders)
+    )
+    parser.add_argument("--only", metavar="RUN", nargs="+", help="these runs alone; without _seedN all seeds")
     parser.add_argument("--force_yml", metavar="KEY:KEY=VALUE", nargs="+", default=[], help="change options further")
     parser.add_argument("--commands", action="store_true", help="print the commands")
     parser.add_argument("--table", action="store_true", help="print the table, draw the curves")
@@ -78,9 +81,9 @@ def commands(folder: Path, only: Sequence[str] | None = None, changes: Sequence[
             all_changes = [f"name={folder.name}_{run}", *own, *seeded, *changes]
             file = (folder / described["options"]).relative_to(ROOT)
             runs[run] = ["python", "-m", "rcan_plugin.train", "-opt", str(file), "--force_yml", *all_changes]
-    if unknown := sorted(set(only or ()) - set(runs)):
+    if unknown := sorted(set(only or ()) - set(runs) - set(described["runs"])):
         raise ValueError(f"{folder.name} has no runs {', '.join(unknown)}; it has {', '.join(runs)}.")
-    return {name: command for name, command in runs.items() if not only or name in only}
+    return {name: command for name, command in runs.items() if not only or {name, SEED.sub("", name)} & set(only)}
 
 
 def _on_one_line(value: object) -> str:
@@ -102,10 +105,16 @@ def keep_log(run: Path, log: Path) -> None:
 
 
 def table(folder: Path) -> int:
-    """Print the last PSNR of each set and the minutes of training, seeds as mean and deviation; draw the curves."""
+    """Print the last PSNR of each set and the minutes of training, seeds as mean and deviation; draw the curves.
+
+    Raises:
+        FileNotFoundError: there are no logs.
+    """
     from rcan_plugin.compare import curves, runs
 
     found = [runs.read(log) for log in sorted((folder / "logs").glob("*.log"))]
+    if not found:
+        raise FileNotFoundError(f"{folder / 'logs'} has no logs: train the runs first, without --table.")
     groups: dict[str, list[runs.Run]] = {}
     for run in found:
         groups.setdefault(SEED.sub("", run.name), []).append(run)

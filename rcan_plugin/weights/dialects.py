@@ -82,7 +82,10 @@ def to_own(
     found |= given
     if "upscale" not in found:
         if found["upsampler"] == "direct":
-            raise ValueError(f"its upsampler (direct) gives no {found['num_out_ch']} channels: give num_out_ch.")
+            raise ValueError(
+                f"its upsampler (direct) has {len(own['upsample.0.weight'])} channels, which is no square number times "
+                f"num_out_ch {found['num_out_ch']}: give the num_out_ch of the network."
+            )
         raise ValueError("its upsampler (nearest, one step) fits scale 2 and scale 3: give upscale: 2 or upscale: 3.")
     return own, {name: found[name] for name in _defaults() if name in found}, remarks
 

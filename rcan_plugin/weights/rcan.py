@@ -24,6 +24,9 @@ def arguments(weights: Mapping[str, Tensor], unshuffle: int = 1, num_out_ch: int
         weights: state dict with the keys of `RCANArch`.
         unshuffle: the network's argument, which shapes do not tell.
         num_out_ch: the network's argument, which the shapes of a `direct` upsampler do not tell; None: `num_in_ch`.
+
+    Raises:
+        ValueError: no input that is unshuffled by `unshuffle` has the channels of the first convolution.
     """
     # Others are no weights of convolutions; they show as tensors of another shape. A flat file may hold numbers too.
     weights = {
@@ -34,6 +37,11 @@ def arguments(weights: Mapping[str, Tensor], unshuffle: int = 1, num_out_ch: int
     if not blocks or first is None or (last is None and not _is_direct(weights)):
         return {}
     num_feat, inputs = first.shape[:2]
+    if inputs % unshuffle**2:
+        raise ValueError(
+            f"unshuffle is {unshuffle}, but its first convolution has {inputs} channels, no multiple of "
+            f"{unshuffle**2}: leave unshuffle out."
+        )
     found: dict[str, Any] = {
         "num_in_ch": inputs // unshuffle**2,
         "num_out_ch": num_out_ch or inputs // unshuffle**2 if last is None else last.shape[0],

@@ -35,6 +35,9 @@ def test_changes_and_seeds_are_those_of_the_folder():
         "CA_seed2": "benchmarks/training/ablation/base.yml --force_yml name=ablation_CA_seed2 "
         "network_g:long_skip=false network_g:short_skip=false manual_seed=2 train:total_iter=3"
     }
+    assert list(runs.commands(ROOT / "benchmarks/training/ablation", only=["RIR", "CA_seed1"])) == [
+        "CA_seed1", "RIR_seed0", "RIR_seed1", "RIR_seed2",
+    ]  # fmt: skip
     with pytest.raises(ValueError, match="ablation has no runs CB; it has none_seed0, none_seed1"):
         runs.commands(ROOT / "benchmarks/training/ablation", only=["CB"])
 
@@ -50,3 +53,18 @@ def test_logs_are_kept_without_the_machine_and_make_the_table(tmp_path, capsys):
     # The sample deviation of 30.5, 30.75 and 31 is 0.25.
     assert capsys.readouterr().out.splitlines()[2] == "| CA | 30.75 ± 0.25 | 1 |"
     assert (tmp_path / "folder/curves.png").stat().st_size > 10_000
+
+
+def test_a_folder_without_logs_has_no_table(tmp_path):
+    with pytest.raises(FileNotFoundError, match="logs has no logs: train the runs first"):
+        runs.table(tmp_path)
+
+
+def test_folders_are_named_by_paths_too_and_others_are_refused(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["runs.py", "benchmarks/training/ablation/", "--only", "RIR_CA_seed0", "--commands"])
+    assert runs.main() == 0
+    assert "name=ablation_RIR_CA_seed0 manual_seed=0" in capsys.readouterr().out
+    monkeypatch.setattr("sys.argv", ["runs.py", "classic"])
+    with pytest.raises(SystemExit):
+        runs.main()
+    assert "argument FOLDER: invalid choice: 'classic' (choose from" in capsys.readouterr().err

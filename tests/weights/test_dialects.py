@@ -159,7 +159,7 @@ NO_MEAN = {"mean": (0.0, 0.0, 0.0)}
         ),
         (
             lambda: small_rcan(num_in_ch=1, num_out_ch=2, upscale=2, upsampler="direct").state_dict(),
-            "gives no 1 channels: give num_out_ch",
+            "has 8 channels, which is no square number times num_out_ch 1: give the num_out_ch",
             {"num_out_ch": 2},
         ),
     ],
@@ -171,6 +171,14 @@ def test_files_that_fit_two_networks_are_refused_with_the_argument_that_decides(
     own, arguments, _ = dialects.to_own(weights(), {}, given)
     assert arguments.items() >= given.items()
     RCANArch(**arguments).load_state_dict(own, strict=True)
+
+
+@pytest.mark.parametrize("upsampler", ["subpixel", "direct"])
+@pytest.mark.parametrize("unshuffle", [2, 5])
+def test_an_input_of_three_channels_is_not_unshuffled(unshuffle, upsampler):
+    words = f"unshuffle is {unshuffle}, but its first convolution has 3 channels, no multiple of {unshuffle**2}"
+    with pytest.raises(ValueError, match=words):
+        dialects.to_own(small_rcan(upscale=2, upsampler=upsampler).state_dict(), {}, {"unshuffle": unshuffle})
 
 
 @pytest.mark.parametrize(
