@@ -1,10 +1,12 @@
 """`benchmarks/training/runs.py`: the commands of its folders, and the logs that it keeps."""
 
+import itertools
 import shlex
 
 import pytest
+import torch
 
-from benchmarks.training import runs
+from benchmarks.training import local_pooling, runs
 from rcan_plugin.options.examine import examine
 from tests.conftest import ROOT
 
@@ -61,10 +63,24 @@ def test_a_folder_without_logs_has_no_table(tmp_path):
 
 
 def test_folders_are_named_by_paths_too_and_others_are_refused(monkeypatch, capsys):
-    monkeypatch.setattr("sys.argv", ["runs.py", "benchmarks/training/ablation/", "--only", "RIR_CA_seed0", "--commands"])
+    monkeypatch.setattr(
+        "sys.argv", ["runs.py", "benchmarks/training/ablation/", "--only", "RIR_CA_seed0", "--commands"]
+    )
     assert runs.main() == 0
     assert "name=ablation_RIR_CA_seed0 manual_seed=0" in capsys.readouterr().out
     monkeypatch.setattr("sys.argv", ["runs.py", "classic"])
     with pytest.raises(SystemExit):
         runs.main()
     assert "argument FOLDER: invalid choice: 'classic' (choose from" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("size", [1, 4, 5, 8, 20])
+def test_local_means_are_those_of_windows_within_the_image(size):
+    x = torch.rand(1, 2, 7, 9, dtype=torch.float64)
+    rows, columns = min(size, 7), min(size, 9)
+    expected = torch.empty_like(x)
+    for y, z in itertools.product(range(7), range(9)):
+        top = min(max(y - (rows - 1) // 2, 0), 7 - rows)
+        left = min(max(z - (columns - 1) // 2, 0), 9 - columns)
+        expected[..., y, z] = x[..., top : top + rows, left : left + columns].mean((2, 3))
+    torch.testing.assert_close(local_pooling.LocalMean(size)(x), expected, rtol=0, atol=1e-14)
