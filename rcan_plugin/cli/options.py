@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("action", choices=["copy", "reference", "schema"], help="see above")
-    parser.add_argument("folder", metavar="DIR", nargs="?", type=Path, help="copy: where to; it is made if missing")
+    parser.add_argument("folder", metavar="DIR", nargs="?", type=_folder, help="copy: where to; it is made if missing")
     parser.add_argument(
         "--out", metavar="FILE", type=Path, help="reference, schema: write to a file; by default to standard output"
     )
@@ -41,6 +41,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.folder is not None:
         parser.error(f"{args.action} takes no folder; a file to write to is --out FILE")
     return _exit_codes.run(lambda: print_options(args.action, args.out))
+
+
+def _folder(text: str) -> Path:
+    if not text:  # as a shell's variable that is not set; `Path("")` is the current folder
+        raise argparse.ArgumentTypeError("it is an empty text; expected a folder, . for the current one")
+    return Path(text)
 
 
 def shipped() -> Path:

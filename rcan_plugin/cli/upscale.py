@@ -126,7 +126,7 @@ def _plan(args: argparse.Namespace) -> tuple[Inputs, Plan]:
         raise ValueError(f"--suffix is {args.suffix!r}; expected a part of a file name, such as _x4.")
     form = None if args.format is None else output_format("", format=args.format)
     if args.weights is None:
-        args.weights = _light(args.scale)
+        args.weights = _light(args)
     require_file("--weights", args.weights)
     inputs = find(args.inputs, Path(args.output), is_picture_name, sys.stdin.buffer if "-" in args.inputs else ())
     if not inputs.found and not inputs.failures:
@@ -140,9 +140,14 @@ def _plan(args: argparse.Namespace) -> tuple[Inputs, Plan]:
     return inputs, planned
 
 
-def _light(scale: int | None) -> str:
+def _light(args: argparse.Namespace) -> str:
     from rcan_plugin import weights
 
+    scale = args.scale
+    of_other_weights = {"--network": args.network, "--arguments": args.arguments, "--opt": args.opt}
+    of_other_weights |= {"--param-key": args.param_key, "--no-strict": not args.strict}
+    if given := [flag for flag, value in of_other_weights.items() if value]:
+        raise ValueError(f"{', '.join(given)}: for weights of your own; add --weights FILE.")
     if scale not in weights.LIGHT_SCALES:
         scales = ", ".join(map(str, weights.LIGHT_SCALES))
         raise ValueError(

@@ -75,3 +75,11 @@ def test_arguments_that_do_not_fit_the_action_are_refused(wrong, tmp_path, monke
     with pytest.raises(SystemExit) as ended:
         cli.main(["options", *wrong])
     assert ended.value.code == 2 and not list(tmp_path.iterdir())
+
+
+def test_an_empty_text_is_no_folder(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit):
+        options.main(["copy", ""])
+    assert "argument DIR: it is an empty text; expected a folder, . for the current one" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []

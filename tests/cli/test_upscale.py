@@ -230,6 +230,14 @@ def test_without_weights_the_light_rcan_needs_a_scale(arguments, given, capsys):
     assert not Path("b.png").exists()
 
 
+def test_arguments_for_other_weights_need_them(capsys):
+    make(Path("a.png"))
+    arguments = ["--network", "EDSR", "--arguments", "num_feat=64", "--no-strict", "--scale", "2"]
+    assert upscale.main(["a.png", "-o", "b.png", *arguments]) == 2
+    words = "--network, --arguments, --no-strict: for weights of your own; add --weights FILE.\n"
+    assert capsys.readouterr().err == words
+
+
 def test_help_states_the_values_of_the_package(capsys):
     with pytest.raises(SystemExit):
         upscale.main(["--help"])
