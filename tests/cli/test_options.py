@@ -80,6 +80,6 @@ def test_arguments_that_do_not_fit_the_action_are_refused(wrong, tmp_path, monke
 def test_an_empty_text_is_no_folder(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit):
-        options.main(["copy", ""])
+        cli.main(["options", "copy", ""])
     assert "argument DIR: it is an empty text; expected a folder, . for the current one" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
