@@ -95,7 +95,7 @@ def test_unshuffled_input_is_exported_for_all_multiples():
     [
         ({"activation": "mish"}, "RCANArch: activation is 'mish'; expected one of relu, leaky_relu, elu, silu, gelu"),
         ({"unshuffle": 0}, "RCANArch: unshuffle is 0; expected a whole number"),
-        ({"unshuffle": 2, "upscale": 3}, r"upscale is 6; .* \(upscale 3 times unshuffle 2\)"),
+        ({"unshuffle": 2, "upscale": 3}, r"upscale is 6; .* It is upscale 3 times unshuffle 2"),
     ],
 )
 def test_bad_arguments_are_named(arguments, words):

@@ -43,7 +43,7 @@ def test_values_of_the_wrong_kind_are_all_listed_with_their_lines(tmp_path):
     )
     lines = mistakes(text, tmp_path)
     assert lines[0] == "line 1: scale: is 4; there is no such key. Did you mean scales?"
-    assert lines[1] == "line 2: scales: is [5]; expected a list of values, each 2, 3, 4 or 8."
+    assert lines[1] == "line 2: scales: is [5]; expected a list of 1 or more values, each 2, 3, 4 or 8."
     assert lines[2] == "line 3: color: is YCbCr; expected Y or RGB."
     assert lines[3].startswith("line 4: tile: is 128; expected {size: N, overlap: M} in LR pixels")
     assert lines[4] == "line 6: methods: 0: picture: is x; there is no such key. Did you mean pictures?"
