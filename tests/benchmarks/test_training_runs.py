@@ -61,7 +61,7 @@ def test_a_folder_without_logs_has_no_table(tmp_path):
 
 
 def test_folders_are_named_by_paths_too_and_others_are_refused(monkeypatch, capsys):
-    monkeypatch.setattr("sys.argv", ["runs.py", "benchmarks/training/ablation/", "--only", "RIR_CA_seed0", "--commands"])
+    monkeypatch.setattr("sys.argv", ["runs.py", "training/ablation/", "--only", "RIR_CA_seed0", "--commands"])
     assert runs.main() == 0
     assert "name=ablation_RIR_CA_seed0 manual_seed=0" in capsys.readouterr().out
     monkeypatch.setattr("sys.argv", ["runs.py", "classic"])

@@ -11,7 +11,7 @@ from rcan_plugin.inference import Upscaler
 from rcan_plugin.resampling.bicubic import imresize
 
 PSNR = {2: (31.296, 32.331), 3: (29.212, 29.874), 4: (27.990, 28.741)}
-"""Of RGB in dB, by bicubic and by the network, on 192 x 192 pixels of a photograph; as the weights were when trained."""
+"""Of RGB in dB, by bicubic and by the network, on 192 x 192 pixels of a photograph; by the weights as trained."""
 
 
 def psnr(image: np.ndarray, reference: np.ndarray) -> float:
