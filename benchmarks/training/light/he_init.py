@@ -36,9 +36,9 @@ def main() -> None:
         *inner, last = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
         for convolution in inner:
             nn.init.kaiming_normal_(convolution.weight, a=0.25)  # the slope that PReLU begins with
-            nn.init.zeros_(convolution.bias)
+            nn.init.zeros_(convolution.get_parameter("bias"))
         nn.init.normal_(last.weight, std=1e-3)  # the image is that of nearest neighbour at first
-        nn.init.zeros_(last.bias)
+        nn.init.zeros_(last.get_parameter("bias"))
         file = ROOT / run["path:pretrain_network_g"]
         file.parent.mkdir(parents=True, exist_ok=True)
         torch.save({"params": network.state_dict()}, file)
