@@ -17,7 +17,9 @@ from rcan_plugin.options.mistakes import Mistake, Mistakes, Path, did_you_mean
 
 MOST_VALUES = 100_000
 """Values of a file; more come from references to references, which would fill the memory."""
-TOO_DEEP = "the file nests sections too deep to be read; an option file needs six levels."
+MOST_LEVELS = 50
+"""Sections within sections; a bound of our own, since Python's bound on recursion differs between processes."""
+TOO_DEEP = f"the file nests sections deeper than {MOST_LEVELS} levels; an option file needs six."
 SAFE_TAG = re.compile(r"tag:yaml\.org,2002:(null|bool|int|float|str|seq|map)")
 """Tags of plain data. All others build objects, or values that BasicSR does not use (dates, binary data, sets)."""
 
@@ -67,14 +69,14 @@ def read(path: str | os.PathLike[str], changes: Sequence[str] = ()) -> OptionFil
 
 def _parse(text: str, file: OptionFile) -> Iterator[Mistake]:
     try:
-        documents = list(yaml.compose_all(text, Loader=yaml.SafeLoader))
+        documents = list(yaml.compose_all(text, Loader=_Loader))
     except yaml.MarkedYAMLError as error:
         yield _syntax_error(error, text)
         return
     except yaml.YAMLError as error:
         yield Mistake((), f"the file is not YAML: {error}".replace("\n", " "))
         return
-    except RecursionError:
+    except _TooDeepError:
         yield Mistake((), TOO_DEEP)
         return
     root = documents[0] if documents else None
@@ -91,7 +93,7 @@ def _parse(text: str, file: OptionFile) -> Iterator[Mistake]:
             file.options = builder.build(root, ())
         except _TooLargeError:
             yield Mistake((), f"the file's references make it longer than {MOST_VALUES} values.")
-        except RecursionError:
+        except _TooDeepError:
             yield Mistake((), TOO_DEEP)
         else:
             yield from builder.mistakes
@@ -114,6 +116,25 @@ class _TooLargeError(Exception):
     """There are more than `MOST_VALUES` values."""
 
 
+class _TooDeepError(Exception):
+    """There are more than `MOST_LEVELS` levels."""
+
+
+class _Loader(yaml.SafeLoader):
+    """Composes nodes, `MOST_LEVELS` deep."""
+
+    level = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        if self.level >= MOST_LEVELS:
+            raise _TooDeepError
+        self.level += 1
+        try:
+            return super().compose_node(parent, index)
+        finally:
+            self.level -= 1
+
+
 class _Builder:
     """Builds plain values from YAML nodes; notes lines and mistakes."""
 
@@ -128,6 +149,8 @@ class _Builder:
         self.values += 1
         if self.values > MOST_VALUES:
             raise _TooLargeError
+        if len(self.parents) >= MOST_LEVELS:  # references can be deeper than what is written
+            raise _TooDeepError
         if any(node is parent for parent in self.parents):
             self._add(node, path, "refers to a section that it is part of.")
             return None

@@ -2,6 +2,7 @@
 
 import itertools
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -48,12 +49,36 @@ def test_values_and_lines(tmp_path):
         ("a: 010\n", "line 1: a: YAML reads 010 as 8: write 8, or quote it."),
         ("a: 1:30\n", "line 1: a: YAML reads 1:30 as 90: write 90, or quote it."),
         ("a: &x\n  b: *x\n", "line 1: a: b: refers to a section that it is part of."),
-        ("[" * 900, "the file nests sections too deep"),
     ],
 )  # fmt: skip
 def test_what_is_no_plain_yaml(text, expected, tmp_path):
     messages = refusal(tmp_path / "o.yml", text)
     assert len(messages) == 1 and expected in messages[0], messages
+
+
+@pytest.fixture(params=[1000, 10_000])
+def recursion_limit(request):
+    """Libraries raise Python's bound on recursion (torch's compiler does): what is refused must not depend on it."""
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(request.param)
+    yield
+    sys.setrecursionlimit(before)
+
+
+@pytest.mark.usefixtures("recursion_limit")
+def test_levels(tmp_path):
+    path = tmp_path / "o.yml"
+    too_deep = ["the file nests sections deeper than 50 levels; an option file needs six."]
+    path.write_text("a: " + "[" * 49 + "]" * 49)
+    assert len(read(path).options["a"]) == 1
+    for text in ("a: " + "[" * 50 + "]" * 50, "[" * 900, "a: &a0 []\n" + by_reference(49)):
+        assert refusal(path, text) == too_deep
+    path.write_text("a: &a0 []\n" + by_reference(48))
+    assert read(path).options["b48"] == [read(path).options["b47"]]
+
+
+def by_reference(levels: int) -> str:
+    return "".join(f"b{i}: &a{i} [*a{i - 1}]\n" for i in range(1, levels + 1))
 
 
 def test_references_that_would_fill_the_memory(tmp_path):
