@@ -26,9 +26,9 @@ import yaml
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from benchmarks.common import ROOT
 from rcan_plugin.cli import _exit_codes
+from rcan_plugin.compare.runs import PSNR, Run, read, without_seed
 
 HERE = Path(__file__).resolve().parent
-SEED = re.compile(r"_seed\d+$")
 
 
 def main() -> int:
@@ -83,7 +83,7 @@ def commands(folder: Path, only: Sequence[str] | None = None, changes: Sequence[
             runs[run] = ["python", "-m", "rcan_plugin.train", "-opt", str(file), "--force_yml", *all_changes]
     if unknown := sorted(set(only or ()) - set(runs) - set(described["runs"])):
         raise ValueError(f"{folder.name} has no runs {', '.join(unknown)}; it has {', '.join(runs)}.")
-    return {name: command for name, command in runs.items() if not only or {name, SEED.sub("", name)} & set(only)}
+    return {name: command for name, command in runs.items() if not only or {name, without_seed(name)} & set(only)}
 
 
 def _on_one_line(value: object) -> str:
@@ -110,19 +110,19 @@ def table(folder: Path) -> int:
     Raises:
         FileNotFoundError: there are no logs.
     """
-    from rcan_plugin.compare import curves, runs
+    from rcan_plugin.compare import curves
 
-    found = [runs.read(log) for log in sorted((folder / "logs").glob("*.log"))]
+    found = [read(log) for log in sorted((folder / "logs").glob("*.log"))]
     if not found:
         raise FileNotFoundError(f"{folder / 'logs'} has no logs: train the runs first, without --table.")
-    groups: dict[str, list[runs.Run]] = {}
+    groups: dict[str, list[Run]] = {}
     for run in found:
-        groups.setdefault(SEED.sub("", run.name), []).append(run)
-    sets = list(dict.fromkeys(name for run in found for kind, name in run.series if kind == runs.PSNR))
+        groups.setdefault(without_seed(run.name), []).append(run)
+    sets = list(dict.fromkeys(name for run in found for kind, name in run.series if kind == PSNR))
     print(f"| run | {' | '.join(sets)} | minutes |\n{'| --- ' * (len(sets) + 2)}|")
     for name, members in groups.items():
-        cells = [_mean([run.series[runs.PSNR, one].values[-1] for run in members]) for one in sets]
-        minutes = statistics.median(60 * run.series[runs.PSNR, sets[0]].hours[-1] for run in members)
+        cells = [_mean([run.series[PSNR, one].values[-1] for run in members]) for one in sets]
+        minutes = statistics.median(60 * run.series[PSNR, sets[0]].hours[-1] for run in members)
         print(f"| {name} | {' | '.join(cells)} | {minutes:.0f} |")
     curves.draw(found, folder / "curves.png", over="iterations")
     return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,12 +11,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rcan_plugin._files import written_beside
-from rcan_plugin.compare.runs import KINDS, LOSS, PSNR, RATE, SPEED, Run, Series
+from rcan_plugin.compare.runs import KINDS, LOSS, PSNR, RATE, SPEED, Run, Series, without_seed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-COLORS = ("#24569f", "#c4541d", "#2d7d4f", "#8b3f8f", "#a98600", "#2a8a9b", "#b33951", "#6b6f76")
+COLORS = (
+    *("#24569f", "#c4541d", "#2d7d4f", "#8b3f8f", "#a98600", "#2a8a9b", "#b33951", "#101018"),
+    *("#7aa6e0", "#f2a379", "#86c98f", "#d79bd8", "#e86ea4", "#5a5fd6", "#8a6d3b", "#b7c433"),
+)
 STYLES = ("-", "--", ":", "-.")
 FORMATS = (".svg", ".png", ".pdf")
 UNITS = {LOSS: "loss", PSNR: "PSNR, dB", RATE: "learning rate", SPEED: "images a second"}
@@ -24,7 +28,8 @@ UNITS = {LOSS: "loss", PSNR: "PSNR, dB", RATE: "learning rate", SPEED: "images a
 def draw(runs: Sequence[Run], path: str | Path, over: str = "iterations") -> Path:
     """Draw runs into one figure: a panel for each kind of value that any run has, a colour for each run.
 
-    Losses are drawn as logged, pale, and as a running mean.
+    Losses are drawn as logged, pale, and as a running mean. Runs that differ in their seed alone (`NAME_seed0`,
+    `NAME_seed1`) share colour and name.
 
     Args:
         runs: what was read of the runs.
@@ -47,35 +52,46 @@ def draw(runs: Sequence[Run], path: str | Path, over: str = "iterations") -> Pat
         from matplotlib.figure import Figure
     except ModuleNotFoundError:
         raise RuntimeError("matplotlib is not installed: pip install matplotlib") from None
+    keys = [_key(run, number) for number, run in enumerate(runs)]
+    palette = dict(zip(dict.fromkeys(keys), itertools.cycle(COLORS), strict=False))
+    colors = [palette[key] for key in keys]
     kinds = [kind for kind in KINDS if any(kind == key[0] for run in runs for key in run.series)]
     rows, columns = -(-len(kinds) // 2), min(len(kinds), 2)
-    figure = Figure(figsize=(5.4 * columns, 3.4 * rows + 0.25 * -(-len(runs) // 3)), layout="constrained")
+    figure = Figure(figsize=(5.4 * columns, 3.4 * rows + 0.25 * -(-len(palette) // 3)), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False)
     longest = max(series.hours[-1] for run in runs for series in run.series.values())
     unit = over if over == "iterations" or longest >= 2 else "minutes"
     for axes, kind in zip(panels.flat, kinds, strict=False):
-        _panel(axes, kind, runs, unit)
+        _panel(axes, kind, runs, colors, unit)
     for axes in panels.flat[len(kinds) :]:
         axes.remove()
-    handles = [panels.flat[0].plot([], [], color=_color(number), label=run.name)[0] for number, run in enumerate(runs)]
+    seeds = Counter(keys)
+    handles = [
+        panels.flat[0].plot([], [], color=color, label=f"{key[0]} ({seeds[key]} seeds)" if seeds[key] > 1 else key[0])[
+            0
+        ]
+        for key, color in palette.items()
+    ]
     figure.legend(handles=handles, loc="outside upper left", ncols=3, frameon=False, fontsize=9)
     with written_beside(path) as temporary:
         figure.savefig(temporary, format=path.suffix[1:].lower(), dpi=110)
     return path
 
 
-def _color(number: int) -> str:
-    return COLORS[number % len(COLORS)]
+def _key(run: Run, number: int) -> tuple[str, int | None]:
+    """What runs of several seeds have in common, and no others: two folders may have the same name."""
+    name = without_seed(run.name)
+    return name, number if name == run.name else None
 
 
-def _panel(axes: Axes, kind: str, runs: Sequence[Run], unit: str) -> None:
+def _panel(axes: Axes, kind: str, runs: Sequence[Run], colors: Sequence[str], unit: str) -> None:
     """Draw all series of a kind; several names (losses, sets) have several line styles."""
     names = list(dict.fromkeys(name for run in runs for own, name in run.series if own == kind))
     styles = dict(zip(names, itertools.cycle(STYLES), strict=False))
-    for number, run in enumerate(runs):
+    for run, color in zip(runs, colors, strict=True):
         for (own, name), series in run.series.items():
             if own == kind:
-                _line(axes, kind, _places(series, unit), series.values, _color(number), styles[name])
+                _line(axes, kind, _places(series, unit), series.values, color, styles[name])
     if len(names) > 1:
         entries = [axes.plot([], [], color="#6b6f76", linestyle=styles[name], label=name)[0] for name in names]
         axes.legend(handles=entries, fontsize=8, frameon=False)

@@ -57,6 +57,15 @@ class Run:
         self.series.setdefault((kind, name), Series()).add(iteration, hours, value)
 
 
+def without_seed(name: str) -> str:
+    """The name of a run without the seed at its end, the same for all seeds.
+
+    >>> without_seed("RCAN_seed12"), without_seed("RCAN")
+    ('RCAN', 'RCAN')
+    """
+    return re.sub(r"_seed\d+$", "", name)
+
+
 def read(path: str | Path) -> Run:
     """Read a run.
 

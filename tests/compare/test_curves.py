@@ -108,6 +108,20 @@ def test_the_figure_has_a_panel_for_each_kind(folder: Path, tmp_path: Path, monk
     assert texts.count(label) == 4
 
 
+def test_seeds_share_colour_and_name(folder: Path, tmp_path: Path, monkeypatch):
+    import matplotlib
+
+    monkeypatch.setitem(matplotlib.rcParams, "svg.fonttype", "none")
+    series = runs.read(folder).series
+    names = ["a_seed0", "b", "a_seed1", "b", *(f"c{i}" for i in range(6))]
+    curves.draw([runs.Run(name, series) for name in names], tmp_path / "a.svg")
+    svg = (tmp_path / "a.svg").read_text()
+    texts = [node.text for node in ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")]
+    assert [text for text in texts if text in {"a (2 seeds)", *names}] == ["a (2 seeds)", "b", "b", *names[4:]]
+    lines = {color: svg.count(f"stroke: {color}; stroke-width: 1.5") for color in curves.COLORS}  # of the legend
+    assert list(lines.values()) == [1] * 9 + [0] * (len(curves.COLORS) - 9)
+
+
 def test_other_formats_are_refused(folder: Path, tmp_path: Path):
     with pytest.raises(ValueError, match=r"expected a name that ends in \.svg, \.png, \.pdf"):
         curves.draw([runs.read(folder)], tmp_path / "a.jpg")
