@@ -21,6 +21,11 @@ from rcan_plugin.cli import stopping_at_once
 
 PACKAGES = ("torch", "torchvision", "numpy", "lmdb", "scikit-image", "tensorboard")
 BASICSR = 'pip install wheel "setuptools<85"; pip install --no-deps --no-build-isolation basicsr==1.4.2'
+BASICSR_OF_AN_OLDER_PYTHON = """BasicSR's own set-up fails on Python 3.13: let an older Python make its wheel:
+      python3.12 -m venv older; older/bin/python -m pip install wheel "setuptools<85"
+      older/bin/python -m pip wheel --no-deps --no-build-isolation basicsr==1.4.2
+      pip install --no-deps basicsr-1.4.2-*.whl"""
+"""On 3.13 a function's `exec` no longer adds to its `locals()` (PEP 667), which BasicSR's setup.py expects."""
 OPENCV = ("opencv-python", "opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless")
 
 
@@ -63,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             "cv2",
             "without libGL (slim images): pip uninstall opencv-python; pip install opencv-python-headless",
         )
-        basicsr = _imported(report, "basicsr", f"install it: {BASICSR}")
+        basicsr = _imported(report, "basicsr", f"install it: {_basicsr()}")
         if basicsr is not None:
             _copies(report, Path(str(basicsr.__file__)).parent)
             _registered(report)
@@ -98,7 +103,12 @@ def _versions(report: Report) -> None:
     if installed is None or installed.startswith("1.4."):
         report.say("basicsr", installed or "not installed as a package (a checkout on PYTHONPATH will do)")
     else:
-        report.complain("basicsr", installed, f"the plugin is made for 1.4.2: {BASICSR}")
+        report.complain("basicsr", installed, f"the plugin is made for 1.4.2: {_basicsr()}")
+
+
+def _basicsr() -> str:
+    """How to install BasicSR with this Python."""
+    return BASICSR if sys.version_info < (3, 13) else BASICSR_OF_AN_OLDER_PYTHON
 
 
 def _autoload(report: Report, torch: ModuleType) -> None:

@@ -1,6 +1,9 @@
 """What the doctor sees."""
 
 import shutil
+import sys
+
+import pytest
 
 from rcan_plugin import autoload, registration
 from rcan_plugin.cli import doctor
@@ -44,6 +47,20 @@ def test_what_went_wrong_while_loading_is_shown(monkeypatch, capsys):
     monkeypatch.setattr(autoload, "problems", ["registering in BasicSR failed: ImportError('x')"])
     assert doctor.main([]) == 1
     assert "✗ autoload               registering in BasicSR failed: ImportError('x')" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("python", "remedy"),
+    [
+        ((3, 12, 9), '→ the plugin is made for 1.4.2: pip install wheel "setuptools<85"; pip install --no-deps '),
+        ((3, 13, 0), "→ the plugin is made for 1.4.2: BasicSR's own set-up fails on Python 3.13: let an older Python"),
+    ],
+)
+def test_basicsr_is_installed_in_another_way_from_python_3_13_on(python, remedy, monkeypatch, capsys):
+    monkeypatch.setattr(doctor, "_version", lambda name: "1.3.5" if name == "basicsr" else "1")
+    monkeypatch.setattr(sys, "version_info", python)
+    assert doctor.main([]) == 1
+    assert remedy in capsys.readouterr().out
 
 
 def test_missing_packages_and_two_opencvs(monkeypatch, capsys):
