@@ -32,6 +32,8 @@ NAMES = ("parameters", "latency", "images", "difference")
 """Plots of a set: `NAME_SET.svg`."""
 NAMED_IMAGES = 24
 """Up to so many images have their names on the axis."""
+NAMED_POINTS = 10
+"""Up to so many methods have their names beside their points; of more, numbers stand there, and the names below."""
 
 _TEXT, _GRID = "#1f2328", "#b9b5ab"  # in the page both take the colours of its theme: `_themed`
 _COLORS = ("#24569f", "#c4541d", "#2d7d4f", "#8b3f8f", "#a98600", "#2a8a9b", "#b33951", "#6b6f76")
@@ -189,10 +191,16 @@ def _scatter(
     """Mean PSNR over a cost on a logarithmic axis; methods without it (bicubic) are horizontal lines."""
     from matplotlib.ticker import FuncFormatter, NullFormatter
 
-    figure, axes = _axes(title)
+    drawn = [line for line in lines if positions[line.name]]
+    numbers: dict[str, int] = {}
+    if len(drawn) > NAMED_POINTS:
+        ranked = sorted(drawn, key=lambda line: -_mean(line, set_id))
+        numbers = {line.name: number for number, line in enumerate(ranked, 1)}
+    columns = _columns(list(numbers))
+    figure, axes = _axes(title, 0.55 + 0.18 * -(-len(numbers) // columns))
     costs = {line.name: layout.multiply_adds(line.facts) or 0 for line in lines}
     largest = max(costs.values(), default=0)
-    points, flat = [], []
+    points, flat, handles = [], [], {}
     for number, line in enumerate(lines):
         x, y = positions[line.name], _mean(line, set_id)
         if not x:
@@ -203,7 +211,8 @@ def _scatter(
         axes.scatter(
             x, y, s=area, color=color, alpha=0.75 if areas else 1, linewidths=0.8, edgecolors="white", zorder=3
         )
-        points.append((line.name, x, y, area))
+        points.append((str(numbers.get(line.name, line.name)), x, y, area))
+        handles[line.name] = axes.scatter([], [], s=40, color=color)
     axes.set(xscale="log", xlabel=label, ylabel="PSNR, dB")
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: layout.count(value)))
     axes.xaxis.set_minor_formatter(NullFormatter())
@@ -216,7 +225,17 @@ def _scatter(
         axes.axhline(y, color=_TEXT, linewidth=0.9, linestyle=(0, (2, 3)), zorder=1)
         points.append((name, axes.get_xlim()[0], y, 0))
     labels.place(figure, axes, points)
+    if numbers:
+        entries = [f"{number}  {name}" for name, number in numbers.items()]
+        dots = [handles[name] for name in numbers]
+        spaces = {"handlelength": 1, "handletextpad": 0.3, "columnspacing": 1}
+        figure.legend(dots, entries, loc="lower center", borderaxespad=0.1, ncols=columns, fontsize=8.5, **spaces)
     return figure
+
+
+def _columns(names: Sequence[str]) -> int:
+    """Columns of a legend of these names that fit into a figure: inches by letters."""
+    return max(int(5.2 / (0.5 + 0.075 * max(map(len, names), default=0))), 1)
 
 
 def _by_image(lines: Sequence[Line], set_id: str, title: str) -> Figure:
@@ -227,7 +246,8 @@ def _by_image(lines: Sequence[Line], set_id: str, title: str) -> Figure:
     if many:
         means = {name: np.mean([found[name] for found in values.values() if name in found]) for name in names}
         names.sort(key=lambda name: means[name])
-    legend = 0.1 + 0.2 * -(-len(lines) // 4)
+    columns = _columns(list(values))
+    legend = 0.1 + 0.2 * -(-len(lines) // columns)
     figure, axes = _axes(title, _name_height(names) + legend)
     for number, (method, found) in enumerate(values.items()):
         axes.plot(
@@ -242,7 +262,7 @@ def _by_image(lines: Sequence[Line], set_id: str, title: str) -> Figure:
         )
     _name_images(axes, names)
     axes.set_ylabel("PSNR, dB")
-    figure.legend(loc="lower center", borderaxespad=0.1, ncols=4, fontsize=8.5, handlelength=1.6, columnspacing=1.2)
+    figure.legend(loc="lower center", borderaxespad=0.1, ncols=columns, fontsize=8.5, handlelength=1.6, columnspacing=1)
     return figure
 
 

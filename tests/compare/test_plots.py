@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from rcan_plugin.compare import plots
+from rcan_plugin.compare import layout, plots
 from tests.compare import example
 
 
@@ -59,6 +59,48 @@ def test_the_interval_is_that_of_students_t():
     half = 3.182446305284263 * np.std([0.1, 0.2, 0.3, 0.6], ddof=1) / 2  # t(0.975, 3), from a table
     assert mean == pytest.approx(0.3) and (low, high) == pytest.approx((0.3 - half, 0.3 + half), rel=1e-12)
     assert plots.interval([0.1]) == (0.1, -math.inf, math.inf)
+
+
+def many(count: int) -> list[layout.Line]:
+    """Methods with long names, each 0.1 dB better than the one before."""
+    return [
+        layout.Line(
+            {"name": f"RCAN of a long name {number}"},
+            {"parameters": 1000 + 100 * number},
+            {"Set2": {"images": {"bear": {"psnr": 29 + number / 10}, "tree": {"psnr": 31 + number / 10}}}},
+            {("Set2", "psnr"): layout.Cell(30 + number / 10, "")},
+        )
+        for number in range(count)
+    ]
+
+
+def assert_the_legend_is_below_the_axes_and_inside(figure) -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    box = figure.legends[0].get_window_extent(FigureCanvasAgg(figure).get_renderer())
+    assert box.x0 >= 0 and box.x1 <= figure.bbox.x1 and box.y0 >= 0
+    assert box.y1 <= figure.axes[0].get_tightbbox().y0
+
+
+@pytest.mark.parametrize("count", [plots.NAMED_POINTS, plots.NAMED_POINTS + 1])
+def test_many_methods_have_numbers_by_psnr_and_a_legend(count):
+    lines = many(count)
+    sizes = {line.name: line.facts["parameters"] for line in lines}
+    figure = plots._scatter(lines, "Set2", sizes, "many", "parameters", areas=False)
+    beside = {text.get_text() for text in figure.axes[0].texts}
+    if count == plots.NAMED_POINTS:
+        assert beside == {line.name for line in lines} and not figure.legends
+        return
+    assert beside == {str(number) for number in range(1, count + 1)}
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [
+        f"{number}  {line.name}"
+        for number, line in enumerate(reversed(lines), 1)  # the last one has the highest PSNR
+    ]
+    assert_the_legend_is_below_the_axes_and_inside(figure)
+
+
+def test_the_legend_of_many_methods_by_image_is_inside():
+    assert_the_legend_is_below_the_axes_and_inside(plots._by_image(many(15), "Set2", "many"))
 
 
 def test_labels_do_not_overlap_and_are_inside():
