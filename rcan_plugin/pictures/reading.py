@@ -22,6 +22,8 @@ MAX_PIXELS = 178_956_970
 """Default limit of pixels of a picture: that of Pillow. A file beyond it may be made to fill the memory."""
 
 _FORMATS = ("PNG", "JPEG", "MPO", "TIFF", "WEBP", "AVIF", "HEIF", "GIF", "BMP", "DIB", "PPM", "TGA", "JPEG2000", "QOI")
+_IPTC = 0x0404
+"""Resource of Photoshop's segment (Adobe Photoshop File Formats Specification, "Image Resource IDs")."""
 _WITH_EXTRAS = ("MPO", "HEIF")  # one picture, and depth, gain maps or other views of it
 
 
@@ -77,7 +79,7 @@ def _read(path: Path, head: bytes, max_pixels: int) -> Picture:
         turn = orientation.valid(image.getexif().get(exif_blocks.ORIENTATION))  # Pillow also knows XMP's and AVIF's
         exif, damaged = _exif(image)
         dpi = _valid_dpi(image.info.get("dpi"), turn)
-        return _picture(decoded, turn, form, dpi, exif, (*extras, *damaged))
+        return _picture(decoded, turn, form, dpi, exif, (*extras, *damaged, *_not_kept(image)))
 
 
 def _read_tiff(path: Path, max_pixels: int) -> Picture:
@@ -136,6 +138,16 @@ def _exif(image: ImageFile) -> tuple[bytes | None, tuple[str, ...]]:
         return (exif_blocks.upright(exif) if exif else None), ()
     except Exception as error:  # Pillow raises almost any exception for damaged EXIF
         return None, (f"its EXIF is damaged and not kept ({error})",)
+
+
+def _not_kept(image: ImageFile) -> list[str]:
+    """Remarks on metadata that are not carried to the result; keys are those of Pillow's readers."""
+    photoshop = image.info.get("photoshop")
+    found = {
+        "XMP": bool({"xmp", "XML:com.adobe.xmp"} & image.info.keys()),
+        "IPTC": isinstance(photoshop, dict) and _IPTC in photoshop,
+    }
+    return [f"its {name} is not kept" for name, there in found.items() if there]
 
 
 def _valid_dpi(dpi: Any, turn: int) -> tuple[float, float] | None:

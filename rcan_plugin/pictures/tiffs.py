@@ -22,6 +22,7 @@ _STRIP_BYTES = 1 << 20  # uncompressed, of the files that are written
 _CLASSIC_BYTES = (1 << 32) - (1 << 26)  # larger results are BigTIFF
 _ASSOCIATED, _UNASSOCIATED = 1, 2  # ExtraSamples
 _DNG_VERSION = 50706
+_METADATA = {700: "XMP", 33723: "IPTC"}  # tags of what is not carried to the result
 _TEXT_TYPES = (1, 2)  # bytes (UTF-16 in tags of Windows) and ASCII
 
 
@@ -66,6 +67,7 @@ def inspect(path: Path) -> Page:
             exif = exif_blocks.of_tiff(path.read_bytes())
         except ValueError as error:
             remarks = (f"its EXIF is not kept ({error})",) if exif_blocks.EXIF_IFD in page.tags else ()
+        remarks += tuple(f"its {name} is not kept" for tag, name in _METADATA.items() if tag in page.tags)
         return Page(
             page.imagewidth,
             page.imagelength,

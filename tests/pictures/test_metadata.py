@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image, ImageOps
+from PIL.PngImagePlugin import PngInfo
 
 from rcan_plugin.pictures import Picture, enlarge, read, write
 from rcan_plugin.pictures.colours import srgb_profile
@@ -31,6 +32,37 @@ def save(path, **options):
 def enlarged(path, out):
     write(out, enlarge(read(path), doubled, 2))
     return Image.open(out)
+
+
+XMP = b'<?xpacket?><x:xmpmeta xmlns:x="adobe:ns:meta/"/>'
+IPTC = b"8BIM\x04\x04\0\0" + struct.pack(">I", 10) + b"\x1c\x02\x78\0\5a cat"  # one caption
+
+
+def with_metadata(path):
+    """Write a picture with XMP, and IPTC where the format has it."""
+    if path.suffix == ".png":
+        text = PngInfo()
+        text.add_itxt("XML:com.adobe.xmp", XMP.decode())
+        Image.fromarray(RGB).save(path, pnginfo=text)
+    elif path.suffix == ".tif":
+        pixels = RGB16 if "deep" in path.name else RGB
+        tags = [(700, 1, len(XMP), XMP, True), (33723, 1, 10, IPTC[12:], True)]
+        tifffile.imwrite(path, pixels, photometric="rgb", extratags=tags)
+    else:
+        Image.fromarray(RGB).save(path)
+        data = path.read_bytes()
+        for identity, content in ((b"Photoshop 3.0\0", IPTC), (b"http://ns.adobe.com/xap/1.0/\0", XMP)):
+            marker = b"\xff\xed" if content is IPTC else b"\xff\xe1"
+            data = data[:2] + marker + struct.pack(">H", 2 + len(identity + content)) + identity + content + data[2:]
+        path.write_bytes(data)
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.tif", "deep.tif"])
+def test_xmp_and_iptc_are_not_kept_and_that_is_said(name, tmp_path):
+    with_metadata(tmp_path / name)
+    expected = ("its XMP is not kept",) if name == "a.png" else ("its XMP is not kept", "its IPTC is not kept")
+    assert read(tmp_path / name).remarks == expected
+    assert not {"xmp", "XML:com.adobe.xmp", "photoshop"} & enlarged(tmp_path / name, tmp_path / "out.png").info.keys()
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
