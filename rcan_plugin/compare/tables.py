@@ -23,6 +23,9 @@ _LATEX = str.maketrans(
         "∞": r"$\infty$",
         "<": r"\textless{}",
         ">": r"\textgreater{}",
+        "|": r"\textbar{}",
+        "[": "{[}",  # at the beginning of a row it would be an argument of the \\ before it, as a star would
+        "*": "{*}",
     }
 )
 

@@ -73,4 +73,4 @@ def test_names_are_escaped():
     content["methods"][1]["name"] = "R|C_A*N & 50%"
     found = layout.groups(content)
     assert "| R\\|C\\_A\\*N & 50% |" in tables.markdown(content, found)
-    assert r"R|C\_A*N \& 50\% &" in tables.latex(content, found)
+    assert r"R\textbar{}C\_A{*}N \& 50\% &" in tables.latex(content, found)
