@@ -17,7 +17,7 @@ _TIME = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d),\d+ \w+: ")
 _ITERATION = re.compile(r"\[epoch:\s*\d+, iter:\s*([\d,]+), lr:\(([^,)]+)")
 _SECONDS = re.compile(r"time \(data\): ([\d.]+)")
 _LOSS = re.compile(r"\b(l_\w+): ([-+.\w]+)")
-_PSNR = re.compile(r"# (\w*psnr\w*): ([\d.]+|inf)", re.IGNORECASE)
+_PSNR = re.compile(r"# (\w*psnr\w*): ([\d.]+|inf)(?:\tBest: ([\d.]+|inf) @ (\d+) iter)?", re.IGNORECASE)
 _BATCH = re.compile(r"^\s+batch_size_per_gpu: (\d+)", re.MULTILINE)
 _WORLD = re.compile(r"^\s+world_size: (\d+)", re.MULTILINE)
 
@@ -112,8 +112,12 @@ def _read_texts(run: Run, paths: list[Path]) -> None:
 
 
 def _values(text: str, images: int | None) -> Iterator[tuple[float, int, str, str, float]]:
-    """Hours since the start, iteration, kind, name and value of all values in a text log."""
-    start, hours, iteration, set_name = None, 0.0, 0, ""
+    """Hours since the start, iteration, kind, name and value of all values in a text log.
+
+    The iteration of a validation is logged with a new best value alone; others get that of the last line of losses.
+    The validation at the end of a run is logged with an iteration beyond the last one.
+    """
+    start, hours, iteration, set_name, validated, ended = None, 0.0, 0, "", 0, False
     for line in text.splitlines():
         if match := _TIME.match(line):
             now = datetime.fromisoformat(match[1])
@@ -129,7 +133,11 @@ def _values(text: str, images: int | None) -> Iterator[tuple[float, int, str, st
         elif match := re.search(r"Validation (\S+)", line):
             set_name = match[1]
         elif match := _PSNR.search(line):
-            yield hours, iteration, PSNR, set_name, float(match[2])
+            exact = match[2] == match[3] and not ended
+            validated = max(iteration, validated, int(match[4]) if exact else 0)
+            yield hours, validated, PSNR, set_name, float(match[2])
+        elif "End of training" in line:
+            ended = True
 
 
 def _read_events(run: Run, paths: list[Path]) -> None:

@@ -63,6 +63,24 @@ def test_text_logs_of_a_run_that_was_resumed(folder: Path):
     assert run.series[runs.SPEED, ""].values == [4 * 2 / 0.25] * 6
 
 
+def test_iterations_of_validations(tmp_path: Path):
+    """New best values are logged with their iterations; the validation at the end with one that is beyond the end."""
+    lines = [
+        "2026-11-27 08:00:00,200 INFO: Start training from epoch: 0, iter: 0",
+        "2026-11-27 08:01:00,300 INFO: [a..][epoch:  0, iter:     200, lr:(2.000e-04,)] [eta: 0, ] l_pix: 1.0e-02",
+        "2026-11-27 08:02:00,300 INFO: Validation Set5\n\t # psnr: 30.1000\tBest: 30.1000 @ 250 iter",
+        "2026-11-27 08:03:00,300 INFO: [a..][epoch:  0, iter:     400, lr:(2.000e-04,)] [eta: 0, ] l_pix: 1.0e-02",
+        "2026-11-27 08:04:00,300 INFO: Validation Set5\n\t # psnr: 30.0000\tBest: 30.1000 @ 250 iter",
+        "2026-11-27 08:05:00,300 INFO: [a..][epoch:  0, iter:     600, lr:(2.000e-04,)] [eta: 0, ] l_pix: 1.0e-02",
+        "2026-11-27 08:06:00,300 INFO: Validation Set5\n\t # psnr: 30.2000\tBest: 30.2000 @ 700 iter",
+        "2026-11-27 08:07:00,300 INFO: End of training. Time consumed: 0:07:00",
+        "2026-11-27 08:08:00,300 INFO: Validation Set5\n\t # psnr: 30.2000\tBest: 30.2000 @ 702 iter",
+    ]
+    (tmp_path / "a.log").write_text("\n".join(lines))
+    psnr = runs.read(tmp_path / "a.log").series[runs.PSNR, "Set5"]
+    assert (psnr.iterations, psnr.values) == ([250, 400, 700], [30.1, 30.0, 30.2])
+
+
 def test_one_log(folder: Path):
     run = runs.read(folder / "train_tiny_20261127_080000.log")
     assert run.name == "train_tiny_20261127_080000"
