@@ -52,8 +52,7 @@ class Runner:
         self.device = next((tensor.device for tensor in _tensors(net)), torch.device("cpu"))
         self.compiled = compiled and self.device.type == "cuda"
         self.recorder: Recorder | None = recorder_for(self.device) if cuda_graph else None
-        # Listed once: walking through the modules of a deep network takes as long as its kernels.
-        self.tensors = list(_tensors(net))
+        self.tensors: list[Tensor] = []
         self.copy: nn.Module | None = None
         self.copied_versions = -1
         self.occurrences: Counter[Any] = Counter()
@@ -62,7 +61,8 @@ class Runner:
     def weights_changed(self) -> None:
         """Convert the weights again before the next image.
 
-        Needed after changes that torch does not count: by `Tensor.data`, a fused optimizer or a CUDA graph.
+        Needed after changes that torch does not count: by `Tensor.data`, a fused optimizer or a CUDA graph, or where
+        other tensors took the place of weights or buffers (`load_state_dict(assign=True)`).
         """
         self.copied_versions = -1
 
@@ -131,6 +131,9 @@ class Runner:
 
     def _refresh_copy(self) -> None:
         """Make the copy of the network, or convert its weights again if they have changed."""
+        if self.copied_versions < 0:
+            # Not at each image: walking through the modules of a deep network takes as long as its kernels.
+            self.tensors = list(_tensors(self.net))
         versions = sum(tensor._version for tensor in self.tensors)
         if self.copy is None:
             self.copy = self._converted_copy()
