@@ -244,7 +244,7 @@ def as_image(tensor: torch.Tensor) -> np.ndarray:
     Returns:
         H x W x C, BGR, or H x W for one channel; uint8.
     """
-    levels = tensor[0].float().clamp(0, 1).mul(255).round().to(torch.uint8)
+    levels = tensor[0].float().clamp(0, 1).mul_(255).round_().to(torch.uint8)
     image: np.ndarray = levels.flip(0).permute(1, 2, 0).contiguous().cpu().numpy()
     return image[..., 0] if image.shape[2] == 1 else image
 

@@ -23,7 +23,9 @@ class Average:
         self.weights: list[torch.Tensor] = list(net.parameters())
         # Modules instead of their buffers: some networks put new tensors in the place of these.
         pairs = zip(averaged.modules(), net.modules(), strict=True)
-        self.with_buffers = [(one, other) for one, other in pairs if next(other.buffers(recurse=False), None) is not None]
+        self.with_buffers = [
+            (one, other) for one, other in pairs if next(other.buffers(recurse=False), None) is not None
+        ]
 
     @torch.no_grad()
     def update(self, decay: float) -> None:
