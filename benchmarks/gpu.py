@@ -19,6 +19,7 @@ import argparse
 import contextlib
 import datetime
 import json
+import math
 import os
 import signal
 import subprocess
@@ -222,10 +223,17 @@ def _read_lines(path: Path, position: int) -> tuple[int, list[dict[str, Any]]]:
     return position + len(complete), [json.loads(line) for line in complete.splitlines()]
 
 
+def _minutes(text: str) -> float:
+    with contextlib.suppress(ValueError):
+        if 0 < (minutes := float(text)) < math.inf:
+            return minutes
+    raise argparse.ArgumentTypeError(f"{text!r}; expected a positive number")
+
+
 def main() -> int:
     """Measure, and write the report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=8.0, help="time for all (default 8)")
+    parser.add_argument("--minutes", type=_minutes, default=8.0, help="time for all (default 8)")
     parser.add_argument("--only", nargs="+", choices=ALL_PARTS, default=PARTS, metavar="PART", help=HELP)
     parser.add_argument("--dry-run", action="store_true", help="tiny networks; the figures are no measurements")
     parser.add_argument("--out", type=Path, help="folder of JSON lines, workers' output and report")

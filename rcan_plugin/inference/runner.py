@@ -52,8 +52,8 @@ class Runner:
         self.device = next((tensor.device for tensor in _tensors(net)), torch.device("cpu"))
         self.compiled = compiled and self.device.type == "cuda"
         self.recorder: Recorder | None = recorder_for(self.device) if cuda_graph else None
-        # Listed once: walking through the modules of a deep network takes as long as its kernels.
-        self.tensors = list(_tensors(net))
+        self.tensors: list[Tensor] = []
+        self.versioned: list[Tensor] = []
         self.copy: nn.Module | None = None
         self.copied_versions = -1
         self.occurrences: Counter[Any] = Counter()
@@ -62,7 +62,9 @@ class Runner:
     def weights_changed(self) -> None:
         """Convert the weights again before the next image.
 
-        Needed after changes that torch does not count: by `Tensor.data`, a fused optimizer or a CUDA graph.
+        Needed after changes that torch does not count: by `Tensor.data`, a fused optimizer or a CUDA graph, or where
+        other tensors took the place of weights or buffers (`load_state_dict(assign=True)`), and to weights that were
+        made in `torch.inference_mode`.
         """
         self.copied_versions = -1
 
@@ -131,12 +133,20 @@ class Runner:
 
     def _refresh_copy(self) -> None:
         """Make the copy of the network, or convert its weights again if they have changed."""
-        versions = sum(tensor._version for tensor in self.tensors)
-        if self.copy is None:
-            self.copy = self._converted_copy()
-        elif versions != self.copied_versions:
-            for target, source in zip(_tensors(self.copy), self.tensors, strict=True):
-                target.copy_(source)
+        if self.copied_versions < 0:
+            # Not at each image: walking through the modules of a deep network takes as long as its kernels.
+            self.tensors = list(_tensors(self.net))
+            # Tensors made in `torch.inference_mode` have no version.
+            self.versioned = [tensor for tensor in self.tensors if not tensor.is_inference()]
+        versions = sum(tensor._version for tensor in self.versioned)
+        if versions == self.copied_versions:
+            return
+        with torch.inference_mode(False), torch.no_grad():  # a copy made in inference mode could not be changed later
+            if self.copy is None:
+                self.copy = self._converted_copy()
+            else:
+                for target, source in zip(_tensors(self.copy), self.tensors, strict=True):
+                    target.copy_(source)
         self.copied_versions = versions
 
     def _converted_copy(self) -> nn.Module:

@@ -15,7 +15,7 @@ from rcan_plugin.losses import LOSSES
 from rcan_plugin.models.settings import BLOCKS, PRECISIONS, Settings
 from rcan_plugin.models.validation import ValidatingModel
 from rcan_plugin.training import graphs, optimizers
-from rcan_plugin.training.average import update_average
+from rcan_plugin.training.average import Average
 from rcan_plugin.training.captured import CapturedStep
 from rcan_plugin.training.compiling import compile_blocks, repeated_blocks
 from rcan_plugin.training.freezing import Freezer
@@ -74,6 +74,7 @@ class AcceleratedSRModel(ValidatingModel):
     """
 
     guard: Guard | None = None
+    average: Average | None = None  # built at the first update
     freezer: Freezer | None = None
     first_step = True
 
@@ -224,7 +225,9 @@ class AcceleratedSRModel(ValidatingModel):
 
     def model_ema(self, decay: float = 0.999) -> None:
         """Update the averaged weights (BasicSR's interface)."""
-        update_average(self.net_g_ema, self.get_bare_model(self.net_g), decay)
+        if self.average is None or self.average.averaged is not self.net_g_ema:
+            self.average = Average(self.net_g_ema, self.get_bare_model(self.net_g))
+        self.average.update(decay)
 
     def get_current_log(self) -> OrderedDict[str, float]:
         """The losses of the last step as numbers. Only this waits for the device, so call it only to print them."""

@@ -6,20 +6,36 @@ import torch
 from torch import nn
 
 
-@torch.no_grad()
-def update_average(average: nn.Module, net: nn.Module, decay: float) -> None:
-    """Move the averaged weights towards the network's: decay * average + (1 - decay) * weight.
+class Average:
+    """Moves averaged weights towards a network's, after each step: `average.update(decay)`.
 
-    Buffers are copied as they are. All weights are updated by a few multi-tensor operations, in place.
+    The modules are listed once: for a network as deep as RCAN, walking through them takes longer than a GPU takes for a
+    training step.
 
     Args:
-        average: network of the averaged weights; changed in place.
+        averaged: network of the averaged weights; changed in place.
         net: network being trained, of the same class.
-        decay: 0 copies the weights.
     """
-    averaged: list[torch.Tensor] = list(average.parameters())
-    weights: list[torch.Tensor] = list(net.parameters())
-    torch._foreach_mul_(averaged, decay)
-    torch._foreach_add_(averaged, weights, alpha=1 - decay)
-    for target, buffer in zip(average.buffers(), net.buffers(), strict=True):
-        target.copy_(buffer)
+
+    def __init__(self, averaged: nn.Module, net: nn.Module) -> None:
+        self.averaged = averaged
+        self.parameters: list[torch.Tensor] = list(averaged.parameters())
+        self.weights: list[torch.Tensor] = list(net.parameters())
+        # Modules instead of their buffers: some networks put new tensors in the place of these.
+        pairs = zip(averaged.modules(), net.modules(), strict=True)
+        self.with_buffers = [
+            (one, other) for one, other in pairs if next(other.buffers(recurse=False), None) is not None
+        ]
+
+    @torch.no_grad()
+    def update(self, decay: float) -> None:
+        """Average: decay * averaged + (1 - decay) * weight, by a few multi-tensor operations. Buffers are copied.
+
+        Args:
+            decay: 0 copies the weights.
+        """
+        torch._foreach_mul_(self.parameters, decay)
+        torch._foreach_add_(self.parameters, self.weights, alpha=1 - decay)
+        for averaged, module in self.with_buffers:
+            for target, buffer in zip(averaged.buffers(recurse=False), module.buffers(recurse=False), strict=True):
+                target.copy_(buffer)

@@ -53,6 +53,16 @@ def test_a_dry_run_goes_through_all_parts(tmp_path: Path, forks: Forks) -> None:
     assert len([file for file in tmp_path.rglob("*") if file.is_file()]) <= 8
 
 
+@pytest.mark.parametrize("minutes", ["0", "-1", "nan", "inf", "ten"])
+def test_a_time_that_is_none_is_refused(
+    minutes: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["gpu.py", "--minutes", minutes])
+    with pytest.raises(SystemExit):
+        gpu.main()
+    assert f"argument --minutes: {minutes!r}; expected a positive number" in capsys.readouterr().err
+
+
 def test_without_a_gpu_it_says_so_and_writes_no_report(tmp_path: Path, forks: Forks) -> None:
     environment = {"PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
     command = [sys.executable, str(SCRIPT), "--only", "tests", "--out", str(tmp_path)]

@@ -68,5 +68,7 @@ def test_results_that_are_right():
     check_result(one, GREY, None)
     check_result(torch.zeros(1, 3, 8, 8), np.zeros_like(GREY), None)
     check_result(torch.zeros(1, 3, 8, 8), np.full_like(GREY, 3), None)  # nearly black
-    with pytest.raises(FloatingPointError):
-        check_result(one * torch.inf, GREY, None)
+    for value in (torch.inf, -torch.inf, torch.nan):
+        one[0, 2, 7, 7] = value
+        with pytest.raises(FloatingPointError, match="is not finite"):
+            check_result(one, GREY, None)

@@ -9,6 +9,7 @@ from rcan_plugin.inference import runner as module
 from rcan_plugin.inference.runner import Runner
 from rcan_plugin.inference.tiles import tiled
 from tests.recorders import FakeRecorder, use
+from tests.walks import modules_walked
 
 SMALL = {"num_feat": 8, "num_group": 1, "num_block": 2, "squeeze_factor": 4, "upscale": 2}
 
@@ -72,6 +73,44 @@ def test_the_copy_follows_the_weights(net):
     same_copy = run.copy
     run(image())
     assert run.copy is same_copy
+
+
+def test_the_copy_follows_tensors_that_were_replaced(net):
+    run = Runner(net, precision=torch.bfloat16)
+    first = run(image())
+    net.load_state_dict({**net.state_dict(), "conv_last.bias": net.conv_last.bias.detach() + 50}, assign=True)
+    net.out_mean = net.out_mean + 1
+    run.weights_changed()
+    assert (run(image()) - first).mean() == pytest.approx(1 + 50 / 255, rel=0.05)
+
+
+def test_weights_made_in_inference_mode(net):
+    expected = Runner(net, precision=torch.bfloat16)(image())
+    with torch.inference_mode():
+        other = RCANArch(**SMALL).eval()
+        other.load_state_dict(net.state_dict())
+        run = Runner(other, precision=torch.bfloat16)
+        assert torch.equal(run(image()), expected)
+        other.conv_last.bias += 50
+        run.weights_changed()
+        assert (run(image()) - expected).mean() == pytest.approx(50 / 255, rel=0.05)
+
+
+def test_a_copy_made_in_inference_mode_can_be_changed_outside(net):
+    run = Runner(net, precision=torch.bfloat16)
+    with torch.inference_mode():
+        first = run(image())
+    with torch.no_grad():
+        net.conv_last.bias += 50
+    assert (run(image()) - first).mean() == pytest.approx(50 / 255, rel=0.05)
+    assert all(weights.requires_grad for weights in net.parameters())
+    assert not any(weights.requires_grad for weights in run.copy.parameters())
+
+
+def test_half_precision_costs_no_walk_through_the_modules(net):
+    run = Runner(net, precision=torch.bfloat16)
+    run(image())
+    assert modules_walked(lambda: run(image())) == 0
 
 
 def test_shapes_that_recur_are_recorded_and_results_are_new_memory(net, monkeypatch):

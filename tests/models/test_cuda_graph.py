@@ -8,6 +8,7 @@ from rcan_plugin.training import captured, checkpoints
 from tests.comparison import names_all, same
 from tests.models.conftest import RCAN, Images, batch, build, resumed, spoilt, step, train, weights
 from tests.recorders import FakeRecorder, use
+from tests.walks import modules_walked
 
 RATE = 2.0**-10  # exact in float32, which is what a device's rates are
 ADAM = {"type": "Adam", "lr": RATE, "betas": [0.9, 0.99], "fused": True}
@@ -230,3 +231,14 @@ def test_validation_between_recorded_steps(options, recorder):
             results.append(model.metric_results["psnr"])
         figures.append(results)
     assert figures[0] == figures[1] and len(set(figures[0])) == 3
+
+
+@pytest.mark.parametrize("graph", [True, False])
+def test_steps_and_images_do_not_walk_through_the_modules(graph, options, recorder):
+    """For RCAN one walk takes as long on the host as a step or an image takes on a GPU."""
+    features = {**GRAPH, **GUARD, "cuda_graph": graph, "ema_decay": 0.5, "amp": "bf16", "grad_clip": {"norm": 1.0}}
+    model = train(build(options(train=features, val={"amp": "bf16", "cuda_graph": graph})), 5)
+    assert modules_walked(lambda: train(model, 8, first=6)) == 0
+    lq = batch(1, size=1)["lq"]
+    model.upscale(lq, 2)  # converts the weights after the last step
+    assert modules_walked(lambda: [model.upscale(lq, 2) for _ in range(4)]) == 0

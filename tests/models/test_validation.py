@@ -19,6 +19,7 @@ from rcan_plugin.inference.ensemble import self_ensemble
 from rcan_plugin.inference.official_chop import official_chop
 from rcan_plugin.inference.tiles import tiled
 from rcan_plugin.models.accelerated_model import AcceleratedSRModel
+from rcan_plugin.models.validation import as_image
 from tests.comparison import same
 from tests.models.conftest import PSNR, RCAN, Dropping, Images, build, train
 
@@ -51,6 +52,18 @@ def uneven(img, **_):
 def more_metrics(monkeypatch):
     for metric in (difference, brightness, uneven):
         monkeypatch.setitem(METRIC_REGISTRY._obj_map, metric.__name__, metric)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_images_are_those_of_tensor2img(channels, dtype):
+    """With values at the halves, where rounding shows, and beyond black and white."""
+    values = torch.cat([torch.arange(-4, 520) / 510, torch.rand(476, generator=torch.Generator().manual_seed(0))])
+    tensor = values.repeat(channels).view(1, channels, 10, 100).to(dtype)
+    tensor[:, 0] = tensor[:, 0].flip(-1)
+    image, expected = as_image(tensor), tensor2img([tensor])
+    assert np.array_equal(image, expected) and image.dtype == np.uint8 and image.flags.c_contiguous
+    assert image.shape == ((10, 100, 3) if channels == 3 else (10, 100))
 
 
 # -- as SRModel
