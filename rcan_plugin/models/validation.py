@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,8 @@ from rcan_plugin.models.settings import PRECISIONS
 from rcan_plugin.training.random_states import read_random_states
 
 Metrics = dict[str, float]
+THREADS = 4
+"""Threads that measure images, each of which needs some TODO MB for a 2K image."""
 
 
 class ValidatingModel(CheckpointingModel):
@@ -52,8 +56,8 @@ class ValidatingModel(CheckpointingModel):
             for buffer in self._validated_network().buffers():
                 torch.distributed.broadcast(buffer, 0)  # running means: the checkpoint holds those of rank 0
         indices = range(rank, len(dataset), world)
-        metrics: dict[int, Metrics] = {}
-        with _evaluating(self._validated_network()):
+        measured: dict[int, Future[Metrics]] = {}
+        with _evaluating(self._validated_network()), self._measuring() as measure:
             for number, index in enumerate(tqdm(indices, dataset.opt["name"], disable=not self.opt["val"].get("pbar"))):
                 data = default_collate([dataset[index]])
                 name = Path(data["lq_path"][0]).stem
@@ -63,7 +67,8 @@ class ValidatingModel(CheckpointingModel):
                 if tb_logger and "img2" in images and number < self.settings.pictures:
                     picture = _side_by_side(data["lq"], images)
                     tb_logger.add_image(f"{dataset.opt['name']}/{name}", picture, current_iter, dataformats="HWC")
-                metrics[index] = self._metrics(images, scale)
+                measured[index] = measure(images, scale)
+        metrics = {index: values.result() for index, values in measured.items()}
         if world > 1:
             gathered: list[Any] = [None] * world
             torch.distributed.all_gather_object(gathered, metrics)
@@ -171,6 +176,32 @@ class ValidatingModel(CheckpointingModel):
         """Upscale `self.lq` to `self.output` (BasicSR's interface)."""
         with torch.no_grad():
             self.output = self.upscale(self.lq, self.scale)
+
+    @contextmanager
+    def _measuring(self) -> Iterator[Callable[[dict[str, np.ndarray], int | None], Future[Metrics]]]:
+        """Give a function that measures images: BasicSR's PSNR and SSIM in threads, beside the upscaling of the next.
+
+        A GPU takes less time to upscale an image than a CPU core takes to measure it. The first image is measured at
+        once, so that wrong options end the validation there. Other metrics may use torch, and are measured in this
+        thread, in which gradients are off.
+        """
+        types = [option["type"] for option in (self.opt["val"].get("metrics") or {}).values()]
+        in_threads = all(METRIC_REGISTRY.get(name).__module__ == "basicsr.metrics.psnr_ssim" for name in types)
+        pending: deque[Future[Metrics]] = deque()
+
+        def measure(images: dict[str, np.ndarray], scale: int | None) -> Future[Metrics]:
+            if not (in_threads and pending):
+                values: Future[Metrics] = Future()
+                values.set_result(self._metrics(images, scale))
+            else:
+                values = pool.submit(self._metrics, images, scale)
+            pending.append(values)
+            if len(pending) > 2 * THREADS:  # bounds the images in memory
+                pending.popleft().result()
+            return values
+
+        with ThreadPoolExecutor(THREADS) as pool:
+            yield measure
 
     def _metrics(self, images: dict[str, np.ndarray], scale: int | None) -> Metrics:
         """The metrics of one image; without an HR image, only those that need none.
