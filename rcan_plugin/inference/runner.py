@@ -104,6 +104,12 @@ class Runner:
         """The network that is run, in its present state; inside `context`, its parts can be called."""
         if self.precision is not None or self.compiled:
             self._refresh_copy()
+        elif self.recorder is not None and self.copied_versions < 0:
+            # Graphs read the weights where they are, and follow changes but not other tensors in their places.
+            tensors = list(_tensors(self.net))
+            if any(old is not new for old, new in itertools.zip_longest(self.tensors, tensors)):
+                self.graphs.clear()
+            self.tensors, self.copied_versions = tensors, 0
         return self.copy or self.net
 
     def context(self) -> contextlib.AbstractContextManager[None]:

@@ -74,7 +74,11 @@ class CapturedStep:
         self.rates.update()
         if shape.replay is None:
             if shape.warm_up_steps < WARM_UP_STEPS:
-                return self._warm_up(shape)
+                before = list(self.step.net.named_buffers())
+                losses = self._warm_up(shape)
+                if replaced := _replaced(before, list(self.step.net.named_buffers())):
+                    self._disable(f"the network puts a new tensor in the place of its buffer {replaced} in each step")
+                return losses
             if not self._record(shape):
                 return self.step(lq, gt, *arguments)
             assert shape.replay is not None
@@ -163,6 +167,11 @@ def why_not(step: TrainingStep) -> str | None:
     if waits and not skips_on_device(step.optimizer):
         return f"{' and '.join(waits)} with optim_g: {name} waits for the device; use Adam or AdamW with fused: true"
     return None
+
+
+def _replaced(before: list[tuple[str, Tensor]], after: list[tuple[str, Tensor]]) -> str | None:
+    """The first buffer that is another tensor now: a recording would go on with the old one, unlike the network."""
+    return next((name for (name, old), (_, new) in zip(before, after, strict=True) if old is not new), None)
 
 
 def _copy(targets: dict[str, Tensor], values: dict[str, Tensor]) -> None:

@@ -129,6 +129,18 @@ def test_shapes_that_recur_are_recorded_and_results_are_new_memory(net, monkeypa
     assert torch.equal(run(images[0]), call(net, images[0])), "a graph reads the weights where they are"
 
 
+def test_graphs_are_recorded_again_after_weights_were_replaced(net, monkeypatch):
+    recorder = use(FakeRecorder(), monkeypatch)
+    run = Runner(net, cuda_graph=True)
+    for number in range(4):
+        run(image(number=number))
+        run.weights_changed()  # as after each training step
+    assert recorder.records == 1
+    net.load_state_dict({name: value * 2 for name, value in net.state_dict().items()}, assign=True)
+    run.weights_changed()
+    assert torch.equal(run(image()), call(net, image())) and recorder.records == 2
+
+
 def test_the_number_of_graphs_is_bounded(net, monkeypatch):
     monkeypatch.setattr(module, "MAX_GRAPHS", 2)
     recorder = use(FakeRecorder(), monkeypatch)

@@ -3,10 +3,11 @@
 import pytest
 import torch
 from basicsr.models.sr_model import SRModel
+from basicsr.utils.registry import ARCH_REGISTRY
 
 from rcan_plugin.training import captured, checkpoints
 from tests.comparison import names_all, same
-from tests.models.conftest import RCAN, Images, batch, build, resumed, spoilt, step, train, weights
+from tests.models.conftest import RCAN, Dropping, Images, batch, build, resumed, spoilt, step, train, weights
 from tests.recorders import FakeRecorder, use
 from tests.walks import modules_walked
 
@@ -158,6 +159,25 @@ def test_what_cannot_be_recorded_is_said_at_the_start(case, options, recorder, l
     assert names_all(warning, reason, "continues without")
     plain = train(build(options(train={**train_options})), 6)
     assert same(weights(train(model, 6)), weights(plain)) and recorder.counts == (0, 0, 0)
+
+
+def test_a_network_that_replaces_a_buffer_is_refused(options, recorder, log, monkeypatch):
+    class Counting(Dropping):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("count", torch.zeros(()))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            self.count = self.count + 1
+            return super().forward(x)
+
+    monkeypatch.setitem(ARCH_REGISTRY._obj_map, "Counting", Counting)
+    model = train(build(options(network_g={"type": "Counting"}, train=GRAPH)), 5)
+    assert recorder.records == 0 and model.net_g.count == 5
+    assert warnings_of(log) == [
+        "train: cuda_graph: the step cannot be recorded: the network puts a new tensor in the place of its buffer "
+        "count in each step. Training continues without."
+    ]
 
 
 def test_a_loss_that_changes_with_the_iteration_is_refused(options, recorder, log):
