@@ -94,7 +94,10 @@ def _panel(axes: Axes, kind: str, runs: Sequence[Run], colors: Sequence[str], un
                 _line(axes, kind, _places(series, unit), series.values, color, styles[name])
     if len(names) > 1:
         entries = [axes.plot([], [], color="#6b6f76", linestyle=styles[name], label=name)[0] for name in names]
-        axes.legend(handles=entries, fontsize=8, frameon=False)
+        axes.legend(  # beside the title
+            handles=entries, ncols=len(names), fontsize=8, frameon=False,
+            loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0.2,
+        )  # fmt: skip
     axes.set_title(", ".join(filter(None, [UNITS[kind], *(names if len(names) == 1 else [])])), loc="left", fontsize=10)
     axes.set_xlabel(unit, fontsize=9)
     values = [

@@ -29,7 +29,7 @@ from rcan_plugin.training.random_states import read_random_states
 
 Metrics = dict[str, float]
 THREADS = 4
-"""Threads that measure images. Each needs some hundred MB for a 2K image, since BasicSR's metrics compute in float64."""
+"""Threads that measure images. Each takes some hundred MB for a 2K image: BasicSR's metrics compute in float64."""
 
 
 class ValidatingModel(CheckpointingModel):
