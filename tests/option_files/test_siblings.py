@@ -32,6 +32,7 @@ OTHER_SCALE = {
     "others/train_EDSR": "EDSR_BI_x2",
     "others/train_MSRResNet": "MSRResNet_BI_x2",
     "others/train_FSRCNN": "FSRCNN_BI_x3",
+    "train_RCANlight": "RCANlight_BI_x2",
 }
 """The network that comments tell to start from at every other scale."""
 STARTS_FROM_X2 = {
@@ -42,7 +43,8 @@ STARTS_FROM_X2 = {
         r"^  strict_load_g: false  # .*\n",
         r"^  freeze: \{parts: \[conv_first, body\], until: 20000\}.*\n",
         " train:freeze=~",
-    )
+    ),
+    "train_RCANlight": (r"^  # freeze: \{parts: \[conv_first, body\], until: 60000\}  # .*\n",),
 }
 """What the files of x3 and x4 have, and that of x2 does not."""
 EXCEPTIONS = {"others/train_LapSRN_x8": ("depth: 5  # the authors' x8, to our knowledge\n", "depth: 10\n")}
@@ -79,7 +81,7 @@ def neutral(family: str, scale: int) -> str:
         assert "# To start from" not in text, f"{name}: from {source}"
     for pattern in STARTS_FROM_X2.get(family, ()):
         replace(pattern, "", least=scale != 2)
-    if family in STARTS_FROM_X2:
+    if family == "train_RCANit":
         replace(f"gt_size={64 * scale} ", "gt_size=S ")
     if "BD" in family:
         replace(f"every {ORDINALS[scale]} pixel", "every Sth pixel")
