@@ -43,6 +43,10 @@ def main() -> int:
     parser.add_argument("--commands", action="store_true", help="print the commands")
     parser.add_argument("--table", action="store_true", help="print the table, draw the curves")
     args = parser.parse_args()
+    if args.table and (args.only or args.force_yml or args.commands):
+        parser.error("--table shows all runs as they were logged: leave out --only, --force_yml and --commands")
+    if any(change.partition("=")[0].strip() == "name" for change in args.force_yml):
+        parser.error("--force_yml name: names are FOLDER_RUN, by which finished runs are found: leave it out")
     folder = HERE / args.folder
     return _exit_codes.run(lambda: table(folder) if args.table else train(folder, args))
 

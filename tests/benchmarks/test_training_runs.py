@@ -57,6 +57,20 @@ def test_logs_are_kept_without_the_machine_and_make_the_table(tmp_path, capsys):
     assert (tmp_path / "folder/curves.png").stat().st_size > 10_000
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--table", "--only", "CA"], "--table shows all runs as they were logged"),
+        (["--force_yml", "train:total_iter=3", "name=mine"], "--force_yml name: names are FOLDER_RUN"),
+    ],
+)
+def test_arguments_that_do_not_fit_are_refused(arguments, message, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["runs.py", "ablation", *arguments])
+    with pytest.raises(SystemExit, match="2"):
+        runs.main()
+    assert message in capsys.readouterr().err
+
+
 def test_a_folder_without_logs_has_no_table(tmp_path):
     with pytest.raises(FileNotFoundError, match="logs has no logs: train the runs first"):
         runs.table(tmp_path)
