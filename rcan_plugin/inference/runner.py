@@ -57,7 +57,7 @@ class Runner:
         self.copy: nn.Module | None = None
         self.copied_versions = -1
         self.occurrences: Counter[Any] = Counter()
-        self.graphs: dict[Any, tuple[Tensor, Tensor, Callable[[], None]]] = {}
+        self.graphs: dict[Any, tuple[Tensor, Tensor, Callable[[], None], list[Tensor]]] = {}
 
     def weights_changed(self) -> None:
         """Convert the weights again before the next image.
@@ -85,7 +85,7 @@ class Runner:
             return self._run(image, *arguments)
         key = (image.shape, image.stride(), image.dtype, arguments)
         if key in self.graphs:
-            static_lq, static_sr, replay = self.graphs[key]
+            static_lq, static_sr, replay, _ = self.graphs[key]
             static_lq.copy_(image)
             replay()
             return static_sr.clone()
@@ -134,7 +134,8 @@ class Runner:
             self.recorder = None
             self.graphs.clear()
             return static_sr
-        self.graphs[key] = static_lq, static_sr, replay
+        # The tensors it reads stay in memory: a network may build other buffers for the next image's size.
+        self.graphs[key] = static_lq, static_sr, replay, list(_tensors(self.copy or self.net))
         return static_sr.clone()
 
     def _refresh_copy(self) -> None:
@@ -148,11 +149,13 @@ class Runner:
         if versions == self.copied_versions:
             return
         with torch.inference_mode(False), torch.no_grad():  # a copy made in inference mode could not be changed later
-            if self.copy is None:
-                self.copy = self._converted_copy()
-            else:
-                for target, source in zip(_tensors(self.copy), self.tensors, strict=True):
+            targets = [] if self.copy is None else list(_tensors(self.copy))
+            if self.copy is not None and _shapes(targets) == _shapes(self.tensors):
+                for target, source in zip(targets, self.tensors, strict=True):
                     target.copy_(source)
+            else:  # none yet, or one of the networks has built buffers for the size of an image
+                self.copy = self._converted_copy()
+                self.graphs.clear()
         self.copied_versions = versions
 
     def _converted_copy(self) -> nn.Module:
@@ -167,6 +170,10 @@ class Runner:
             blocks = compile_blocks(network, training=False, dynamic=None)
             log.info("Inference: %s compiled, at the first image.", blocks)
         return network
+
+
+def _shapes(tensors: list[Tensor]) -> list[torch.Size]:
+    return [tensor.shape for tensor in tensors]
 
 
 def _tensors(net: nn.Module) -> itertools.chain[Tensor]:

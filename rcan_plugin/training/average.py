@@ -31,11 +31,16 @@ class Average:
     def update(self, decay: float) -> None:
         """Average: decay * averaged + (1 - decay) * weight, by a few multi-tensor operations. Buffers are copied.
 
+        Buffers that one of the networks alone has, or that differ in shape, stay: a network may build them in its
+        forward pass, for the size of the image.
+
         Args:
             decay: 0 copies the weights.
         """
         torch._foreach_mul_(self.parameters, decay)
         torch._foreach_add_(self.parameters, self.weights, alpha=1 - decay)
         for averaged, module in self.with_buffers:
-            for target, buffer in zip(averaged.buffers(recurse=False), module.buffers(recurse=False), strict=True):
-                target.copy_(buffer)
+            for name, target in averaged.named_buffers(recurse=False):
+                buffer = getattr(module, name, None)
+                if buffer is not None and buffer.shape == target.shape:
+                    target.copy_(buffer)

@@ -74,10 +74,10 @@ class CapturedStep:
         self.rates.update()
         if shape.replay is None:
             if shape.warm_up_steps < WARM_UP_STEPS:
-                before = list(self.step.net.named_buffers())
+                before = dict(self.step.net.named_buffers())
                 losses = self._warm_up(shape)
-                if replaced := _replaced(before, list(self.step.net.named_buffers())):
-                    self._disable(f"the network puts a new tensor in the place of its buffer {replaced} in each step")
+                if replaced := _replaced(before, dict(self.step.net.named_buffers())):
+                    self._disable(f"the network puts new tensors in the place of its buffer {replaced}")
                 return losses
             if not self._record(shape):
                 return self.step(lq, gt, *arguments)
@@ -169,9 +169,12 @@ def why_not(step: TrainingStep) -> str | None:
     return None
 
 
-def _replaced(before: list[tuple[str, Tensor]], after: list[tuple[str, Tensor]]) -> str | None:
-    """The first buffer that is another tensor now: a recording would go on with the old one, unlike the network."""
-    return next((name for (name, old), (_, new) in zip(before, after, strict=True) if old is not new), None)
+def _replaced(before: dict[str, Tensor], after: dict[str, Tensor]) -> str | None:
+    """The first buffer that is another tensor now: a recording would go on with the old one, unlike the network.
+
+    Buffers that the network has added, as some do in their first forward pass, are none.
+    """
+    return next((name for name, old in before.items() if after.get(name) is not old), None)
 
 
 def _copy(targets: dict[str, Tensor], values: dict[str, Tensor]) -> None:

@@ -1,5 +1,7 @@
 """How a network is run: precision, its copy of the weights, graphs by a stand-in."""
 
+import weakref
+
 import pytest
 import torch
 from torch import nn
@@ -105,6 +107,42 @@ def test_a_copy_made_in_inference_mode_can_be_changed_outside(net):
     assert (run(image()) - first).mean() == pytest.approx(50 / 255, rel=0.05)
     assert all(weights.requires_grad for weights in net.parameters())
     assert not any(weights.requires_grad for weights in run.copy.parameters())
+
+
+class Masking(nn.Module):
+    """Builds a buffer for each size of image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(()))
+        self.register_buffer("mask", torch.ones(1, 1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.mask.shape != x.shape[-2:]:
+            self.mask = torch.full(x.shape[-2:], float(x.shape[-1]))
+        return x * self.mask * self.weight
+
+
+def test_a_network_that_builds_buffers_for_the_size_of_an_image():
+    net = Masking().eval()
+    run = Runner(net, precision=torch.bfloat16)
+    assert run(torch.ones(1, 3, 2, 4)).unique() == 4
+    net(torch.ones(1, 3, 2, 8))  # as in training
+    net.weight.data.fill_(3)
+    run.weights_changed()
+    assert run(torch.ones(1, 3, 2, 4)).unique() == 3 * 4
+
+
+def test_a_graph_keeps_the_buffers_that_it_reads(monkeypatch):
+    use(FakeRecorder(), monkeypatch)
+    net = Masking().eval()
+    run = Runner(net, cuda_graph=True)
+    masks = []
+    for width in (4, 8):
+        for _ in range(3):
+            run(torch.ones(1, 3, 2, width))
+        masks.append(weakref.ref(net.mask))
+    assert len(run.graphs) == 2 and masks[0]() is not net.mask and masks[0]().shape == (2, 4)
 
 
 def test_half_precision_costs_no_walk_through_the_modules(net):

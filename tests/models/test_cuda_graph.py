@@ -175,9 +175,21 @@ def test_a_network_that_replaces_a_buffer_is_refused(options, recorder, log, mon
     model = train(build(options(network_g={"type": "Counting"}, train=GRAPH)), 5)
     assert recorder.records == 0 and model.net_g.count == 5
     assert warnings_of(log) == [
-        "train: cuda_graph: the step cannot be recorded: the network puts a new tensor in the place of its buffer "
-        "count in each step. Training continues without."
+        "train: cuda_graph: the step cannot be recorded: the network puts new tensors in the place of its buffer "
+        "count. Training continues without."
     ]
+
+
+def test_a_network_that_adds_a_buffer_in_its_first_step_is_recorded(options, recorder, log, monkeypatch):
+    class Adding(Dropping):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            if not hasattr(self, "two"):
+                self.register_buffer("two", torch.full((), 2.0), persistent=False)
+            return super().forward(x) * self.two
+
+    monkeypatch.setitem(ARCH_REGISTRY._obj_map, "Adding", Adding)
+    train(build(options(network_g={"type": "Adding"}, train=GRAPH)), 5)
+    assert recorder.counts == (3, 1, 2) and not warnings_of(log)
 
 
 def test_a_loss_that_changes_with_the_iteration_is_refused(options, recorder, log):
@@ -260,5 +272,6 @@ def test_steps_and_images_do_not_walk_through_the_modules(graph, options, record
     model = train(build(options(train=features, val={"amp": "bf16", "cuda_graph": graph})), 5)
     assert modules_walked(lambda: train(model, 8, first=6)) == 0
     lq = batch(1, size=1)["lq"]
-    model.upscale(lq, 2)  # converts the weights after the last step
+    for _ in range(3):
+        model.upscale(lq, 2)  # converts the weights after the last step, and records
     assert modules_walked(lambda: [model.upscale(lq, 2) for _ in range(4)]) == 0

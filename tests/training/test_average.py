@@ -45,6 +45,37 @@ def test_weights_are_averaged_and_buffers_copied():
     assert all(map(torch.equal, averaged.parameters(), net.parameters()))
 
 
+class Building(nn.Module):
+    """Builds a buffer at the first call, and another one for each size of image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(()))
+        self.register_buffer("number", torch.zeros(()))
+        self.register_buffer("mask", torch.ones(2), persistent=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.number += 1
+        self.mask = torch.full(x.shape[-1:], 7.0)
+        self.register_buffer("ramp", torch.ones(()), persistent=False)
+        return x
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_buffers_that_a_network_builds_stay(first):
+    """Before, BasicSR has copied the weights."""
+    pair = Building(), Building()
+    average = Average(*pair)
+    pair[first](torch.zeros(3))
+    average.update(0.5)
+    averaged, net = pair
+    assert averaged.number == net.number == [0, 1][first]
+    assert len(averaged.mask) == [3, 2][first] and hasattr(averaged, "ramp") == (first == 0)
+    net(torch.zeros(len(averaged.mask)))
+    average.update(0.5)
+    assert averaged.number == first + 1 and torch.equal(averaged.mask, net.mask)
+
+
 def test_an_update_does_not_walk_through_the_modules():
     net = nn.Sequential(*(nn.Conv2d(1, 1, 1) for _ in range(50)), nn.BatchNorm2d(1))
     average = Average(copy.deepcopy(net), net)
