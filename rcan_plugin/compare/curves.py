@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rcan_plugin._files import written_beside
+from rcan_plugin.compare import labels
 from rcan_plugin.compare.runs import KINDS, LOSS, PSNR, RATE, SPEED, Run, Series, without_seed
 
 if TYPE_CHECKING:
@@ -20,7 +22,9 @@ COLORS = (
     *("#24569f", "#c4541d", "#2d7d4f", "#8b3f8f", "#a98600", "#2a8a9b", "#b33951", "#101018"),
     *("#7aa6e0", "#f2a379", "#86c98f", "#d79bd8", "#e86ea4", "#5a5fd6", "#8a6d3b", "#b7c433"),
 )
-STYLES = ("-", "--", ":", "-.")
+STYLES = ("-", "--", ":", "-.", (0, (8, 2)), (0, (3, 1, 1, 1, 1, 1)))
+WIDTH, PANEL = 5.4, 5.0
+"""Inches of a panel with its margins, and of its axes."""
 FORMATS = (".svg", ".png", ".pdf")
 UNITS = {LOSS: "loss", PSNR: "PSNR, dB", RATE: "learning rate", SPEED: "images a second"}
 
@@ -52,12 +56,16 @@ def draw(runs: Sequence[Run], path: str | Path, over: str = "iterations") -> Pat
         from matplotlib.figure import Figure
     except ModuleNotFoundError:
         raise RuntimeError("matplotlib is not installed: pip install matplotlib") from None
-    keys = [_key(run, number) for number, run in enumerate(runs)]
+    names = Counter(run.name for run in runs)
+    keys = [_key(run.name, number, names) for number, run in enumerate(runs)]
     palette = dict(zip(dict.fromkeys(keys), itertools.cycle(COLORS), strict=False))
     colors = [palette[key] for key in keys]
     kinds = [kind for kind in KINDS if any(kind == key[0] for run in runs for key in run.series)]
     rows, columns = -(-len(kinds) // 2), min(len(kinds), 2)
-    figure = Figure(figsize=(5.4 * columns, 3.4 * rows + 0.25 * -(-len(palette) // 3)), layout="constrained")
+    entries = _entries(Counter(keys), WIDTH * columns)
+    ncols = min(labels.columns(entries, WIDTH * columns), 3)
+    size = (WIDTH * columns, 3.4 * rows + 0.25 * -(-len(entries) // ncols))
+    figure = Figure(figsize=size, layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False)
     longest = max(series.hours[-1] for run in runs for series in run.series.values())
     unit = over if over == "iterations" or longest >= 2 else "minutes"
@@ -65,23 +73,33 @@ def draw(runs: Sequence[Run], path: str | Path, over: str = "iterations") -> Pat
         _panel(axes, kind, runs, colors, unit)
     for axes in panels.flat[len(kinds) :]:
         axes.remove()
-    seeds = Counter(keys)
-    handles = [
-        panels.flat[0].plot([], [], color=color, label=f"{key[0]} ({seeds[key]} seeds)" if seeds[key] > 1 else key[0])[
-            0
-        ]
-        for key, color in palette.items()
-    ]
-    figure.legend(handles=handles, loc="outside upper left", ncols=3, frameon=False, fontsize=9)
+    handles = [panels.flat[0].plot([], [], color=color)[0] for color in palette.values()]
+    figure.legend(handles, entries, loc="outside upper left", ncols=ncols, frameon=False, fontsize=9)
     with written_beside(path) as temporary:
         figure.savefig(temporary, format=path.suffix[1:].lower(), dpi=110)
     return path
 
 
-def _key(run: Run, number: int) -> tuple[str, int | None]:
+def _key(name: str, number: int, names: Counter[str]) -> tuple[str, int | None]:
     """What runs of several seeds have in common, and no others: two folders may have the same name."""
-    name = without_seed(run.name)
-    return name, number if name == run.name else None
+    common = without_seed(name)
+    seeds = [other for other in names if without_seed(other) == common != other]
+    alone = len(seeds) < 2 or any(names[other] > 1 for other in seeds)
+    return (name, number) if alone else (common, None)
+
+
+def _entries(keys: Counter[tuple[str, int | None]], inches: float) -> list[str]:
+    """The names of runs for a legend of a width."""
+    return [_short(name if count == 1 else f"{name} ({count} seeds)", inches) for (name, _), count in keys.items()]
+
+
+def _short(name: str, inches: float) -> str:
+    """A name as matplotlib shows it as it is, shortened in the middle if it does not fit into a legend of a width."""
+    over = math.ceil((labels.entry_width(name) - inches) / labels.LETTER)
+    if over > 0:
+        half = (len(name) - over - 1) // 2
+        name = f"{name[:half]}…{name[-half:]}"
+    return name.replace("$", r"\$")
 
 
 def _panel(axes: Axes, kind: str, runs: Sequence[Run], colors: Sequence[str], unit: str) -> None:
@@ -92,13 +110,19 @@ def _panel(axes: Axes, kind: str, runs: Sequence[Run], colors: Sequence[str], un
         for (own, name), series in run.series.items():
             if own == kind:
                 _line(axes, kind, _places(series, unit), series.values, color, styles[name])
-    if len(names) > 1:
-        entries = [axes.plot([], [], color="#6b6f76", linestyle=styles[name], label=name)[0] for name in names]
-        axes.legend(  # beside the title
-            handles=entries, ncols=len(names), fontsize=8, frameon=False,
+    shown = [_short(name, PANEL) for name in names]
+    title = ", ".join(filter(None, [UNITS[kind], *(shown if len(names) == 1 else [])]))
+    if len(names) > 1:  # the legend is beside the title, or below it
+        handles = [axes.plot([], [], color="#6b6f76", linestyle=styles[name])[0] for name in names]
+        width = sum(map(labels.entry_width, shown))
+        beside = width + labels.entry_width(title) < PANEL
+        ncols = len(names) if width < PANEL else labels.columns(shown, PANEL)
+        axes.legend(
+            handles, shown, ncols=ncols, fontsize=8, frameon=False,
             loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0.2,
         )  # fmt: skip
-    axes.set_title(", ".join(filter(None, [UNITS[kind], *(names if len(names) == 1 else [])])), loc="left", fontsize=10)
+        title += "" if beside else "\n" * -(-len(names) // ncols)
+    axes.set_title(title, loc="left", fontsize=10)
     axes.set_xlabel(unit, fontsize=9)
     values = [
         value for run in runs for (own, _), series in run.series.items() if own == kind for value in series.values
@@ -116,7 +140,7 @@ def _places(series: Series, unit: str) -> Sequence[float]:
     return [hours * (60 if unit == "minutes" else 1) for hours in series.hours]
 
 
-def _line(axes: Axes, kind: str, places: Sequence[float], values: Sequence[float], color: str, style: str) -> None:
+def _line(axes: Axes, kind: str, places: Sequence[float], values: Sequence[float], color: str, style: Any) -> None:
     """Draw one series."""
     if kind != LOSS or len(values) < 20:
         mark = "." if kind == PSNR else ""

@@ -1,4 +1,4 @@
-"""Names beside the points of a plot, placed so that they do not overlap."""
+"""Names beside the points of a plot, placed so that they do not overlap, and in legends."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 Box = tuple[float, float, float, float]
 """Left, bottom, right, top in pixels of the figure."""
 
+LETTER = 0.08
+"""Inches of a letter in a legend."""
 _DIRECTIONS = [(1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1)]
 
 
@@ -71,6 +73,16 @@ def place(figure: Figure, axes: Axes, points: Sequence[tuple[str, float, float, 
             axes.plot(*ends.T, color="#8a8f98", linewidth=0.6, zorder=2, scalex=False, scaley=False)
         label.set_transform(axes.transData)
         label.set_position(tuple(axes.transData.inverted().transform((x, y))))
+
+
+def columns(names: Sequence[str], inches: float) -> int:
+    """Columns of a legend of these names, in letters of 8 to 9 points, that fit into a width; at least 1."""
+    return max(int(inches / max(map(entry_width, names), default=inches)), 1)
+
+
+def entry_width(name: str) -> float:
+    """Inches of a name in a legend, with its line."""
+    return 0.5 + LETTER * len(name)
 
 
 def _within(box: Box, frame: Box) -> bool:

@@ -43,6 +43,7 @@ _SETTINGS: Any = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans", "Helvetica", "Arial"],
     "font.size": 9.5,
+    "text.parse_math": False,  # names may have dollars
     "text.color": _TEXT,
     "axes.labelcolor": _TEXT,
     "axes.edgecolor": _GRID,
@@ -196,7 +197,7 @@ def _scatter(
     if len(drawn) > NAMED_POINTS:
         ranked = sorted(drawn, key=lambda line: -_mean(line, set_id))
         numbers = {line.name: number for number, line in enumerate(ranked, 1)}
-    columns = _columns(list(numbers))
+    columns = labels.columns(list(numbers), 5.2)
     figure, axes = _axes(title, 0.55 + 0.18 * -(-len(numbers) // columns))
     costs = {line.name: layout.multiply_adds(line.facts) or 0 for line in lines}
     largest = max(costs.values(), default=0)
@@ -233,11 +234,6 @@ def _scatter(
     return figure
 
 
-def _columns(names: Sequence[str]) -> int:
-    """Columns of a legend of these names that fit into a figure: inches by letters."""
-    return max(int(5.2 / (0.5 + 0.075 * max(map(len, names), default=0))), 1)
-
-
 def _by_image(lines: Sequence[Line], set_id: str, title: str) -> Figure:
     """PSNR of each method on each image; images in order of the first method's PSNR if they are too many for names."""
     values = {line.name: _psnr(line, set_id) for line in lines}
@@ -246,11 +242,12 @@ def _by_image(lines: Sequence[Line], set_id: str, title: str) -> Figure:
     if many:
         means = {name: np.mean([found[name] for found in values.values() if name in found]) for name in names}
         names.sort(key=lambda name: means[name])
-    columns = _columns(list(values))
+    columns = labels.columns(list(values), 5.2)
     legend = 0.1 + 0.2 * -(-len(lines) // columns)
     figure, axes = _axes(title, _name_height(names) + legend)
-    for number, (method, found) in enumerate(values.items()):
-        axes.plot(
+    handles = []
+    for number, found in enumerate(values.values()):
+        handles += axes.plot(
             range(len(names)),
             [found.get(name, math.nan) for name in names],
             color=_COLORS[number % len(_COLORS)],
@@ -258,11 +255,11 @@ def _by_image(lines: Sequence[Line], set_id: str, title: str) -> Figure:
             markersize=4.5,
             linewidth=1 if many else 0.7,
             linestyle=("-", "--", ":")[number // len(_COLORS) % 3],
-            label=method,
         )
     _name_images(axes, names)
     axes.set_ylabel("PSNR, dB")
-    figure.legend(loc="lower center", borderaxespad=0.1, ncols=columns, fontsize=8.5, handlelength=1.6, columnspacing=1)
+    spaces = {"handlelength": 1.6, "columnspacing": 1}
+    figure.legend(handles, values, loc="lower center", borderaxespad=0.1, ncols=columns, fontsize=8.5, **spaces)
     return figure
 
 

@@ -15,6 +15,7 @@ KINDS = (LOSS, PSNR, RATE, SPEED)
 
 _TIME = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d),\d+ \w+: ")
 _ITERATION = re.compile(r"\[epoch:\s*\d+, iter:\s*([\d,]+), lr:\(([^,)]+)")
+_START = re.compile(r"(?:Resuming|Start) training from epoch: \d+, iter: (\d+)")
 _SECONDS = re.compile(r"time \(data\): ([\d.]+)")
 _LOSS = re.compile(r"\b(l_\w+): ([-+.\w]+)")
 _PSNR = re.compile(r"# (\w*psnr\w*): ([\d.]+|inf)(?:\tBest: ([\d.]+|inf) @ (\d+) iter)?", re.IGNORECASE)
@@ -114,7 +115,8 @@ def _read_texts(run: Run, paths: list[Path]) -> None:
 def _values(text: str, images: int | None) -> Iterator[tuple[float, int, str, str, float]]:
     """Hours since the start, iteration, kind, name and value of all values in a text log.
 
-    The iteration of a validation is logged with a new best value alone; others get that of the last line of losses.
+    The iteration of a validation is logged with a new best value alone; others get that of the last line of losses,
+    or of the start.
     The validation at the end of a run is logged with an iteration beyond the last one.
     """
     start, hours, iteration, set_name, validated, ended = None, 0.0, 0, "", 0, False
@@ -130,6 +132,8 @@ def _values(text: str, images: int | None) -> Iterator[tuple[float, int, str, st
                 yield hours, iteration, SPEED, "", images / float(seconds[1])
             for loss in _LOSS.finditer(line):
                 yield hours, iteration, LOSS, loss[1], float(loss[2])
+        elif match := _START.search(line):
+            iteration = int(match[1])
         elif match := re.search(r"Validation (\S+)", line):
             set_name = match[1]
         elif match := _PSNR.search(line):

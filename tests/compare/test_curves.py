@@ -6,6 +6,8 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from matplotlib.figure import Figure
+from matplotlib.legend import Legend
 
 from rcan_plugin.compare import curves, runs
 
@@ -81,6 +83,26 @@ def test_iterations_of_validations(tmp_path: Path):
     assert (psnr.iterations, psnr.values) == ([250, 400, 700], [30.1, 30.0, 30.2])
 
 
+def test_a_validation_before_the_first_losses_of_a_resumed_run(tmp_path: Path):
+    """One that was made up for, and one before losses are printed, whose iteration is not logged."""
+    time = "2026-11-27 0{}:00,200 INFO: "
+    losses = "[a..][epoch:  0, iter:   {:5,d}, lr:(2.000e-04,)] [eta: 0, ] l_pix: 1.0e-02"
+    best = "\n\t # psnr: {:.4f}\tBest: 30.3000 @ 1000 iter"
+    first = [losses.format(1000), "Validation Set5" + best.format(30.3)]
+    second = [
+        "Resuming training from epoch: 3, iter: 1500.",
+        "Validation Set5" + best.format(30.2),
+        "Start training from epoch: 3, iter: 1500",
+        losses.format(2000),
+        "Validation Set5" + best.format(30.1),
+    ]
+    for hour, lines in enumerate((first, second), 8):
+        text = "\n".join(time.format(f"{hour}:0{minute}") + line for minute, line in enumerate(lines))
+        (tmp_path / f"train_a_20261127_0{hour}0000.log").write_text(text)
+    psnr = runs.read(tmp_path).series[runs.PSNR, "Set5"]
+    assert (psnr.iterations, psnr.values) == ([1000, 1500, 2000], [30.3, 30.2, 30.1])
+
+
 def test_one_log(folder: Path):
     run = runs.read(folder / "train_tiny_20261127_080000.log")
     assert run.name == "train_tiny_20261127_080000"
@@ -138,6 +160,61 @@ def test_seeds_share_colour_and_name(folder: Path, tmp_path: Path, monkeypatch):
     assert [text for text in texts if text in {"a (2 seeds)", *names}] == ["a (2 seeds)", "b", "b", *names[4:]]
     lines = {color: svg.count(f"stroke: {color}; stroke-width: 1.5") for color in curves.COLORS}  # of the legend
     assert list(lines.values()) == [1] * 9 + [0] * (len(curves.COLORS) - 9)
+
+
+def legend_of_runs(names: list[str]) -> list[str]:
+    """The names of runs as matplotlib draws them."""
+    found = [runs.Run(name, {(runs.SPEED, ""): runs.Series([1], [1.0], [1.0])}) for name in names]
+    figures: list[Figure] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Figure, "savefig", lambda figure, file, **_: figures.append(figure) or Path(file).touch())
+        curves.draw(found, Path("unused.svg"))
+    assert inside(figures[0].legends[0], figures[0])
+    return [text.get_text() for text in figures[0].legends[0].get_texts()]
+
+
+def inside(legend: Legend, figure: Figure) -> bool:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    FigureCanvasAgg(figure).draw()
+    box = legend.get_window_extent()
+    return box.x0 >= 0 and box.x1 <= figure.bbox.x1 and box.y0 >= 0 and box.y1 <= figure.bbox.y1
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["x_seed0", "x", "y_seed1"], ["x_seed0", "x", "y_seed1"]),
+        (["x_seed0", "x_seed0", "x_seed1"], ["x_seed0", "x_seed0", "x_seed1"]),  # of two folders
+        (["_a", "b$\\frac$", "c$"], ["_a", "b\\$\\frac\\$", "c\\$"]),
+        ([f"a rather long name of a run {number}" for number in range(7)],) * 2,
+        (["a" * 40 + "b" * 60 + "c" * 40], ["a" * 30 + "…" + "c" * 30]),
+    ],
+)  # fmt: skip
+def test_names_of_runs(names, expected, tmp_path: Path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert legend_of_runs(names) == expected
+
+
+@pytest.mark.parametrize(
+    ("names", "rows"),
+    [
+        (["Set5", "Set14"], 0),
+        (["Set5", "Set14", "BSD100", "Urban100", "Manga109"], 1),
+        (["a long name of a validated set", "another long name of a set", "set"], 3),
+        (["S" * 90, "Set5"], 2),
+    ],
+)  # fmt: skip
+def test_the_legend_of_sets_does_not_cover_the_title(names, rows):
+    figure = Figure((5.4, 3.4), layout="constrained")
+    axes = figure.subplots()
+    series = {(runs.PSNR, name): runs.Series([1, 2], [1.0, 2.0], [30.0, 31.0]) for name in names}
+    curves._panel(axes, runs.PSNR, [runs.Run("a", series)], ["#000000"], "iterations")
+    assert axes.get_title("left") == "PSNR, dB" + "\n" * rows and inside(axes.get_legend(), figure)
+    assert len({line.get_linestyle() for line in axes.lines}) == min(len(names), 4)  # others are dashed in other ways
+    title = axes._left_title.get_window_extent()
+    legend = axes.get_legend().get_window_extent()
+    assert legend.x0 > title.x1 or legend.y1 < title.y1 - 10
 
 
 def test_other_formats_are_refused(folder: Path, tmp_path: Path):

@@ -103,6 +103,21 @@ def test_the_legend_of_many_methods_by_image_is_inside():
     assert_the_legend_is_below_the_axes_and_inside(plots._by_image(many(15), "Set2", "many"))
 
 
+def test_names_are_shown_as_they_are(tmp_path: Path):
+    """matplotlib takes dollars for formulas, and leaves names out of a legend that begin with an underscore."""
+    import matplotlib
+
+    lines = many(2)
+    names = ["_a $\\frac$", "b$c$"]
+    for line, name in zip(lines, names, strict=True):
+        line.method["name"] = name
+        line.rows["Set2"]["images"] = {"$x_$": {"psnr": 30.0}, "y": {"psnr": 31.0}}
+    with matplotlib.rc_context(plots._SETTINGS):
+        plots._save(plots._by_image(lines, "Set2", "$a$"), tmp_path / "a.svg", "a", "")
+    texts = [node.text for node in ElementTree.parse(tmp_path / "a.svg").iter("{http://www.w3.org/2000/svg}text")]
+    assert {*names, "$a$", "$x_$", "y"} <= set(texts)
+
+
 def test_labels_do_not_overlap_and_are_inside():
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
