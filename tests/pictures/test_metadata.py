@@ -57,6 +57,29 @@ def with_metadata(path):
         path.write_bytes(data)
 
 
+def test_profiles_of_imagemagick_in_png(tmp_path):
+    text = PngInfo()
+    for name in ("xmp", "iptc"):
+        text.add_text(f"Raw profile type {name}", f"\n{name}\n       1\n61\n", zip=True)
+    Image.fromarray(RGB).save(tmp_path / "a.png", pnginfo=text)
+    assert read(tmp_path / "a.png").remarks == ("its XMP is not kept", "its IPTC is not kept")
+
+
+def test_an_empty_iptc_record_is_none(tmp_path):
+    Image.fromarray(RGB).save(tmp_path / "a.jpg")
+    content = b"Photoshop 3.0\0" + IPTC[:8] + bytes(4)
+    segment = b"\xff\xed" + struct.pack(">H", 2 + len(content)) + content
+    data = (tmp_path / "a.jpg").read_bytes()
+    (tmp_path / "a.jpg").write_bytes(data[:2] + segment + data[2:])
+    assert read(tmp_path / "a.jpg").remarks == ()
+
+
+@pytest.mark.parametrize("name", ["a.webp", "a.avif"])
+def test_xmp_of_other_formats(name, tmp_path):
+    Image.fromarray(RGB).save(tmp_path / name, xmp=XMP)
+    assert read(tmp_path / name).remarks == ("its XMP is not kept",)
+
+
 @pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.tif", "deep.tif"])
 def test_xmp_and_iptc_are_not_kept_and_that_is_said(name, tmp_path):
     with_metadata(tmp_path / name)
