@@ -1,7 +1,6 @@
 """Validation: SRModel's figures, files and names, and what `AcceleratedSRModel` can do besides."""
 
 import logging
-import threading
 
 import cv2
 import numpy as np
@@ -20,7 +19,6 @@ from rcan_plugin.inference.ensemble import self_ensemble
 from rcan_plugin.inference.official_chop import official_chop
 from rcan_plugin.inference.tiles import tiled
 from rcan_plugin.models.accelerated_model import AcceleratedSRModel
-from rcan_plugin.models.validation import THREADS, ValidatingModel, as_image
 from tests.comparison import same
 from tests.models.conftest import PSNR, RCAN, Dropping, Images, build, train
 
@@ -55,18 +53,6 @@ def more_metrics(monkeypatch):
         monkeypatch.setitem(METRIC_REGISTRY._obj_map, metric.__name__, metric)
 
 
-@pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_images_are_those_of_tensor2img(channels, dtype):
-    """With values at the halves, where rounding shows, and beyond black and white."""
-    values = torch.cat([torch.arange(-4, 520) / 510, torch.rand(476, generator=torch.Generator().manual_seed(0))])
-    tensor = values.repeat(channels).view(1, channels, 10, 100).to(dtype)
-    tensor[:, 0] = tensor[:, 0].flip(-1)
-    image, expected = as_image(tensor), tensor2img([tensor])
-    assert np.array_equal(image, expected) and image.dtype == np.uint8 and image.flags.c_contiguous
-    assert image.shape == ((10, 100, 3) if channels == 3 else (10, 100))
-
-
 # -- as SRModel
 
 
@@ -91,41 +77,6 @@ def test_the_figures_are_srmodels(features, options, log):
         assert said[0] == said[1] and "# psnr: " in said[0]
     assert ours.metric_results.keys() == METRICS.keys()
     assert ours.net_g.training
-
-
-def test_psnr_and_ssim_are_measured_in_threads(options, monkeypatch):
-    """Some of the later images first; SRModel's figures all the same."""
-    opt = options(val={"metrics": {name: METRICS[name] for name in ("psnr", "psnr_rgb", "ssim")}})
-    ours, theirs = build(opt), build(opt, SRModel)
-    images = Images(sizes=[(12, 9 + number) for number in range(14)])
-    measured, eighth = {}, threading.Event()
-
-    def metrics(self, pair, scale):
-        number = pair["img"].shape[1] // 2 - 9
-        measured[number] = threading.current_thread() is threading.main_thread()
-        if 0 < number < THREADS:  # all threads but one wait
-            assert eighth.wait(10)
-        elif number == 8:
-            eighth.set()
-        return ValidatingModel._metrics(self, pair, scale)
-
-    monkeypatch.setattr(AcceleratedSRModel, "_metrics", metrics)
-    ours.validation(images.loader, 3, None)
-    assert measured == {0: True} | dict.fromkeys(range(1, 14), False)
-    theirs.nondist_validation(images.loader, 3, None, False)
-    assert ours.metric_results == theirs.metric_results
-
-
-@pytest.mark.parametrize("bad", [0, 2])
-def test_an_image_that_cannot_be_measured_ends_the_validation(bad, options, monkeypatch):
-    """The first one before the second is read, a later one before figures are logged."""
-    model = build(options(val={"metrics": {"psnr": METRICS["psnr"]}}))
-    images, read = Images(), []
-    images.items[bad]["gt"] = images.items[bad]["gt"][:, :-1]
-    monkeypatch.setattr(Images, "__getitem__", lambda self, index: read.append(index) or self.items[index])
-    with pytest.raises(AssertionError, match="Image shapes are different"):
-        model.validation(images.loader, 3, None)
-    assert read == list(range(bad + 1)) and not hasattr(model, "metric_results")
 
 
 def test_in_testing_too(options):
