@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import lmdb
 
+from rcan_plugin.images import environments
 from rcan_plugin.preparation.checksums import CHECKSUMS, digest, write_checksums
 from rcan_plugin.preparation.encode import EncodedImage
 
@@ -49,8 +50,7 @@ class Writer:
         for name in names:
             path = self.path(name)
             path.mkdir(parents=True, exist_ok=True)
-            # Without LMDB's lock file, a memory map, which on a full disk is a bus error. The folder is locked already.
-            self._environments[name] = lmdb.open(str(path), map_size=map_size, lock=False, meminit=False)
+            self._environments[name] = _open(path, map_size)
         self._journal = folder / "journal.jsonl"
         self.done = self._read_done()
         self._transactions = {name: environment.begin(write=True) for name, environment in self._environments.items()}
@@ -137,6 +137,18 @@ def move_into_place(finished: Path, final: Path) -> None:
     final.parent.mkdir(parents=True, exist_ok=True)
     finished.rename(final)
     _sync(final.parent)
+
+
+def _open(path: Path, map_size: int) -> lmdb.Environment:
+    """Open an LMDB for writing. A file whose creation was cut short by a kill is replaced by a new one."""
+    data = path / "data.mdb"
+    if data.exists():
+        try:
+            environments.check_size(str(path))
+        except environments.IncompleteLmdbError:
+            data.unlink()
+    # Without LMDB's lock file, a memory map, which on a full disk is a bus error. The folder is locked already.
+    return lmdb.open(str(path), map_size=map_size, lock=False, meminit=False)
 
 
 def _sync(path: Path) -> None:

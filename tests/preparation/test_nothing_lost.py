@@ -188,6 +188,18 @@ def test_an_lmdb_that_lost_its_last_commit_with_the_power_is_made_up_for(images)
     assert images.ends_well(late)
 
 
+@pytest.mark.parametrize("left", [b"", b"\0", 100, 4095, 4096, 8191, 8192, bytes(4096), bytes(12288), b"rubbish" * 99])
+@pytest.mark.parametrize("images_written", [0, 4])
+def test_an_lmdb_whose_first_pages_are_incomplete_is_made_anew(images, images_written, left):
+    # LMDB writes its first two pages in one call, which a kill can cut short.
+    out = images.new()
+    images.run(out, **({"how": "killed", "only": "commit", "at": 1} if not images_written else HALF))
+    data = half_made(out) / "LRDN_x2.lmdb/data.mdb"
+    data.write_bytes(data.read_bytes()[:left] if isinstance(left, int) else left)
+    assert len(done_in(out)) == images_written
+    assert images.ends_well(out)
+
+
 @pytest.mark.parametrize("tail", [b"", bytes(9), b"\xff\xfe"])
 def test_a_journal_that_is_cut_short_or_ends_in_rubbish_is_read_as_far_as_it_goes(images, tail):
     half = images.new()
