@@ -31,7 +31,7 @@ HONOURED = ("PYTHONPATH", "PYTHONUNBUFFERED")
 
 MAIN = "import rcan_plugin.cli.train; rcan_plugin.cli.train.main()"
 
-TIMEOUT = 60  # seconds, of any run
+TIMEOUT = 300  # seconds, of any run; the longest takes some 20 on idle cores
 
 
 def start_settings(environment: Mapping[str, str]) -> dict[str, str]:

@@ -12,7 +12,7 @@ from tests.conftest import ROOT
 def script(name: str, *arguments: str, folder: Path, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [ROOT / "scripts" / name, *arguments], cwd=folder, env={"PATH": os.environ["PATH"], **env},
-        capture_output=True, text=True, timeout=60, check=False,
+        capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
 
 

@@ -96,7 +96,7 @@ def test_several_ranks_with_workers_read_one_file_at_once(prepared):
     ranks = [context.Process(target=_sums, args=(prepared, rank, results)) for rank in range(3)]
     for rank in ranks:
         rank.start()
-    found = dict(results.get(timeout=60) for _ in ranks)
+    found = dict(results.get(timeout=300) for _ in ranks)
     for rank in ranks:
         rank.join()
     read = [cv2.imread(str(path)) for path in sorted((prepared / "files/HR").iterdir())]

@@ -249,7 +249,7 @@ def slow(self, item, *more):
     put(self, item, *more)
     if item == "2":
         print("now", flush=True)
-        time.sleep(60)
+        time.sleep(900)
 writer.Writer.put = slow"""
 
 
@@ -259,7 +259,7 @@ def test_ctrl_c_ends_the_script_and_the_next_goes_on(pictures, tmp_path, run):
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout and "now\n" in iter(process.stdout.readline, "")
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=30)
+        _, said = process.communicate(timeout=300)
     assert process.returncode == 130 and said.endswith("\nStopped. Run the same command again to resume.\n")
     assert "Traceback" not in said and not list(out.glob("*.lmdb"))
     assert "resuming a stopped run: 3 images of 4" in run(CREATE, pictures, "--out", out).stdout

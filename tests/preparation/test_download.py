@@ -349,7 +349,7 @@ def test_one_process_at_a_time_and_an_interrupt_leaves_the_part(server, path):
         with pytest.raises(RuntimeError, match=rf"{path} is being downloaded by another process"):
             download(server.url, path, SHA256)
         other.send_signal(signal.SIGINT)
-        _, said = other.communicate(timeout=20)
+        _, said = other.communicate(timeout=300)
     assert "KeyboardInterrupt" in said and server.seen == [FIRST]
     assert part_of(path).read_bytes() == BODY[:20_000] and not path.exists()
     download(server.url, path, SHA256)
