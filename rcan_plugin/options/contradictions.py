@@ -12,7 +12,15 @@ from rcan_plugin.options.data_contradictions import datasets, model_and_data
 from rcan_plugin.options.mistakes import Mistake, Path
 from rcan_plugin.options.networks import check_discriminator, check_network
 from rcan_plugin.options.signatures import registered
-from rcan_plugin.options.train_contradictions import check_optimizers, freeze, logger, losses, schedule
+from rcan_plugin.options.train_contradictions import (
+    check_optimizers,
+    compiled_blocks,
+    discriminator,
+    freeze,
+    logger,
+    losses,
+    schedule,
+)
 from rcan_plugin.options.view import View
 
 TRIAL_SIDE = 194
@@ -35,11 +43,13 @@ def check_contradictions(options: Mapping[str, Any], is_train: bool, wrong: Set[
         ("network_g", lambda: _networks(view, is_train)),
         ("val", lambda: _metrics(view)),
         ("model_type", lambda: _settings(view)),
+        ("network_g", lambda: compiled_blocks(view)),
     ]
     if is_train:
         checks += [
             ("train", lambda: schedule(view)),
             ("train", lambda: check_optimizers(view)),
+            ("train", lambda: discriminator(view)),
             ("train", lambda: freeze(view)),
             ("logger", lambda: logger(view)),
             ("path", lambda: _ignored_networks(view)),

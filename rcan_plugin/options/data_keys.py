@@ -19,7 +19,7 @@ def dataset_keys(data: Mapping[str, Any], training: bool) -> dict[str, Key]:
     everything = tables.DATASET | tables.TRAINING_DATA | tables.LOADER
     always = {"name", "type", "phase", "scale", *tables.LOADER}
     if training:
-        always |= {"num_worker_per_gpu", "batch_size_per_gpu", "dataset_enlarge_ratio"}
+        always |= {"num_worker_per_gpu", "batch_size_per_gpu", "dataset_enlarge_ratio", "use_shuffle"}
     if ours:
         read = set(everything) - {"io_backend"} if training else set(tables.DATASET)
         read.add("io_backend")

@@ -127,6 +127,10 @@ TRAINING_DATA: dict[str, Key] = {
     "num_worker_per_gpu": Key(whole(0, most=1000), "processes that load data, for each GPU", REQUIRED),
     "batch_size_per_gpu": Key(whole(), "images a step, for each GPU", REQUIRED),
     "dataset_enlarge_ratio": Key(number(above=0, most=10**6), "how many times an epoch has each image", 1),
+    "use_shuffle": Key(
+        Kind("true, since training data is always shuffled", lambda value: value is True, {"const": True}),
+        "of older versions; true",
+    ),
 }
 """Keys of the data set `train` alone."""
 
@@ -214,7 +218,7 @@ VAL: dict[str, Key] = {
     "pbar": Key(FLAG, "show a progress bar", False),
     "self_ensemble": Key(FLAG, "average eight flips and rotations (RCAN+)", False, OURS),
     "amp": Key(nullable(one_of("bf16", "fp16")), "precision of the network; none for float32", None, OURS),
-    "compile": Key(either(one_of("blocks"), FLAG), "compile the network's repeated blocks", False, OURS),
+    "compile": Key(one_of("blocks", False), "blocks: compile the network's repeated blocks", False, OURS),
     "cuda_graph": Key(FLAG, "record the network as a CUDA graph for each image shape", False, OURS),
     "tile": Key(TILE, "upscale in tiles", None, OURS),
     "pictures": Key(whole(0), "images of each set that are written to TensorBoard", 0, OURS),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import re
 import sys
 import types
@@ -199,11 +200,22 @@ def _is_tensor(annotation: Any) -> bool:
     return isinstance(annotation, type) and annotation.__module__.partition(".")[0] == "torch"
 
 
+NUMBER_IN_TEXT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
+"""Numbers that YAML 1.1 reads as text: without a point, or without a sign in the exponent."""
+
+
+def _number(text: str) -> Any:
+    """The number that a text writes, a whole one if it is; the text if it writes none."""
+    number = plain(text)
+    whole_number = isinstance(number, float) and math.isfinite(number) and number.is_integer()
+    return int(number) if whole_number and NUMBER_IN_TEXT.fullmatch(text) else number
+
+
 def remedy(value: Any, kind: Kind) -> str:
     """What YAML did to a value that its writer may not have expected, and what to write; empty if nothing is known."""
     if isinstance(value, str):
-        if re.fullmatch(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+", value):
-            fixed = float(value)
+        if NUMBER_IN_TEXT.fullmatch(value):
+            fixed = _number(value)
             if kind.accepts(fixed) or kind.accepts([fixed]):
                 return f" YAML reads {value} as text: write {as_yaml(fixed)}."
         if value in ("None", "none"):
@@ -214,7 +226,11 @@ def remedy(value: Any, kind: Kind) -> str:
         parts = [plain(part.strip()) for part in value.strip("[]()").split(",")]
         if kind.accepts(parts):
             return f" It is text: write {as_yaml(parts)}."
-    if isinstance(value, bool) and not kind.accepts(value):
+    if isinstance(value, (list, tuple)):
+        parts = [_number(part) if isinstance(part, str) else part for part in value]
+        if kind.accepts(parts):
+            return f" It holds text: write {as_yaml(parts)}."
+    if isinstance(value, bool) and kind.accepts("yes" if value else "no"):
         return f" YAML reads {'yes and on' if value else 'no and off'} as {as_yaml(value)}: quotes make them text."
     if not isinstance(value, (list, tuple, Mapping)) and kind.accepts([value]):
         return f" Write {as_yaml([value])}."

@@ -59,14 +59,30 @@ def line_of(path: Path, lines: Mapping[Path, int]) -> int | None:
     return None
 
 
+OTHER_NAMES = {
+    "accum_iter": "grad_accum", "accumulate_grad_batches": "grad_accum", "amp_bf16": "amp",
+    "clip_grad_norm": "grad_clip", "crop_size": "gt_size", "dataroot_h": "dataroot_gt",
+    "dataroot_hr": "dataroot_gt", "dataroot_l": "dataroot_lq", "gpu_ids": "num_gpu", "gpus": "num_gpu",
+    "lr_scheme": "scheduler", "max_norm": "norm", "n_colors": "num_in_ch", "n_workers": "num_worker_per_gpu",
+    "niter": "total_iter", "noise_level": "noise", "num_workers": "num_worker_per_gpu",
+    "reduction": "squeeze_factor", "save_freq": "save_checkpoint_freq", "tile_pad": "overlap", "tile_size": "size",
+    "upscale_factor": "upscale", "use_amp": "amp", "use_chop": "tile",
+}  # fmt: skip
+"""What keys are named in older versions of BasicSR, in its forks and in the authors' code of RCAN and EDSR."""
+
+
 def nearest(name: object, known: Iterable[str]) -> str | None:
     """The known name that is most like another, or the shortest that contains it; None if none is like it.
 
     >>> nearest("chanels", ["channels", "scale"]), nearest("psnr", ["calculate_psnr"]), nearest("x", ["channels"])
     ('channels', 'calculate_psnr', None)
+    >>> nearest("dataroot_hr", ["dataroot_gt", "dataroot_lq"])
+    'dataroot_gt'
     """
     folded = str(name).casefold()
     by_folded = {candidate.casefold(): candidate for candidate in known}
+    if OTHER_NAMES.get(folded) in by_folded:
+        return by_folded[OTHER_NAMES[folded]]
     like = difflib.get_close_matches(folded, by_folded, 1, 0.7)
     if not like and len(folded) > 1:
         like = sorted((candidate for candidate in by_folded if folded in candidate), key=len)

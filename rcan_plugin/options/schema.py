@@ -54,7 +54,10 @@ class _Checker:
         self.unread: set[Path] = set()
         name = options.get("model_type")
         self.model_name = name if isinstance(name, str) else "?"
-        self.model = registered("models").get(self.model_name)
+        models = registered("models")
+        self.model = models.get(self.model_name)
+        # What a model reads that is not registered is not known.
+        self.may_read_more = self.model is None and isinstance(name, str) and nearest(name, models) is None
 
     def add(self, path: Path, text: str) -> None:
         self.mistakes.append(Mistake(path, text))
@@ -138,6 +141,8 @@ class _Checker:
     def _unknown(self, keys: Mapping[str, Key], name: str, value: Any, path: Path, what: str) -> None:
         here, given = (*path, name), f"is {as_short_yaml(value)}"
         self.unread.add(here)
+        if self.may_read_more and path in TABLES:
+            return
         key, elsewhere, hint = TABLES.get(path, {}).get(name), places(name), did_you_mean(name, keys)
         if not self.is_train and name in IN_TRAINING.get(path, ()):
             self.add(here, f"{given}; testing does not read it: remove it.")
@@ -171,7 +176,7 @@ class _Checker:
             path = ("datasets", phase)
             if not re.fullmatch(phases, phase):
                 program = "training" if self.is_train else "testing"
-                hint = did_you_mean(phase, ["train", "val", "test"])
+                hint = did_you_mean(phase, ["train", "val"] if self.is_train else ["test", "val"])
                 self.add(
                     path,
                     f"is no data set that {program} reads; expected {expected}.{hint}",

@@ -15,6 +15,7 @@ from rcan_plugin.options.signatures import named, registered
 from rcan_plugin.options.values import as_yaml
 from rcan_plugin.options.view import View
 from rcan_plugin.training import optimizers
+from rcan_plugin.training.compiling import repeated_blocks
 from rcan_plugin.training.freezing import Freeze
 from rcan_plugin.weights.networks import build_for_shapes
 
@@ -96,12 +97,46 @@ def check_optimizers(view: View) -> Iterator[Mistake]:
                 optimizers.build(parameters, option if parameters.keys() != {""} else {"type": kind, **arguments})
             else:
                 view.model.get_optimizer(None, kind, [torch.zeros(1, requires_grad=True)], **deepcopy(arguments))
+            optimizers.try_step(option)
         except NotImplementedError:
             text = f"is {kind}, which {view.get('model_type')} does not have: write Adam, or another model_type."
             yield Mistake((*path, "type"), text)
         except Exception as error:
             if "CUDA" not in str(error):  # an option for GPUs, and none here
                 yield view.locate(error, path)
+
+
+def compiled_blocks(view: View) -> Iterator[Mistake]:
+    """Check that a network whose repeated blocks are to be compiled has some."""
+    if not view.is_ours or view.get("network_g") is None:
+        return
+    for section in ("train", "val"):
+        if view.get(section, "compile") == "blocks":
+            try:
+                repeated_blocks(build_for_shapes(view.get("network_g")))
+            except ValueError as error:
+                yield view.locate(ValueError(str(error).removeprefix("compile: blocks: ")), (section, "compile"))
+
+
+def discriminator(view: View) -> Iterator[Mistake]:
+    """Check when the discriminator lets the network be trained, and what LDL needs."""
+    total = view.get("train", "total_iter")
+    for key, most in () if total is None else (("net_d_init_iters", total - 1), ("net_d_iters", total)):
+        value = view.get("train", key, default=0)
+        if value > most:
+            text = (
+                f"is {value}, and total_iter is {total}, so that network_g is never trained; expected {most} at most."
+            )
+            yield Mistake(("train", key), text)
+    if view.get("train", "ldl_opt") is None or view.model is None:
+        return
+    uses_it = named(view.model, ("RealESRGANModel",))
+    if uses_it and not view.get("train", "ema_decay"):
+        text = "compares with the averaged weights, and there are none: set ema_decay, such as 0.999, or remove it."
+        yield Mistake(("train", "ldl_opt"), text)
+    elif not uses_it and view.model.__module__.startswith("basicsr."):
+        text = f"is built by {view.get('model_type')} and not used: remove it, or write model_type: RealESRGANModel."
+        yield Mistake(("train", "ldl_opt"), text)
 
 
 def freeze(view: View) -> Iterator[Mistake]:

@@ -10,6 +10,9 @@ import torch
 
 from rcan_plugin._checks import is_number
 
+KERNEL_FLAGS = ("foreach", "fused", "capturable")
+"""Settings that choose the implementation; not every optimizer has them on the CPU."""
+
 
 def check(option: Mapping[str, Any]) -> None:
     """Check `optim_g` before there is a network.
@@ -55,6 +58,25 @@ def build(parameters: Mapping[str, torch.nn.Parameter], option: Mapping[str, Any
     return optimizer_class(option["type"])(groups, **settings)
 
 
+def try_step(option: Mapping[str, Any]) -> None:
+    """Run one step of such an optimizer on the CPU, with a parameter of its own that has a gradient of zero.
+
+    Args:
+        option: `optim_g`.
+
+    Raises:
+        ValueError: it cannot run a training step: some optimizers take sparse gradients alone, or call the loss.
+    """
+    parameter = torch.nn.Parameter(torch.zeros(2, 2))
+    parameter.grad = torch.zeros_like(parameter)
+    left_out = (*KERNEL_FLAGS, "layer_rates")
+    optimizer = build({"": parameter}, {key: value for key, value in option.items() if key not in left_out})
+    try:
+        optimizer.step()
+    except Exception as error:  # torch checks nothing when it builds one
+        raise ValueError(f"{option['type']} cannot run a training step with these settings: {error}") from None
+
+
 def by_factor(names: Iterable[str], rates: Mapping[str, float] | None) -> dict[float, list[str]]:
     """Group names by the factor of their learning rate: the product of the factors of all parts that occur in a name.
 
@@ -93,9 +115,8 @@ def rehearse(net: torch.nn.Module, option: Mapping[str, Any], state: Mapping[str
     """
     parameters = {name: parameter for name, parameter in net.named_parameters() if parameter.requires_grad}
     check_layer_rates(list(parameters), option, state)
-    flags = ("foreach", "fused", "capturable")  # not every optimizer has them on the CPU
     try:
-        optimizer = build(parameters, {key: value for key, value in option.items() if key not in flags})
+        optimizer = build(parameters, {key: value for key, value in option.items() if key not in KERNEL_FLAGS})
         current = [{key: value for key, value in group.items() if key != "params"} for group in optimizer.param_groups]
         optimizer.load_state_dict(with_kernel_flags_of(state["optimizers"][0], optimizer))
         for group, settings in zip(optimizer.param_groups, current, strict=True):
@@ -133,8 +154,8 @@ def check_layer_rates(names: Iterable[str], option: Mapping[str, Any], state: Ma
 
 
 def kernel_flags(group: Mapping[str, Any]) -> dict[str, Any]:
-    """Those settings of a parameter group that choose the implementation: `foreach`, `fused`, `capturable`."""
-    return {flag: group[flag] for flag in ("foreach", "fused", "capturable") if flag in group}
+    """Those settings of a parameter group that choose the implementation (`KERNEL_FLAGS`)."""
+    return {flag: group[flag] for flag in KERNEL_FLAGS if flag in group}
 
 
 def with_kernel_flags_of(state: Mapping[str, Any], optimizer: torch.optim.Optimizer) -> dict[str, Any]:

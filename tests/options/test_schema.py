@@ -25,6 +25,8 @@ ONE_KEY = [
         {"val__self_ensamble": True},
         "val: self_ensamble: is true; nobody reads this key. Did you mean self_ensem",
     ),
+    ("ours", {"datasets__train__dataroot_hr": "HR"}, "does not read this key. Did you mean dataroot_gt?"),
+    ("ours", {"train__accum_iter": 2}, "train: accum_iter: is 2; nobody reads this key. Did you mean grad_accum?"),
     # misplaced
     ("SRModel", {"gt_size": 16}, "gt_size: is 16; it is not read here, but under datasets: train: move it there."),
     ("SRModel", {"train__lr": 1e-4}, "it is not read here, but under train: optim_g: move it there."),
@@ -35,6 +37,7 @@ ONE_KEY = [
         {"datasets__val2": {}},
         "datasets: val2: is no data set that training reads; expected train, val, val_1",
     ),
+    ("SRModel", {"datasets__test": {}}, "datasets: test: is no data set that training reads; expected train, val, v"),
     ("test", {"datasets__train": {}}, "datasets: train: is no data set that testing reads; expected test, test_1"),
     ("test", {"train": {"total_iter": 1}}, "train: is {total_iter: 1}; testing does not read it: remove it."),
     # of another model or data set
@@ -94,6 +97,11 @@ ONE_KEY = [
     ("SRModel", {"train__optim_g__betas": [0.9, 0.99, 0.999]}, "expected a list of 2 values, each a number."),
     ("SRModel", {"train__optim_g__betas": "0.9, 0.99"}, "It is text: write [0.9, 0.99]."),
     ("SRModel", {"train__scheduler__milestones": "2,3"}, "It is text: write [2, 3]."),
+    ("SRModel", {"train__scheduler__milestones": ["2e0", 3]}, "It holds text: write [2, 3]."),
+    ("SRModel", {"val__val_freq": "5e3"}, "YAML reads 5e3 as text: write 5000."),
+    ("SRModel", {"scale": "2e0"}, "YAML reads 2e0 as text: write 2."),
+    ("stock", {"datasets__train__use_shuffle": False}, "is false; expected true, since training data is always shuff"),
+    ("ours", {"val__compile": True}, "val: compile: is true; expected blocks or false."),
     ("SRModel", {"train__scheduler__milestones": 2}, "is 2; expected a list of values, each a whole number from 1"),
     ("SRModel", {"train__scheduler__gamma": 5}, "is 5; expected a number above 0, at most 1."),
     ("SRModel", {"train__pixel_opt__reduction": "avg"}, "is avg; expected mean or sum."),
@@ -172,3 +180,15 @@ def test_what_is_right_passes(tmp_path):
         "name": "s", "type": "SingleImageDataset", "dataroot_lq": "LR", "io_backend": {"type": "disk"},
     }), is_train=False)  # fmt: skip
     understood(tmp_path / "o.yml", changed(BASES["ours"](), val__metrics__psnr__crop_border="scale"))
+    for base in ("ours", "stock", "gan"):  # a key that most option files of BasicSR's forks have
+        understood(tmp_path / "o.yml", changed(BASES[base](), datasets__train__use_shuffle=True))
+
+
+def test_what_a_model_reads_that_is_not_registered_is_not_known(tmp_path):
+    keys = {"resize_prob": [1], "train__l1_opt": {"type": "L1Loss"}, "val__use_chop": True}
+    (message,) = refused(tmp_path / "o.yml", changed(training("HATModel"), **keys))
+    assert "model_type: is HATModel; no model of this name is registered." in message
+    misspelt = refused(tmp_path / "o.yml", changed(training("SRModle"), **keys))
+    assert [message.split(": is ")[0].partition(": ")[2] for message in misspelt] == [
+        "model_type", "train: l1_opt", "val: use_chop", "resize_prob",
+    ]  # fmt: skip
