@@ -130,6 +130,7 @@ class CheckpointingModel(SRModel):
             "scaler": self.scaler.state_dict(),
             "guard": self.guard.state_dict() if self.guard else None,
             "best": getattr(self, "best_metric_results", None),
+            "metrics": self._metric_options(),
             "validated": sorted(self.validated),
             "random_states": gathered,
         }
@@ -204,13 +205,28 @@ class CheckpointingModel(SRModel):
             self.scaler.load_state_dict(resume_state["scaler"])
         if self.guard and resume_state.get("guard"):
             self.guard.load_state_dict(resume_state["guard"])
-        metrics = (self.opt.get("val") or {}).get("metrics") or {}
-        best = resume_state.get("best") or {}
-        if best and all(record.keys() == metrics.keys() for record in best.values()):  # else they start anew
-            self.best_metric_results = deepcopy(best)
+        self._resume_best(resume_state)
         random_states = resume_state.get("random_states", [])
         if len(random_states) == (self.opt["world_size"] if self.opt["dist"] else 1):
             self.random_states = random_states[self.opt["rank"]]
+
+    def _metric_options(self) -> dict[str, Any]:
+        return plain((self.opt.get("val") or {}).get("metrics") or {})
+
+    def _resume_best(self, state: Mapping[str, Any]) -> None:
+        """Take the best figures of a training state, unless they are of other data sets or measured in another way."""
+        best, metrics = state.get("best") or {}, self._metric_options()
+        data = self.opt.get("datasets") or {}
+        names = {options["name"] for phase, options in data.items() if phase != "train"} or best.keys()
+        same_metrics = state.get("metrics", metrics) == metrics  # BasicSR's states have none
+        if same_metrics and best.keys() <= names and all(record.keys() == metrics.keys() for record in best.values()):
+            if best:
+                self.best_metric_results = deepcopy(best)
+        elif metrics:
+            get_root_logger().warning(
+                "The best figures begin anew, and with them net_g_best.pth: val: metrics, or the names of the data "
+                "sets, are not those of the state."
+            )
 
     def _reschedule(self, state: Mapping[str, Any]) -> None:
         """Replace the schedulers by those of the current options, advanced to the state's iteration."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +32,15 @@ def choose_state(opt: dict[str, Any]) -> dict[str, Any] | None:
         FileNotFoundError: `path: resume_state` does not exist.
         ValueError: there are states, and none can be resumed from.
     """
+    named = opt["path"].get("resume_state")
+    if opt.get("auto_resume") and named:
+        print(f"path: resume_state: {named} is not read: --auto_resume takes the newest state.", file=sys.stderr)
     candidates, misnamed = _candidates(opt)
     for path in misnamed:
         print(f"{path} is passed over: a training state is a file named after its iteration.", file=sys.stderr)
     if not candidates and not misnamed:
         if opt.get("auto_resume"):
+            print(f"There is no training state of {opt['name']} to resume from: a new run begins.", file=sys.stderr)
             opt["auto_resume"], opt["path"]["resume_state"] = False, None
         return None
     networks = {key: _build(key, opt[key]) for key in _networks(opt)} if candidates else {}
@@ -44,7 +49,7 @@ def choose_state(opt: dict[str, Any]) -> dict[str, Any] | None:
             state = checkpoints.load_state(path)
             if opt.get("auto_resume") and state["iter"] != int(path.stem):
                 raise ValueError(f"{path} holds iteration {state['iter']}")
-            _check_weights(opt, networks, state["iter"])
+            changes = _check_weights(opt, networks, state["iter"])
             _check_optimizer(opt, networks, state)
         except (ValueError, FileNotFoundError) as error:
             if not opt.get("auto_resume"):
@@ -56,6 +61,8 @@ def choose_state(opt: dict[str, Any]) -> dict[str, Any] | None:
             continue
         if path != candidates[0]:
             print(f"Resuming from {path}, the newest usable state.", file=sys.stderr)
+        for change in changes:
+            print(change, file=sys.stderr)
         opt["auto_resume"], opt["path"]["resume_state"] = False, str(path)
         # Weights of another scale may fit in part at the start; a resumed run must find all of its own.
         opt["path"]["strict_load_g"] = True
@@ -104,7 +111,13 @@ def _build(key: str, option: Mapping[str, Any]) -> torch.nn.Module:
     return net
 
 
-def _check_weights(opt: Mapping[str, Any], networks: Mapping[str, torch.nn.Module], iteration: int) -> None:
+def _check_weights(opt: Mapping[str, Any], networks: Mapping[str, torch.nn.Module], iteration: int) -> list[str]:
+    """Check the weights that belong to a state.
+
+    Returns:
+        A line about each argument of a network that was changed since, where the file holds the arguments.
+    """
+    changes: list[str] = []
     for key, net in networks.items():
         path = Path(opt["path"]["models"], f"net_{key.removeprefix('network_')}_{iteration}.pth")
         content = checkpoints.load(path)
@@ -119,6 +132,26 @@ def _check_weights(opt: Mapping[str, Any], networks: Mapping[str, torch.nn.Modul
             except (RuntimeError, AttributeError) as error:
                 reason = [line.strip() for line in str(error).splitlines()][:2]
                 raise ValueError(f"{path} does not fit {key}, {type(net).__name__}: {reason[-1]}") from None
+        trained = content.get(key)
+        for name, now, then in _changed_arguments(net, opt[key], trained) if isinstance(trained, dict) else ():
+            changes.append(f"{key}: {name} is {now!r}; the weights in {path} were trained with {then!r}.")
+    return changes
+
+
+def _changed_arguments(
+    net: torch.nn.Module, option: Mapping[str, Any], trained: Mapping[str, Any]
+) -> Iterator[tuple[str, Any, Any]]:
+    """The arguments that differ between a network's options and those in its file, with both values."""
+    parameters = inspect.signature(type(net).__init__).parameters
+    for name in sorted(option.keys() | trained.keys()):
+        default = parameters[name].default if name in parameters else None
+        now, then = (_plain(given.get(name, default)) for given in (option, trained))
+        if now != then:
+            yield name, now, then
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _check_optimizer(opt: Mapping[str, Any], networks: Mapping[str, torch.nn.Module], state: Mapping[str, Any]) -> None:

@@ -195,3 +195,24 @@ def test_processes_that_see_different_folders_do_not_begin(broken, monkeypatch):
     choose_state(broken)
     with pytest.raises(SystemExit, match=r"different iterations, \[6, None\]"):
         Run().load_resume_state(broken | {"dist": True, "world_size": 2})
+
+
+def test_arguments_of_the_network_that_changed_are_said(broken, capsys):
+    choose_state(copy.deepcopy(broken))
+    assert "were trained with" not in capsys.readouterr().err
+    changed = {**broken, "network_g": {**broken["network_g"], "res_scale": 0.1, "img_range": 1}}
+    choose_state(changed)
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.partition(" in ")[0] for line in lines] == [
+        "network_g: img_range is 1; the weights", "network_g: res_scale is 0.1; the weights",
+    ]  # fmt: skip
+    assert lines[1].endswith("net_g_6.pth were trained with 1.0.")
+
+
+def test_what_auto_resume_does_not_do_is_said(broken, capsys):
+    opt = copy.deepcopy(broken)
+    opt["path"]["resume_state"] = "experiments/tiny/training_states/2.state"
+    assert choose_state(opt)["iter"] == 6
+    assert "path: resume_state: experiments/tiny/training_states/2.state is not read" in capsys.readouterr().err
+    assert choose_state({**copy.deepcopy(broken), "name": "tyni"}) is None
+    assert "There is no training state of tyni to resume from: a new run begins." in capsys.readouterr().err

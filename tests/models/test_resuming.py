@@ -146,6 +146,27 @@ def test_the_best_figures_begin_anew_with_other_metrics(options, tmp_path):
     assert again.best_metric_results["Set"]["psnr"] == state["best"]["Set"]["psnr"], "that of iteration 5"
 
 
+@pytest.mark.parametrize(
+    ("changes", "begins_anew"),
+    [
+        ({}, False),
+        ({"val": {"metrics": {"psnr": {"type": "calculate_psnr", "crop_border": 3}}}}, True),
+        ({"val": {"metrics": {"psnr": {"type": "calculate_psnr", "crop_border": 2, "better": "lower"}}}}, True),
+        ({"datasets": {"val": {"name": "Other"}}}, True),
+        ({"datasets": {"val": {"name": "Set"}}}, False),
+    ],
+)
+def test_the_best_figures_are_kept_for_the_same_measurement_alone(changes, begins_anew, options, tmp_path, caplog):
+    psnr = {"val": {"metrics": {"psnr": {"type": "calculate_psnr", "crop_border": 2}}}}
+    model = train(build(options(**psnr)), 5)
+    model.validation(Images().loader, 5, None)
+    model.save(0, 5)
+    state = checkpoints.load(tmp_path / "training_states/5.state")
+    other = resumed(options(**{**psnr, **changes}), state, folder=tmp_path)
+    assert getattr(other, "best_metric_results", None) == (None if begins_anew else state["best"])
+    assert ("The best figures begin anew" in caplog.text) == begins_anew
+
+
 def steps(milestones, gamma=0.5):
     return {"type": "MultiStepLR", "milestones": milestones, "gamma": gamma}
 
