@@ -209,6 +209,8 @@ class RCANArch(nn.Module):
                 f"RCANArch: rgb_mean is {rgb_mean!r}, {mean.numel()} values, and num_in_ch is {num_in_ch}: "
                 f"give one value for each input channel, or leave rgb_mean out."
             )
+        if rgb_mean is not None and not all(0 <= value <= 1 for value in rgb_mean):
+            raise ValueError(f"RCANArch: rgb_mean is {rgb_mean!r}; expected values from 0 to 1, whatever img_range is.")
         self.img_range = float(img_range)
         self.res_scale = float(res_scale)
         self.activation = activation

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,9 @@ from rcan_plugin.options.their_data import check_roots
 from rcan_plugin.options.weights import check_weights
 from rcan_plugin.training import checkpoints
 
+WAIT_S = 20
+"""Seconds to wait for the server of a file to download."""
+
 
 def check_files(opt: dict[str, Any], option_file: str, all_epochs: bool) -> list[Mistake]:
     """Check the data, weights, states, GPUs and folders that the options need on this machine.
@@ -35,7 +39,7 @@ def check_files(opt: dict[str, Any], option_file: str, all_epochs: bool) -> list
     from rcan_plugin.models.run_length import check_run_length
 
     gpu_mistakes = list(_check_gpus(opt))
-    mistakes = [*gpu_mistakes, *_check_logger(opt)]
+    mistakes = [*gpu_mistakes, *_check_logger(opt), *_check_vgg(opt)]
     mistakes += _tried((), lambda: check_outputs(opt, option_file, is_resumed(opt)))
     data_mistakes = [mistake for phase, data in opt["datasets"].items() for mistake in _check_data(opt, phase, data)]
     mistakes += data_mistakes
@@ -115,6 +119,30 @@ def _check_logger(opt: Mapping[str, Any]) -> Iterator[Mistake]:
     if (opt.get("logger") or {}).get("use_tb_logger") and importlib.util.find_spec("tensorboard") is None:
         text = "is true, and tensorboard is not installed: `pip install tensorboard`, or write false."
         yield Mistake(("logger", "use_tb_logger"), text, missing=True)
+
+
+def _check_vgg(opt: Mapping[str, Any]) -> Iterator[Mistake]:
+    """Check that VGG's weights, which BasicSR's perceptual loss downloads, are here or can be downloaded."""
+    for name, loss in (opt.get("train") or {}).items():
+        if not name.endswith("_opt") or not loss or loss.get("type") != "PerceptualLoss":
+            continue
+        from basicsr.archs.vgg_arch import VGG_PRETRAIN_PATH  # it may not be imported before us
+        from torchvision.models import get_model_weights
+
+        url = get_model_weights(loss.get("vgg_type", "vgg19"))["IMAGENET1K_V1"].url
+        kept = Path(torch.hub.get_dir(), "checkpoints", Path(url).name)
+        if not Path(VGG_PRETRAIN_PATH).exists() and not kept.exists() and (reason := unreachable(url)):
+            text = f"needs VGG's weights, which cannot be downloaded ({reason}): save {url} as {kept}."
+            yield Mistake(("train", name), text, missing=True)
+
+
+def unreachable(url: str) -> str | None:
+    """Why a file cannot be downloaded; None if it can."""
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=WAIT_S):
+            return None
+    except OSError as error:
+        return str(getattr(error, "reason", error))
 
 
 def _check_data(opt: Mapping[str, Any], phase: str, data: Mapping[str, Any]) -> list[Mistake]:

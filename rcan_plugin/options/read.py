@@ -20,6 +20,8 @@ MOST_VALUES = 100_000
 MOST_LEVELS = 50
 """Sections within sections; a bound of our own, since Python's bound on recursion differs between processes."""
 TOO_DEEP = f"the file nests sections deeper than {MOST_LEVELS} levels; an option file needs six."
+OPENING = "while (scanning a (quoted|single-quoted|double-quoted)|parsing a flow)"
+"""What PyYAML says of text in quotes or brackets, whose beginning tells more than the place where it must end."""
 SAFE_TAG = re.compile(r"tag:yaml\.org,2002:(null|bool|int|float|str|seq|map)")
 """Tags of plain data. All others build objects, or values that BasicSR does not use (dates, binary data, sets)."""
 
@@ -73,8 +75,9 @@ def _parse(text: str, file: OptionFile) -> Iterator[Mistake]:
     except yaml.MarkedYAMLError as error:
         yield _syntax_error(error, text)
         return
-    except yaml.YAMLError as error:
-        yield Mistake((), f"the file is not YAML: {error}".replace("\n", " "))
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        yield Mistake((), f"character #x{error.character:04x} is not allowed in YAML: remove it.", line)
         return
     except _TooDeepError:
         yield Mistake((), TOO_DEEP)
@@ -106,9 +109,17 @@ def _syntax_error(error: yaml.MarkedYAMLError, text: str) -> Mistake:
     problem = f"{error.problem or error.context}"
     if "\t" in source or "'\\t'" in problem:
         return Mistake((), f"{problem}: the line holds a tab; YAML is indented by blanks: replace tabs.", line)
-    hint = ": check its indentation, and the blank after each colon"
+    hint = ": check the indentation here and in the line before, and the blank after each colon"
+    if error.context_mark and error.context and re.match(OPENING, error.context):
+        line = error.context_mark.line + 1
+        problem = f"{problem}, {error.context}"
+        hint = ": close what begins here"
     if "undefined alias" in problem:
         hint = ": `*` begins a reference; quote the value"
+    elif "escape" in problem:
+        hint = ": write single quotes, in which `\\` is no more than a character"
+    elif "cannot start any token" in problem:
+        hint = ": quote the value"
     return Mistake((), f"this is not YAML: {problem}{hint}.", line)
 
 
@@ -218,7 +229,7 @@ def _change(file: OptionFile, change: str) -> Mistake | None:
     keys, equals, written = change.partition("=")
     path = tuple(key.strip() for key in keys.split(":"))
     place = ("--force_yml", change)
-    if not equals or not all(path):
+    if not equals or not all(path) or path[0].partition(".")[0] in file.options.keys() - {path[0]}:
         return Mistake(place, "expected KEY:KEY=VALUE, such as train:total_iter=1000.")
     value = read_value(written.strip())
     if isinstance(value, Mistake):

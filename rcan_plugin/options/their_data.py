@@ -11,7 +11,7 @@ from rcan_plugin.images.store import ImageStore, image_names
 
 
 def check_roots(data: Mapping[str, Any]) -> None:
-    """Check that the folders and LMDBs of a data set of BasicSR, or of others, are there, complete and may be read.
+    """Check that the folders, LMDBs and lists of a data set of BasicSR or of others are there, whole and may be read.
 
     Args:
         data: options of the data set.
@@ -21,9 +21,13 @@ def check_roots(data: Mapping[str, Any]) -> None:
         ValueError: an LMDB is cut short or lacks images, or what is named as an image is no file.
         OSError: something may not be read.
     """
+    name = f"data set {data.get('name', '?')}"
+    for key in ("meta_info_file", "meta_info"):
+        if isinstance(data.get(key), str):
+            require_file(f"{name}: {key}", data[key])
     for key, value in data.items():
         if key.startswith("dataroot") and isinstance(value, str) and value:
-            what = f"data set {data.get('name', '?')}: {key}"
+            what = f"{name}: {key}"
             try:
                 _check_root(what, Path(value), data)
             except (OSError, ValueError) as error:

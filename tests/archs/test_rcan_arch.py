@@ -172,6 +172,7 @@ def test_attention_and_skip_are_one_kernel(res_scale, expected):
         ({"upscale": 5}, "upscale is 5; expected 3 or a power of two"),
         ({"upscale": 6}, "upscale is 6"),
         ({"num_feat": 8, "squeeze_factor": 16}, "raise num_feat to 16 or more, or set squeeze_factor to 8 or less"),
+        ({"rgb_mean": (114.4, 111.5, 103.0)}, "expected values from 0 to 1, whatever img_range is."),
         ({"rgb_mean": (0.5,)}, "1 values, and num_in_ch is 3"),
         ({"num_in_ch": 1, "rgb_mean": DIV2K_MEAN}, "3 values, and num_in_ch is 1"),
         ({"num_block": 0}, "num_block is 0; expected a whole number"),

@@ -66,6 +66,7 @@ def small_vgg(monkeypatch):
         return net
 
     monkeypatch.setattr(vgg_arch.vgg, "vgg19", vgg19)
+    monkeypatch.setattr("rcan_plugin.options.files.unreachable", lambda url: None)
 
 
 @pytest.mark.parametrize("file", [*OTHERS, *VARIANTS, *SHORT])

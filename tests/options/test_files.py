@@ -8,11 +8,12 @@ import torch
 from basicsr.utils.options import parse_options
 
 from rcan_plugin.options.check import checked
+from rcan_plugin.options.files import unreachable
 from rcan_plugin.training import checkpoints
 from tests.archs.rcan import small_rcan
 from tests.conftest import write_options
 from tests.data.tiny import picture, write
-from tests.options.wrong import BASES, MISSING, RCAN, changed, stock
+from tests.options.wrong import BASES, MISSING, RCAN, changed, stock, training
 from tests.weights.saved import save
 
 SIZES = [(40, 48), (56, 40), (44, 44)]
@@ -71,7 +72,8 @@ FILES = [
     ("SRModel", {"datasets__train__gt_size": 44}, "is 40x48, smaller than gt_size 44: remove it or lower gt_size."),
     ("stock", {"datasets__val__meta_info_file": "gone.txt"}, "data set v: LR/9.png does not exist"),
     ("stock", {"datasets__val__meta_info_file": "empty.txt"}, "datasets: val: data set v has no images."),
-    ("stock", {"datasets__val__meta_info_file": "no.txt"}, "PairedImageDataset cannot be built: "),
+    ("stock", {"datasets__val__meta_info_file": "no.txt"}, "val: data set v: meta_info_file: no.txt does not exist"),
+    ("stock", {"datasets__val__meta_info_file": "HR"}, "val: data set v: meta_info_file: HR is a folder"),
     ("SRModel", {"datasets__train__batch_size_per_gpu": 100}, "set dataset_enlarge_ratio to 34 or more."),
     (
         "SRModel",
@@ -98,6 +100,25 @@ FILES = [
 def test_what_is_missing_or_does_not_fit(base, changes, expected, folder, monkeypatch):
     text = refusal(folder, monkeypatch, changed(BASES[base](), **changes), is_train=base != "test")
     assert expected in text and "1 mistake\n  " in text, text
+
+
+def test_weights_that_basicsr_downloads(folder, monkeypatch):
+    monkeypatch.setattr("torch.hub.get_dir", lambda: str(folder / "hub"))
+    monkeypatch.setattr("rcan_plugin.options.files.unreachable", lambda url: f"no way to {url[:24]}")
+    options = changed(training(), train__perceptual_opt={"type": "PerceptualLoss", "layer_weights": {"conv5_4": 1}})
+    kept = folder / "hub/checkpoints/vgg19-dcbb9e9d.pth"
+    text = refusal(folder, monkeypatch, options)
+    assert "train: perceptual_opt: needs VGG's weights, which cannot be downloaded (no way to https://" in text
+    assert f"save https://download.pytorch.org/models/vgg19-dcbb9e9d.pth as {kept}." in text
+    kept.parent.mkdir(parents=True)
+    kept.touch()
+    checked_options(folder, monkeypatch, options)
+
+
+def test_a_file_that_cannot_be_downloaded(tmp_path):
+    assert unreachable((tmp_path / "gone").as_uri()) is not None
+    (tmp_path / "here").touch()
+    assert unreachable((tmp_path / "here").as_uri()) is None
 
 
 def test_without_a_gpu(folder, monkeypatch):

@@ -184,6 +184,11 @@ def test_what_is_right_passes(tmp_path):
         understood(tmp_path / "o.yml", changed(BASES[base](), datasets__train__use_shuffle=True))
 
 
+def test_quotes_are_advised_where_text_is_taken_alone(tmp_path):
+    (message,) = refused(tmp_path / "o.yml", changed(BASES["ours"](), train__amp=True))
+    assert message.endswith("train: amp: is true; expected bf16 or fp16, or ~.")
+
+
 def test_what_a_model_reads_that_is_not_registered_is_not_known(tmp_path):
     keys = {"resize_prob": [1], "train__l1_opt": {"type": "L1Loss"}, "val__use_chop": True}
     (message,) = refused(tmp_path / "o.yml", changed(training("HATModel"), **keys))
