@@ -90,14 +90,16 @@ def check_optimizers(view: View) -> Iterator[Mistake]:
             continue
         kind, path = option["type"], ("train", name)
         arguments = {key: value for key, value in option.items() if key not in ("type", "layer_rates")}
+        small = torch.nn.Parameter(torch.zeros(2, 2))
         try:
             if view.is_ours:
                 optimizers.check(option)
                 parameters = _parameters(view)
                 optimizers.build(parameters, option if parameters.keys() != {""} else {"type": kind, **arguments})
+                optimizer = optimizers.build({"": small}, {"type": kind, **arguments})
             else:
-                view.model.get_optimizer(None, kind, [torch.zeros(1, requires_grad=True)], **deepcopy(arguments))
-            optimizers.try_step(option)
+                optimizer = view.model.get_optimizer(None, kind, [small], **deepcopy(arguments))
+            optimizers.try_step(optimizer)
         except NotImplementedError:
             text = f"is {kind}, which {view.get('model_type')} does not have: write Adam, or another model_type."
             yield Mistake((*path, "type"), text)

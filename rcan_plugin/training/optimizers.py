@@ -58,23 +58,24 @@ def build(parameters: Mapping[str, torch.nn.Parameter], option: Mapping[str, Any
     return optimizer_class(option["type"])(groups, **settings)
 
 
-def try_step(option: Mapping[str, Any]) -> None:
-    """Run one step of such an optimizer on the CPU, with a parameter of its own that has a gradient of zero.
+def try_step(optimizer: torch.optim.Optimizer) -> None:
+    """Run one step of an optimizer with gradients of zero and without `KERNEL_FLAGS`.
 
     Args:
-        option: `optim_g`.
+        optimizer: of parameters on the CPU; its settings and the parameters change.
 
     Raises:
         ValueError: it cannot run a training step: some optimizers take sparse gradients alone, or call the loss.
     """
-    parameter = torch.nn.Parameter(torch.zeros(2, 2))
-    parameter.grad = torch.zeros_like(parameter)
-    left_out = (*KERNEL_FLAGS, "layer_rates")
-    optimizer = build({"": parameter}, {key: value for key, value in option.items() if key not in left_out})
+    for group in optimizer.param_groups:
+        group.update(dict.fromkeys(kernel_flags(group), False))
+        for parameter in group["params"]:
+            parameter.grad = torch.zeros_like(parameter)
     try:
         optimizer.step()
     except Exception as error:  # torch checks nothing when it builds one
-        raise ValueError(f"{option['type']} cannot run a training step with these settings: {error}") from None
+        name = type(optimizer).__name__
+        raise ValueError(f"{name} cannot run a training step with these settings: {error}") from None
 
 
 def by_factor(names: Iterable[str], rates: Mapping[str, float] | None) -> dict[float, list[str]]:
