@@ -191,11 +191,12 @@ def losses(view: View) -> Iterator[Mistake]:
 
 
 def _perceptual(arguments: Mapping[str, Any], path: Path) -> Iterator[Mistake]:
-    from basicsr.archs.vgg_arch import NAMES
+    from basicsr.archs.vgg_arch import NAMES, insert_bn
 
+    kinds = NAMES | {f"{kind}_bn": insert_bn(names) for kind, names in NAMES.items()}
     kind, criterion = arguments.get("vgg_type", "vgg19"), arguments.get("criterion", "l1")
-    if kind not in NAMES:
-        yield Mistake((*path, "vgg_type"), f"is {as_yaml(kind)}; expected one of {', '.join(NAMES)}.")
+    if kind not in kinds:
+        yield Mistake((*path, "vgg_type"), f"is {as_yaml(kind)}; expected one of {', '.join(kinds)}.")
         return
     layers = arguments["layer_weights"]
     if not isinstance(layers, Mapping) or not layers:
@@ -204,9 +205,9 @@ def _perceptual(arguments: Mapping[str, Any], path: Path) -> Iterator[Mistake]:
         )
         return
     for layer, weight in layers.items():
-        if layer not in NAMES[kind]:
+        if layer not in kinds[kind]:
             yield Mistake(
-                (*path, "layer_weights", layer), f"{kind} has no such layer; known are {', '.join(NAMES[kind])}."
+                (*path, "layer_weights", layer), f"{kind} has no such layer; known are {', '.join(kinds[kind])}."
             )
         elif isinstance(weight, bool) or not isinstance(weight, (int, float)):
             yield Mistake((*path, "layer_weights", layer), f"is {as_yaml(weight)}; expected a number.")

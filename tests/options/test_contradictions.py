@@ -67,6 +67,7 @@ PAIRS = [
     ("SRModel", {"train__pixel_opt": None}, "pixel_opt: the key is missing, and there is no perceptual_opt: the run"),
     ("gan", {"train__gan_opt__gan_type": "gan"}, "train: gan_opt: GAN type gan is not implemented."),
     ("SRModel", {"train__perceptual_opt": {**PERCEPTUAL, "layer_weights": {"conv9_9": 1}}}, "conv9_9: vgg19 has no su"),
+    ("SRModel", {"train__perceptual_opt": {**PERCEPTUAL, "layer_weights": {"bn5_4": 1}}}, "bn5_4: vgg19 has no such"),
     ("SRModel", {"train__perceptual_opt": {**PERCEPTUAL, "vgg_type": "vgg20"}}, "is vgg20; expected one of vgg11, vgg"),
     ("SRModel", {"train__perceptual_opt": {**PERCEPTUAL, "criterion": "L1"}}, "is L1; expected l1, l2 or fro."),
     (
@@ -157,6 +158,10 @@ def test_what_agrees_passes(tmp_path):
         ("ours", {"train__compile": "blocks", "val__compile": "blocks", "network_g__num_block": 2}),
         ("gan", {"train__net_d_init_iters": 3, "train__net_d_iters": 4}),
         ("stock", {"scale": 1, "network_g__upscale": 1}),
+        (
+            "SRModel",
+            {"train__perceptual_opt": {**PERCEPTUAL, "vgg_type": "vgg16_bn", "layer_weights": {"bn5_3": 1}}},
+        ),
         ("SRModel", {"val__metrics": {"n": {"type": "calculate_niqe", "crop_border": 0, "better": "lower"}}}),
     ):
         understood(tmp_path / "o.yml", changed(BASES[base](), **changes))
