@@ -46,10 +46,8 @@ def in_words(error: Exception) -> str:
     """
     if not isinstance(error, OSError) or error.errno is None or error.strerror != os.strerror(error.errno):
         return str(error)
-    given = (error.filename, error.filename2)
-    names = " and ".join(
-        os.fsdecode(name) if isinstance(name, bytes) else str(name) for name in given if name is not None
-    )
+    given = [name for name in (error.filename, error.filename2) if name is not None]
+    names = " and ".join(os.fsdecode(name) if isinstance(name, bytes) else str(name) for name in given)
     reason = error.strerror[0].lower() + error.strerror[1:]
     return ": ".join(text for text in (names, reason, _REMEDIES.get(error.errno)) if text) + "."
 
@@ -172,7 +170,8 @@ def written_beside(path: str | os.PathLike[str]) -> Iterator[Path]:
     except BaseException as error:
         temporary.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.filename == str(temporary):
-            error.filename, error.filename2 = str(path), None
+            error.filename = str(path)
+            del error.filename2  # of a rename; None would be printed
         raise
     _flush_folder(path.parent)
 

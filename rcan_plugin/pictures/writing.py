@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from rcan_plugin._files import naming
 from rcan_plugin.pictures import exif as exif_blocks
 from rcan_plugin.pictures import png, tiffs
 from rcan_plugin.pictures.formats import FORMATS, check_output, output_format
@@ -68,14 +69,16 @@ def write_rows(
         raise ValueError(f"quality is {quality}; expected 1 to 100.")
     part = path.with_name(f".{path.name[:_PART_NAME]}.{_HOST}-{os.getpid()}.part")
     try:
-        checked = _checked(strips, picture, width, height)
-        _write_part(part, form, checked, picture, width, height, quality)
-        for _ in checked:  # the end: tifffile asks only for the rows that it needs
-            pass
-        part.replace(path)
+        with naming(path):
+            checked = _checked(strips, picture, width, height)
+            _write_part(part, form, checked, picture, width, height, quality)
+            for _ in checked:  # the end: tifffile asks only for the rows that it needs
+                pass
+            part.replace(path)
     except OSError as error:
-        if error.errno is not None and error.filename in (None, str(part)):
-            error.filename, error.filename2 = str(path), None
+        if error.filename == str(part):
+            error.filename = str(path)
+            del error.filename2  # of the rename; None would be printed
         raise
     finally:
         part.unlink(missing_ok=True)
