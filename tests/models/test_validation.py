@@ -115,7 +115,7 @@ def test_sets_without_hr_images(options):
 
 
 def test_a_disk_that_takes_half_of_an_image_ends_the_validation(options, tmp_path):
-    """The last bytes of an image, which `cv2.imwrite` writes as it closes the file, fail without an error of its own."""
+    """`cv2.imwrite` raises no error for the last bytes, which it writes as it closes the file."""
     model = build(options(is_train=False, train=None))
     with files_up_to(100), pytest.raises(OSError, match="File too large") as error:
         model.validation(Images().loader, "tiny", None, save_img=True)
