@@ -35,6 +35,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.common import ROOT, command_line
 from benchmarks.gpu_parts import report
 from benchmarks.gpu_parts.rows import ALL_PARTS, PARTS, Job, Row, jobs
+from rcan_plugin._files import written_beside
 
 START_LIMIT = 90.0
 """Seconds that a worker may take until its first row, for imports and the data of the loop."""
@@ -202,9 +203,8 @@ class Benchmark:
     def write_report(self) -> None:
         """Write the report of what is known now."""
         text = report.write(self.machine, command_line(), self.date, self.dry_run, self.plan, self.results)
-        part = self.report_file.with_suffix(".part")
-        part.write_text(text, encoding="utf-8")
-        part.replace(self.report_file)
+        with written_beside(self.report_file) as beside:
+            beside.write_text(text, encoding="utf-8")
 
 
 KEYS = ("part", "row", "status")

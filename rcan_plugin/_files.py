@@ -9,6 +9,7 @@ import os
 import stat
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -45,7 +46,8 @@ def in_words(error: Exception) -> str:
     """
     if not isinstance(error, OSError) or error.errno is None or error.strerror != os.strerror(error.errno):
         return str(error)
-    names = " and ".join(str(name) for name in (error.filename, error.filename2) if name is not None)
+    given = [name for name in (error.filename, error.filename2) if name is not None]
+    names = " and ".join(os.fsdecode(name) if isinstance(name, bytes) else str(name) for name in given)
     reason = error.strerror[0].lower() + error.strerror[1:]
     return ": ".join(text for text in (names, reason, _REMEDIES.get(error.errno)) if text) + "."
 
@@ -65,7 +67,11 @@ def report_uncaught() -> None:
         # An error in a worker of a DataLoader has the text of a traceback; its last line is the error.
         print(f"\n{in_words(error).splitlines()[-1]}", file=sys.stderr)
 
+    def report_of_thread(args: threading.ExceptHookArgs) -> None:
+        report(args.exc_type, args.exc_value or args.exc_type(), args.exc_traceback)
+
     sys.excepthook = report
+    threading.excepthook = report_of_thread  # TensorBoard writes its files in a thread
     logging.raiseExceptions = False  # else each line that the log's full disk does not take prints a traceback
 
 
@@ -156,16 +162,29 @@ def written_beside(path: str | os.PathLike[str]) -> Iterator[Path]:
     path = Path(path)
     temporary = path.with_name(f"{path.name}.part")
     try:
-        yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        with naming(path):
+            yield temporary
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+            temporary.replace(path)
     except BaseException as error:
         temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.errno is not None and error.filename in (None, str(temporary)):
-            error.filename, error.filename2 = str(path), None
+        if isinstance(error, OSError) and error.filename == str(temporary):
+            error.filename = str(path)
+            del error.filename2  # of a rename; None would be printed
         raise
     _flush_folder(path.parent)
+
+
+@contextlib.contextmanager
+def naming(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Add a path to an OSError without one: errors of opening a file name it, those of writing to it do not."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = str(path)
+        raise
 
 
 def _flush_folder(folder: Path) -> None:

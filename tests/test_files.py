@@ -4,10 +4,21 @@ import errno
 import logging
 import os
 import sys
+import threading
 
 import pytest
 
-from rcan_plugin._files import in_words, kind_of, report_uncaught, require_file, require_folder, require_writable
+from rcan_plugin._files import (
+    in_words,
+    kind_of,
+    naming,
+    report_uncaught,
+    require_file,
+    require_folder,
+    require_writable,
+    written_beside,
+)
+from tests.disks import files_up_to
 from tests.rights import forbidden
 
 
@@ -21,6 +32,7 @@ def test_errors_in_words():
     )
     assert in_words(failed(errno.ENOSPC)) == "no space left on device: free some space, or choose another disk."
     assert in_words(failed(errno.EIO, "a", None, "b")) == "a and b: input/output error."
+    assert in_words(failed(errno.EIO, b"\xff/a")) == "\udcff/a: input/output error."
     for error in (OSError("a text of its own"), ValueError("a value")):
         assert in_words(error) == str(error)
     assert in_words(OSError(errno.ENOSPC, "a needs 3 MB")) == "[Errno 28] a needs 3 MB"
@@ -97,8 +109,31 @@ def test_a_folder_to_write_to(tmp_path, monkeypatch):
         require_writable("output", "new")
 
 
+def test_a_disk_that_takes_half_of_a_file_is_said_with_its_name(tmp_path):
+    path = tmp_path / "a"
+    for before in (None, b"before"):
+        if before:
+            path.write_bytes(before)
+        with files_up_to(1000), pytest.raises(OSError) as error, written_beside(path) as beside:
+            beside.write_bytes(bytes(3000))
+        assert str(error.value) == f"[Errno {errno.EFBIG}] File too large: '{path}'"
+        assert [(one.name, one.read_bytes()) for one in tmp_path.iterdir()] == ([("a", before)] if before else [])
+    with pytest.raises(IsADirectoryError) as error, written_beside(tmp_path / "b") as beside:
+        beside.touch()
+        (tmp_path / "b").mkdir()
+    assert str(error.value) == f"[Errno {errno.EISDIR}] Is a directory: '{tmp_path / 'b'}'"
+
+
+def test_a_name_is_given_to_errors_that_have_none():
+    for raised, name in ((failed(errno.EIO), "x"), (failed(errno.EIO, "y"), "y"), (OSError("own text"), None)):
+        with pytest.raises(OSError) as error, naming("x"):
+            raise raised
+        assert error.value.filename == name
+
+
 def test_an_error_of_the_system_that_ends_a_program_is_a_message_and_in_the_log(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    monkeypatch.setattr(threading, "excepthook", threading.excepthook)
     monkeypatch.setattr(logging, "raiseExceptions", True)
     log, handler = logging.getLogger("basicsr"), logging.FileHandler(tmp_path / "log")
     monkeypatch.setattr(log, "handlers", [handler])
@@ -111,9 +146,16 @@ def test_an_error_of_the_system_that_ends_a_program_is_a_message_and_in_the_log(
             sys.excepthook(*sys.exc_info())
         return capsys.readouterr().err
 
+    def end_with_in_thread(error: Exception) -> None:
+        raise error
+
     assert end_with(failed(errno.ENOSPC, "5.state")) == (
         "\n5.state: no space left on device: free some space, or choose another disk.\n"
     )
+    thread = threading.Thread(target=end_with_in_thread, args=(failed(errno.ENOSPC, "events"),))
+    thread.start()
+    thread.join()
+    assert capsys.readouterr().err == "\nevents: no space left on device: free some space, or choose another disk.\n"
     handler.close()
     assert "Traceback" in (tmp_path / "log").read_text()
     worker = (

@@ -24,6 +24,7 @@ from benchmarks.common import ROOT
 from benchmarks.gpu_parts import curves
 from benchmarks.gpu_parts.results import NotAvailableError, Results
 from benchmarks.gpu_parts.training_program import link_basicsr, program
+from rcan_plugin._files import written_beside
 
 FILES = {"ours": "RCAN_x2", "stock": "RCAN_x2_stock", "light": "light_x4"}
 SHARES = {"ours": 0.4, "light": 1.0}
@@ -94,9 +95,8 @@ class Run:
         plan_file = self.folder / f"{self.name}.json"
         if not plan_file.exists():
             plan = self._plan(seconds)
-            part = plan_file.with_suffix(".part")
-            part.write_text(json.dumps(plan))
-            part.replace(plan_file)
+            with written_beside(plan_file) as beside:
+                beside.write_text(json.dumps(plan))
         plan = json.loads(plan_file.read_text())
         self.changes = _changes(plan)
         if not self.finished:

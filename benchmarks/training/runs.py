@@ -25,6 +25,7 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from benchmarks.common import ROOT
+from rcan_plugin._files import written_beside
 from rcan_plugin.cli import _exit_codes
 from rcan_plugin.compare.runs import PSNR, Run, read, without_seed
 
@@ -105,7 +106,8 @@ def keep_log(run: Path, log: Path) -> None:
     lines = [line for file in sorted(run.glob("train_*.log")) for line in file.read_text().splitlines()]
     told = re.compile(r"\[epoch:|Validation|# \w+:|Start training|End of training|Network: |parameters")
     log.parent.mkdir(parents=True, exist_ok=True)
-    log.write_text("\n".join(line for line in lines if told.search(line) and str(ROOT) not in line) + "\n")
+    with written_beside(log) as beside:
+        beside.write_text("\n".join(line for line in lines if told.search(line) and str(ROOT) not in line) + "\n")
 
 
 def table(folder: Path) -> int:

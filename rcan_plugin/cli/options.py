@@ -112,9 +112,8 @@ def print_options(form: str, out: Path | None) -> int:
     if out is None:
         sys.stdout.write(text)
         return 0
-    beside = out.with_name(f"{out.name}.part")
-    beside.write_text(text, encoding="utf-8")
-    beside.replace(out)
+    with written_beside(out) as beside:
+        beside.write_text(text, encoding="utf-8")
     return 0
 
 

@@ -30,6 +30,7 @@ import torch
 from torch.nn.parallel import DistributedDataParallel
 
 import rcan_plugin
+from rcan_plugin._files import naming
 from rcan_plugin.cli import stopping_at_once
 from rcan_plugin.data.stream import StreamSampler
 from rcan_plugin.options import check as options
@@ -62,6 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     run = Run()
     basicsr.train.parse_options = options.checked(basicsr.train.parse_options, only_ours=False)
     basicsr.train.load_resume_state = run.load_resume_state
+    basicsr.train.copy_opt_file = naming_copy(basicsr.train.copy_opt_file)
     basicsr.train.init_tb_loggers = run.keeping_writer(basicsr.train.init_tb_loggers)
     basicsr.train.create_train_val_dataloader = run.with_enough_epochs(basicsr.train.create_train_val_dataloader)
     basicsr.train.EnlargedSampler = run.make_sampler
@@ -126,6 +128,9 @@ class Run:
 
         def init(opt: dict[str, Any]) -> Any:
             self.tb_logger = init_tb_loggers(opt)
+            if self.tb_logger:
+                writer = self.tb_logger.file_writer
+                writer.add_event = naming(writer.get_logdir())(writer.add_event)
             return self.tb_logger
 
         return init
@@ -229,6 +234,16 @@ class Run:
         number = torch.tensor(self.signal, device="cuda" if on_gpu else "cpu")
         torch.distributed.all_reduce(number, torch.distributed.ReduceOp.MAX)
         return int(number)
+
+
+def naming_copy(copy_opt_file: Callable[[str, str], None]) -> Callable[[str, str], None]:
+    """Wrap BasicSR's `copy_opt_file`: errors of the disk name the copy of the option file."""
+
+    def copy(option_file: str, folder: str) -> None:
+        with naming(Path(folder, Path(option_file).name)):
+            copy_opt_file(option_file, folder)
+
+    return copy
 
 
 process_start = BaseProcess.start

@@ -11,6 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from rcan_plugin._files import written_beside
 from rcan_plugin._version import __version__
 
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -58,19 +59,15 @@ def _hash_of_files(paths: Iterable[Path]) -> str:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file beside its place, then rename it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f"{path.name}.part")
-    unfinished.write_text(text, encoding="utf-8")
-    unfinished.replace(path)
+    """Write a text file as UTF-8, complete or not at all."""
+    write_bytes(path, text.encode())
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file beside its place, then rename it."""
+    """Write a file, complete or not at all. Its folder is made if needed."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f"{path.name}.part")
-    unfinished.write_bytes(content)
-    unfinished.replace(path)
+    with written_beside(path) as temporary:
+        temporary.write_bytes(content)
 
 
 class Table:

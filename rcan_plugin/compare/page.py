@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rcan_plugin._files import written_beside
 from rcan_plugin.compare import layout, plots
 from rcan_plugin.compare.layout import ABSENT, Group, Line, Results
 
@@ -85,10 +86,9 @@ def _write_twin(folder: Path, picture: Path) -> None:
     size = len(f'deliver({name}, "");\n') + 4 * math.ceil(stat.st_size / 3)
     if twin.is_file() and (twin.stat().st_mtime_ns, twin.stat().st_size) == (stat.st_mtime_ns, size):
         return
-    temporary = twin.with_name(f"{twin.name}.part")
-    temporary.write_text(f'deliver({name}, "{base64.b64encode(picture.read_bytes()).decode()}");\n')
-    os.utime(temporary, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-    temporary.replace(twin)
+    with written_beside(twin) as temporary:
+        temporary.write_text(f'deliver({name}, "{base64.b64encode(picture.read_bytes()).decode()}");\n')
+        os.utime(temporary, ns=(stat.st_atime_ns, stat.st_mtime_ns))
 
 
 def _data(results: Results, pictures: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Any]:

@@ -90,22 +90,30 @@ def write(folder: str | Path) -> list[Path]:
 
 
 def _write_set(place: Path, group: Group, entry: Mapping[str, Any]) -> list[Path]:
-    """The plots of a set; those there are kept if they were drawn from the same values by the same code."""
+    """The plots of a set; those there are kept if they are all that were drawn from the same values by the same code.
+
+    Each file has a mark with their number: a run that was stopped wrote only some of them.
+    """
     values = [[line.method, line.facts, line.rows.get(entry["id"])] for line in group.lines]
     code = [Path(module.__file__ or "").read_text(encoding="utf-8") for module in (sys.modules[__name__], labels)]
     key = hashlib.sha256(json.dumps([group.protocol, entry, values, code], sort_keys=True).encode()).hexdigest()
     there = [place / f"{name}_{entry['id']}.svg" for name in NAMES]
     there = [path for path in there if path.is_file()]
-    if there and all(key in path.read_text(encoding="utf-8") for path in there):
+    if there and all(_mark(key, len(there)) in path.read_text(encoding="utf-8") for path in there):
         return there
     import matplotlib
 
     paths = []
     with matplotlib.rc_context(_SETTINGS):
-        for name, title, figure in _figures(group, entry):
+        figures = list(_figures(group, entry))
+        for name, title, figure in figures:
             paths.append(place / f"{name}_{entry['id']}.svg")
-            _save(figure, paths[-1], title, key)
+            _save(figure, paths[-1], title, _mark(key, len(figures)))
     return paths
+
+
+def _mark(key: str, count: int) -> str:
+    return f"<!-- {key}, plots: {count} -->"
 
 
 def interval(differences: Sequence[float], confidence: float = 0.95) -> tuple[float, float, float]:
@@ -312,13 +320,13 @@ def difference(first: Line, second: Line, set_id: str, heading: str) -> Figure:
     return figure
 
 
-def _save(figure: Figure, path: Path, title: str, key: str) -> None:
+def _save(figure: Figure, path: Path, title: str, mark: str) -> None:
     import matplotlib
 
     text = io.StringIO()
     with matplotlib.rc_context({"svg.hashsalt": path.stem}):
         figure.savefig(text, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    layout.write_text(path, _themed(text.getvalue(), title) + f"<!-- {key} -->\n")
+    layout.write_text(path, _themed(text.getvalue(), title) + f"{mark}\n")
 
 
 def _themed(svg: str, title: str) -> str:

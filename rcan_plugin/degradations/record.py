@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rcan_plugin._checks import is_number
+from rcan_plugin._files import written_beside
 from rcan_plugin._version import __version__
 from rcan_plugin.degradations import Degradation
 
@@ -90,9 +91,8 @@ class Record:
             "images": self.images,
             "rcan_plugin": self.version,
         }
-        unfinished = Path(folder, FILE + ".part")
-        unfinished.write_text(json.dumps(content, indent=2) + "\n")
-        unfinished.replace(Path(folder, FILE))
+        with written_beside(Path(folder, FILE)) as unfinished:
+            unfinished.write_text(json.dumps(content, indent=2) + "\n")
 
     @classmethod
     def read(cls, folder: str | os.PathLike[str]) -> Record | None:

@@ -193,6 +193,9 @@ class CheckpointingModel(SRModel):
         Raises:
             ValueError: `layer_rates` groups the parameters in another way than in the state.
         """
+        if self.opt["rank"] == 0:
+            for folder in ("models", "training_states"):
+                checkpoints.remove_unfinished(self.opt["path"][folder])
         self.last_saved = resume_state["epoch"], resume_state["iter"]
         self.validated = set(resume_state.get("validated", ()))
         names = [name for name, _ in self.get_bare_model(self.net_g).named_parameters()]

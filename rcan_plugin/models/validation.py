@@ -10,14 +10,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from basicsr.metrics import calculate_metric
-from basicsr.utils import get_root_logger, imwrite
+from basicsr.utils import get_root_logger
 from basicsr.utils.registry import METRIC_REGISTRY
 from torch.utils.data import DataLoader, default_collate
 from tqdm import tqdm
 
+from rcan_plugin._files import written_beside
 from rcan_plugin.degradations import imresize
 from rcan_plugin.inference.ensemble import self_ensemble
 from rcan_plugin.inference.official_chop import official_chop
@@ -63,7 +65,7 @@ class ValidatingModel(CheckpointingModel):
                 name = Path(data["lq_path"][0]).stem
                 images = self._upscaled_and_hr(data, scale, 1 if dataset.opt.get("pre_upsample") else scale)
                 if save_img:
-                    imwrite(images["img"], self._result_path(dataset.opt["name"], name, current_iter))
+                    _write(images["img"], self._result_path(dataset.opt["name"], name, current_iter))
                 if tb_logger and "img2" in images and number < self.settings.pictures:
                     picture = _side_by_side(data["lq"], images)
                     tb_logger.add_image(f"{dataset.opt['name']}/{name}", picture, current_iter, dataformats="HWC")
@@ -222,14 +224,14 @@ class ValidatingModel(CheckpointingModel):
                 values[name] = float(calculate_metric(images, option))
         return values
 
-    def _result_path(self, dataset: str, name: str, current_iter: int | str) -> str:
+    def _result_path(self, dataset: str, name: str, current_iter: int | str) -> Path:
         """BasicSR's path of an upscaled image; with several validation sets, the set's name is added."""
         folder = Path(self.opt["path"]["visualization"])
         if self.is_train:
             # One image may be in several sets, at different scales.
             several = sum(phase.startswith("val") for phase in self.opt.get("datasets", {})) > 1
-            return str(folder / name / f"{name}_{dataset + '_' if several else ''}{current_iter}.png")
-        return str(folder / dataset / f"{name}_{self.opt['val'].get('suffix') or self.opt['name']}.png")
+            return folder / name / f"{name}_{dataset + '_' if several else ''}{current_iter}.png"
+        return folder / dataset / f"{name}_{self.opt['val'].get('suffix') or self.opt['name']}.png"
 
     def _report(self, dataset: str, metrics: list[Metrics], current_iter: int | str, tb_logger: Any) -> None:
         """Log the means over a data set, and save the weights if its first metric is the best so far."""
@@ -278,6 +280,13 @@ def as_image(tensor: torch.Tensor) -> np.ndarray:
     levels = tensor[0].float().clamp(0, 1).mul_(255).round_().to(torch.uint8)
     image: np.ndarray = levels.flip(0).permute(1, 2, 0).contiguous().cpu().numpy()
     return image[..., 0] if image.shape[2] == 1 else image
+
+
+def _write(image: np.ndarray, path: Path) -> None:
+    """Write a PNG, complete or not at all. `cv2.imwrite` reports no error if the disk does not take the last bytes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with written_beside(path) as temporary:
+        temporary.write_bytes(cv2.imencode(".png", image)[1].data)
 
 
 def _side_by_side(lq: torch.Tensor, images: Mapping[str, np.ndarray]) -> np.ndarray:

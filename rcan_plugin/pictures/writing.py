@@ -5,6 +5,9 @@ from __future__ import annotations
 import dataclasses
 import io
 import os
+import platform
+import re
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,12 +15,14 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from rcan_plugin._files import naming
 from rcan_plugin.pictures import exif as exif_blocks
 from rcan_plugin.pictures import png, tiffs
 from rcan_plugin.pictures.formats import FORMATS, check_output, output_format
 from rcan_plugin.pictures.picture import Picture, peak
 
 _PART_NAME = 32  # characters of the name of an unfinished file that are those of the finished
+_HOST = f"{zlib.crc32(platform.node().encode()):08x}"
 
 
 def write(
@@ -62,19 +67,41 @@ def write_rows(
     check_output(form, width, height, picture)
     if quality is not None and not 1 <= quality <= 100:
         raise ValueError(f"quality is {quality}; expected 1 to 100.")
-    part = path.with_name(f".{path.name[:_PART_NAME]}.{os.getpid()}.part")
+    part = path.with_name(f".{path.name[:_PART_NAME]}.{_HOST}-{os.getpid()}.part")
     try:
-        checked = _checked(strips, picture, width, height)
-        _write_part(part, form, checked, picture, width, height, quality)
-        for _ in checked:  # the end: tifffile asks only for the rows that it needs
-            pass
-        part.replace(path)
+        with naming(path):
+            checked = _checked(strips, picture, width, height)
+            _write_part(part, form, checked, picture, width, height, quality)
+            for _ in checked:  # the end: tifffile asks only for the rows that it needs
+                pass
+            part.replace(path)
     except OSError as error:
-        if error.errno is not None and error.filename in (None, str(part)):
-            error.filename, error.filename2 = str(path), None
+        if error.filename == str(part):
+            error.filename = str(path)
+            del error.filename2  # of the rename; None would be printed
         raise
     finally:
         part.unlink(missing_ok=True)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove the unfinished files in a folder whose processes, on this machine, were killed."""
+    for part in folder.glob(".*.part"):
+        found = re.fullmatch(rf"\..*\.{_HOST}-(\d+)\.part", part.name, re.DOTALL)
+        if found and not _runs(int(found[1])):
+            part.unlink(missing_ok=True)
+
+
+def _runs(process: int) -> bool:
+    """Whether a process runs; True on Windows, where asking would end it."""
+    try:
+        if os.name == "posix":
+            os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        pass
+    return True
 
 
 def _write_part(

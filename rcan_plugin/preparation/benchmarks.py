@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from rcan_plugin._files import require_writable
+from rcan_plugin._files import naming, require_writable
 from rcan_plugin.images.decode import ImageError, decode_verified
 from rcan_plugin.images.header import SUFFIXES
 from rcan_plugin.images.sources import Source, find_images
@@ -110,7 +110,7 @@ def _unpack(path: Path, folder: Path) -> None:
         pass  # may it be read?
     folder.mkdir(parents=True)
     try:
-        with tarfile.open(path) as archive:
+        with naming(folder), tarfile.open(path) as archive:
             images = (member for member in archive if PurePosixPath(member.name).suffix.lower() in SUFFIXES)
             progress = tqdm(images, desc=f"unpacking {path.name}", unit="image", leave=False)
             archive.extractall(folder, progress, filter="data")
@@ -196,14 +196,19 @@ def _write_image(folder: Path, key: str, by_scale: Mapping[int, Source]) -> str:
     if 0 in by_scale:
         content, _, file_format = images[0]
         suffix = PurePosixPath(by_scale[0].name).suffix.lower()
-        (folder / f"{key}{suffix}").write_bytes(content)
+        _write_file(folder / f"{key}{suffix}", content)
         return file_format
     try:
         united = unite({scale: pixels for scale, (_, pixels, _) in images.items()})
     except ValueError as error:
         raise ValueError(f"{key}: {error}") from None
-    (folder / f"{key}.png").write_bytes(cv2.imencode(".png", united)[1].tobytes())
+    _write_file(folder / f"{key}.png", cv2.imencode(".png", united)[1].tobytes())
     return "PNG"
+
+
+def _write_file(path: Path, content: bytes) -> None:
+    with naming(path):
+        path.write_bytes(content)
 
 
 def _read(source: Source) -> tuple[bytes, np.ndarray, str]:

@@ -92,5 +92,5 @@ def fetch(source: Path, splits: Iterable[str], base_url: str = BASE_URL) -> None
     """
     for split in splits:
         name = f"DIV2K_{split}_HR"
-        if locate(source, name) is None:
+        if not (source / name).exists():  # an archive that exists is kept by `download`
             download(f"{base_url.rstrip('/')}/{name}.zip", source / f"{name}.zip", SHA256[f"{name}.zip"])

@@ -17,6 +17,8 @@ import requests
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
+from rcan_plugin._files import naming
+
 CHUNK = 1 << 16
 """Bytes read at a time; a broken connection loses at most this much."""
 
@@ -58,17 +60,17 @@ def download(url: str, path: str | os.PathLike[str], sha256: str, *, attempts: i
         raise ValueError(f"attempts is {attempts}; expected 1 or more.")
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder; expected the name of the file to write: add it.")
-    if path.exists():
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
     lock = Path(f"{path}.lock")
-    try:
-        with FileLock(lock, timeout=0):
-            if not path.exists():
-                _download(_File(url, path, sha256.lower()), attempts)
-    except Timeout:
-        raise RuntimeError(f"{path} is being downloaded by another process: wait for it, or end it.") from None
-    # Safe only now: a process that gets the lock from here on finds the file and has nothing to do.
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with FileLock(lock, timeout=0):
+                if not path.exists():
+                    _download(_File(url, path, sha256.lower()), attempts)
+        except Timeout:
+            raise RuntimeError(f"{path} is being downloaded by another process: wait for it, or end it.") from None
+    # Safe only now: a process that gets the lock from here on finds the file and has nothing to do. A process that was
+    # killed may have left it beside the file.
     with suppress(OSError):
         lock.unlink()
 
@@ -164,6 +166,7 @@ def _write(file: _File, response: requests.Response, start: int, total: int | No
             f"{file.part} needs {needed} more, {available} are free: free some space, or name another folder",
         )
     with (
+        naming(file.part),
         file.part.open("ab" if start else "wb") as part,
         tqdm(total=total, initial=start, unit="B", unit_scale=True, desc=file.path.name) as bar,
     ):

@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from rcan_plugin._files import naming
+
 
 class Predictions:
     """Predictions of one method in a text file, one image a line: SHA-256 of the image's file, the classes, a dot.
@@ -29,6 +31,6 @@ class Predictions:
         self.by_image.update(predictions)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         lines = [f"{key} {' '.join(map(str, classes))} .\n" for key, classes in predictions.items()]
-        with self.path.open("a", encoding="ascii") as file:
+        with naming(self.path), self.path.open("a", encoding="ascii") as file:
             file.write("".join(lines) if self._complete else "\n" + "".join(lines))
         self._complete = True

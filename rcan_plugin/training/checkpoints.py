@@ -102,6 +102,12 @@ def misnamed_states(folder: str | os.PathLike[str]) -> list[Path]:
     return sorted(set(Path(folder).glob("*.state")) - set(states(folder)))
 
 
+def remove_unfinished(folder: str | os.PathLike[str]) -> None:
+    """Remove the files that `save` had begun in a folder when its process was killed."""
+    for part in Path(folder).glob("*.part"):
+        part.unlink(missing_ok=True)
+
+
 def set_aside(state: Path) -> Path:
     """Rename a training state so that no run resumes from it. Returns its new path."""
     return state.replace(state.with_name(f"{state.name}.rejected"))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from rcan_plugin._files import kind_of, require_writable
 from rcan_plugin.pictures.formats import FORMATS, is_picture_name, output_format, suffix_of
+from rcan_plugin.pictures.writing import remove_unfinished
 from rcan_plugin.upscaling.inputs import LIST, Found, printable
 
 SHOWN = 10
@@ -187,7 +188,10 @@ def _refuse_same_outputs(jobs: Sequence[Job]) -> None:
 
 
 def _require_folders(folders: Iterable[Path]) -> None:
-    """Check that folders can be written to, or made; below a folder that exists one of them stands for all."""
+    """Check that folders can be written to, or made; below a folder that exists one of them stands for all.
+
+    What killed runs left in folders that exist is removed.
+    """
     by_place: dict[Path, Path] = {}
     for folder in sorted(folders):
         place = folder
@@ -196,6 +200,8 @@ def _require_folders(folders: Iterable[Path]) -> None:
         by_place.setdefault(place, folder)
     for folder in by_place.values():
         require_writable("The output folder", folder)
+    for folder in by_place:
+        remove_unfinished(folder)
 
 
 def listed(text: str, lines: Sequence[str]) -> str:

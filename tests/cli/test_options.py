@@ -8,12 +8,18 @@ import pytest
 from rcan_plugin import cli
 from rcan_plugin.options import export
 from tests.conftest import ROOT
+from tests.disks import files_up_to
 
 
 def test_the_schema_is_written_whole_or_not_at_all(tmp_path, capsys):
     out = tmp_path / "schema.json"
     assert cli.main(["options", "schema", "--out", str(out)]) == 0
     assert json.loads(out.read_text()) == json.loads(json.dumps(export.json_schema()))
+    assert [path.name for path in tmp_path.iterdir()] == ["schema.json"]
+    full = tmp_path / "full.json"
+    with files_up_to(1000):
+        assert cli.main(["options", "schema", "--out", str(full)]) == 2
+    assert capsys.readouterr().err == f"{full}: file too large.\n"
     assert [path.name for path in tmp_path.iterdir()] == ["schema.json"]
     assert cli.main(["options", "schema", "--out", str(tmp_path / "none/schema.json")]) == 2
     assert "expected a file in a folder that exists" in capsys.readouterr().err

@@ -47,6 +47,15 @@ def test_unchanged_plots_are_kept_and_changed_ones_drawn_again(tmp_path: Path):
     assert all(path.stat().st_mtime_ns > before[path] for path in plots.write(tmp_path))
 
 
+def test_plots_that_a_stopped_run_did_not_get_to_are_drawn(tmp_path: Path):
+    example.write(tmp_path, small(), pictures=False)
+    written = plots.write(tmp_path)
+    drawn = {path: path.read_bytes() for path in written}
+    for path in written[1:4]:
+        path.unlink()
+    assert plots.write(tmp_path) == written and {path: path.read_bytes() for path in written} == drawn
+
+
 def test_without_matplotlib_one_line_says_so(tmp_path: Path, monkeypatch, capsys):
     monkeypatch.setattr(plots.importlib.util, "find_spec", lambda name: None)
     assert plots.write(example.write(tmp_path, small(), pictures=False)) == []

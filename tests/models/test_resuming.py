@@ -13,6 +13,7 @@ from rcan_plugin.models.accelerated_model import AcceleratedSRModel
 from rcan_plugin.training import checkpoints
 from rcan_plugin.training.random_states import read_random_states, set_random_states
 from tests.comparison import names_all, same
+from tests.disks import names
 from tests.models.conftest import ADAM, Dropping, Images, batch, build, resumed, step, train, weights
 
 GOING_ON = {
@@ -62,6 +63,15 @@ def test_a_run_goes_on_as_if_it_had_not_stopped(features, network, options, tmp_
     if model.guard:
         assert found[0][2]["skipped"] == 1
     assert "The learning rates in the option file differ" not in log.text
+
+
+def test_files_that_a_killed_run_had_begun_are_removed(options, tmp_path):
+    model = train(build(options()), 1)
+    model.save(0, 1)
+    for name in ("models/net_g_2.pth", "training_states/2.state"):
+        (tmp_path / f"{name}.part").write_bytes(b"half of it")
+    model.resume_training(checkpoints.load(tmp_path / "training_states/1.state"))
+    assert names(tmp_path / "models") == ["net_g_1.pth"] and names(tmp_path / "training_states") == ["1.state"]
 
 
 def test_without_the_random_states_dropout_differs(options, tmp_path, monkeypatch):

@@ -20,6 +20,7 @@ from rcan_plugin.inference.official_chop import official_chop
 from rcan_plugin.inference.tiles import tiled
 from rcan_plugin.models.accelerated_model import AcceleratedSRModel
 from tests.comparison import same
+from tests.disks import files_up_to
 from tests.models.conftest import PSNR, RCAN, Dropping, Images, build, train
 
 METRICS = {
@@ -111,6 +112,16 @@ def test_sets_without_hr_images(options):
     model = build(options(val={"metrics": METRICS}))
     model.validation(Images(gt=False).loader, 5, None)
     assert model.metric_results == ours.metric_results
+
+
+def test_a_disk_that_takes_half_of_an_image_ends_the_validation(options, tmp_path):
+    """`cv2.imwrite` raises no error for the last bytes, which it writes as it closes the file."""
+    model = build(options(is_train=False, train=None))
+    with files_up_to(100), pytest.raises(OSError, match="File too large") as error:
+        model.validation(Images().loader, "tiny", None, save_img=True)
+    folder = tmp_path / "visualization"
+    assert error.value.filename.startswith(str(folder)) and error.value.filename.endswith(".png")
+    assert not [path for path in folder.rglob("*") if path.is_file()]
 
 
 @pytest.mark.parametrize("gt", [True, False])

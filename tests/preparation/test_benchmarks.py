@@ -17,6 +17,7 @@ from rcan_plugin.preparation import benchmarks
 from rcan_plugin.preparation.benchmarks import prepare_benchmarks
 from tests.conftest import ROOT
 from tests.data.tiny import write
+from tests.disks import files_up_to
 from tests.preparation.benchmark_sets import (
     IMAGES,
     NAMES,
@@ -296,3 +297,15 @@ def test_it_starts_without_torch_and_basicsr():
     look = "import sys, rcan_plugin.preparation.benchmarks; print({'torch', 'basicsr'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", look], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
+
+
+@pytest.mark.parametrize("ending", [".tar", ".zip"])
+def test_a_disk_that_takes_no_more_is_said_and_nothing_is_left(ending, tmp_path, monkeypatch):
+    monkeypatch.setattr(benchmarks, "require_writable", lambda *_: None)  # its probe is larger
+    make(tmp_path / "in", "Set5/HR/{}.png")
+    archive, root = pack(tmp_path / "in", tmp_path / f"sets{ending}"), tmp_path / "out"
+    root.mkdir()
+    with files_up_to(1000), pytest.raises(OSError, match="File too large") as error:
+        prepare_benchmarks([archive], root)
+    place = "unpacked.part/0" if ending == ".tar" else "Set5.part/HR/baby.png"
+    assert error.value.filename == str(root / place) and not list(root.iterdir())

@@ -20,6 +20,7 @@ import pytest
 
 from rcan_plugin.preparation import download as downloads
 from rcan_plugin.preparation.download import download
+from tests.disks import files_up_to
 from tests.preparation.http_server import (
     BODY,
     FIRST,
@@ -102,6 +103,23 @@ def test_a_whole_file_stands_alone_and_is_not_asked_for_again(server, path, paus
     download(server.url, path, sha256="0" * 64)
     assert server.seen == [FIRST] and pauses == []
     assert server.requests[0].headers["Accept-Encoding"] == "identity"
+
+
+def test_a_lock_that_a_killed_process_left_beside_the_file_is_removed(server, path):
+    path.parent.mkdir()
+    path.write_bytes(BODY)
+    path.with_name(f"{path.name}.lock").touch()
+    download(server.url, path, SHA256)
+    assert [one.name for one in path.parent.iterdir()] == [path.name] and not server.seen
+
+
+def test_a_disk_that_takes_no_more_is_said_and_the_next_call_goes_on(server, path):
+    part = path.with_name(f"{path.name}.part")
+    with files_up_to(30_000), pytest.raises(OSError, match="File too large") as error:
+        download(server.url, path, SHA256)
+    assert error.value.filename == str(part) and part.read_bytes() == BODY[:30_000]
+    download(server.url, path, SHA256)
+    assert path.read_bytes() == BODY and server.seen == [FIRST, "bytes=30000-"]
 
 
 def test_it_is_on_the_disk_before_it_gets_its_name(server, path, monkeypatch):

@@ -1,6 +1,9 @@
 """Predictions on the disk."""
 
+import pytest
+
 from rcan_plugin.recognition.predictions import Predictions
+from tests.disks import files_up_to
 
 A, B, C = ("a" * 64, "b" * 64, "c" * 64)
 
@@ -28,3 +31,11 @@ def test_a_cut_line_is_passed_over(tmp_path):
 def test_a_foreign_file_holds_none(tmp_path):
     (tmp_path / "kept.txt").write_bytes(b"\xff\x00 1 .\nabc 1 .\n")
     assert Predictions(tmp_path / "kept.txt").by_image == {}
+
+
+def test_a_disk_that_takes_half_of_a_line_is_named(tmp_path):
+    path = tmp_path / "kept.txt"
+    with files_up_to(100), pytest.raises(OSError, match="File too large") as error:
+        Predictions(path).add({A: [3, 14], B: [5, 15]})
+    assert error.value.filename == str(path)
+    assert path.stat().st_size == 100 and Predictions(path).by_image == {A: [3, 14]}

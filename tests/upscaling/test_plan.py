@@ -1,10 +1,13 @@
 """Where `rcan upscale` writes which picture, and what it refuses before the work."""
 
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from rcan_plugin.pictures import is_picture_name
+from rcan_plugin.pictures.writing import _HOST
 from rcan_plugin.upscaling.inputs import find
 from rcan_plugin.upscaling.plan import Names, Plan, plan
 from tests.rights import forbidden
@@ -161,3 +164,15 @@ def test_folders_that_cannot_be_written_to_are_named_before_the_work(place):
         ValueError, match=r"^The output folder file/new cannot be made: .*file is a file; expected a fo"
     ):
         made("in", output="file/new")
+
+
+def test_unfinished_files_of_processes_that_were_killed_are_removed(place):
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    touch("in/a.png", "in/b/c.png", "out/b/.x.part")
+    kept = [f"out/.a.png.{_HOST}-{os.getpid()}.part", f"out/.a.png.00000000-{ended.pid}.part", "out/a.1.part"]
+    touch(*kept, f"out/.a.png.{_HOST}-{ended.pid}.part", f"out/b/.a.\n.{_HOST}-{ended.pid}.part")
+    assert len(pairs("in")) == 2
+    assert {str(path) for path in place.glob("out/**/*") if path.is_file()} == {
+        str(place / name) for name in [*kept, "out/b/.x.part"]
+    }

@@ -1,0 +1,33 @@
+"""`rcan train`: errors of the disk name the file that BasicSR or TensorBoard writes."""
+
+import errno
+import os
+
+import pytest
+from torch.utils.tensorboard import SummaryWriter
+
+from rcan_plugin.cli.train import Run, naming_copy
+
+
+def full(*_):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_the_copy_of_the_option_file_is_named(tmp_path):
+    copied = []
+    naming_copy(lambda *paths: copied.append(paths))("options/a.yml", str(tmp_path))
+    assert copied == [("options/a.yml", str(tmp_path))]
+    with pytest.raises(OSError, match="No space left") as error:
+        naming_copy(full)("options/a.yml", str(tmp_path))
+    assert error.value.filename == str(tmp_path / "a.yml")
+
+
+def test_the_folder_of_tensorboards_files_is_named(tmp_path):
+    run = Run()
+    writer = run.keeping_writer(lambda opt: SummaryWriter(opt["folder"]))({"folder": str(tmp_path)})
+    assert run.tb_logger is writer
+    writer.file_writer.event_writer.add_event = full
+    with pytest.raises(OSError, match="No space left") as error:
+        writer.add_scalar("loss", 1.0, 1)
+    assert error.value.filename == str(tmp_path)
+    assert run.keeping_writer(lambda opt: None)({}) is None
