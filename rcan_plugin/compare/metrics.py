@@ -73,7 +73,7 @@ def to_8_bits(image: np.ndarray) -> np.ndarray:
     return np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
 
 
-def like(image: np.ndarray, hr: np.ndarray) -> np.ndarray:
+def with_channels_of(image: np.ndarray, hr: np.ndarray) -> np.ndarray:
     """An image of one or three equal channels with as many channels as the HR image; cut to its size."""
     image = image[: hr.shape[0], : hr.shape[1]]
     if image.shape[2] == hr.shape[2]:

@@ -6,14 +6,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from rcan_plugin._files import in_words
+from rcan_plugin._files import describe_error
 from rcan_plugin.compare import metrics
 from rcan_plugin.compare.data import Hashes, SetAtScale, open_set
 from rcan_plugin.compare.entrants import Entrant, resolve
 from rcan_plugin.compare.spec import Method, Spec
 from rcan_plugin.images.store import ImageStore
-from rcan_plugin.options.mistakes import Mistake, Mistakes, line_of
-from rcan_plugin.options.mistakes import Path as Keys
+from rcan_plugin.options.mistakes import KeyPath, Mistake, Mistakes, line_of
 
 Result = TypeVar("Result")
 
@@ -95,25 +94,25 @@ class _Finder:
         found = [self.find(method.keys, resolve, method, scale, self.plan.hashes) for method in methods]
         return [entrant for entrant in found if entrant is not None]
 
-    def find(self, keys: Keys, search: Callable[..., Result], *arguments: Any) -> Result | None:
+    def find(self, keys: KeyPath, search: Callable[..., Result], *arguments: Any) -> Result | None:
         """What a search finds; None if it raises, which is noted."""
         try:
             return search(*arguments)
         except FileNotFoundError as error:
             if self.available:
-                self.plan.left_out.append(f"{self._name(keys)}: {in_words(error)}")
+                self.plan.left_out.append(f"{self._name(keys)}: {describe_error(error)}")
             else:
                 self.missing = True
-                self._add(keys, in_words(error))
+                self._add(keys, describe_error(error))
         except (OSError, ValueError) as error:
-            self._add(keys, in_words(error))
+            self._add(keys, describe_error(error))
         return None
 
-    def _add(self, keys: Keys, text: str) -> None:
+    def _add(self, keys: KeyPath, text: str) -> None:
         line = line_of((*keys, "name"), self.plan.spec.lines)
         self.mistakes.append(Mistake((keys[0], self._name(keys)), text, line))
 
-    def _name(self, keys: Keys) -> str:
+    def _name(self, keys: KeyPath) -> str:
         section, number = keys
         entries: tuple[Method, ...] = getattr(self.plan.spec, section)
         return entries[int(number)].name

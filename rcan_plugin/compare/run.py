@@ -77,7 +77,7 @@ def compare(
     is_new = _write_results(spec.out / RESULTS, results)
     key, table = outputs_key(results), comparison.cache.table("outputs")
     made = all((spec.out / name).exists() for name in MADE)
-    if comparison.worker.worked or not made or table.get("key") != key:
+    if comparison.worker.did_work or not made or table.get("key") != key:
         say("writing tables, plots and the page")
         for write in (tables.write, plots.write, page.write):
             write(spec.out)

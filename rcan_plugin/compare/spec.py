@@ -26,8 +26,7 @@ from rcan_plugin.options.kinds import (
     remedy,
     whole,
 )
-from rcan_plugin.options.mistakes import Mistake, Mistakes, did_you_mean
-from rcan_plugin.options.mistakes import Path as Keys
+from rcan_plugin.options.mistakes import KeyPath, Mistake, Mistakes, did_you_mean
 from rcan_plugin.options.read import OptionFile, read
 from rcan_plugin.options.values import as_short_yaml
 
@@ -126,7 +125,7 @@ class Method:
     id: str
     name: str
     kind: str
-    keys: Keys
+    keys: KeyPath
     scales: tuple[int, ...]
     pictures: str | None = None
     options: str | None = None
@@ -146,7 +145,7 @@ class TestSet:
     __test__ = False  # not a class of tests, for pytest
 
     name: str
-    keys: Keys
+    keys: KeyPath
     scales: tuple[int, ...]
     hr: str
     lr: str | None = None
@@ -172,7 +171,7 @@ class Spec:
     latency: bool
     explain: bool
     device: str
-    lines: Mapping[Keys, int]
+    lines: Mapping[KeyPath, int]
 
     def border_at(self, scale: int) -> int:
         """Pixels left out along the border at a scale."""
@@ -221,7 +220,7 @@ def _file_of(source: str | os.PathLike[str] | Mapping[str, Any], changes: list[s
     return read(source, changes)
 
 
-def _check(options: Mapping[str, Any], table: Mapping[str, Key], path: Keys) -> Iterator[Mistake]:
+def _check(options: Mapping[str, Any], table: Mapping[str, Key], path: KeyPath) -> Iterator[Mistake]:
     for name, value in options.items():
         if name not in table:
             known = did_you_mean(name, table) or f" Known are {', '.join(table)}."

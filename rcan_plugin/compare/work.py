@@ -62,7 +62,7 @@ class Worker:
         before_work: called before BasicSR is imported.
 
     Attributes:
-        worked: whether anything was not done before.
+        did_work: whether anything was not done before.
     """
 
     def __init__(self, plan: Plan, cache: Cache, device: str, before_work: Callable[[], object]) -> None:
@@ -71,7 +71,7 @@ class Worker:
         self.folder = plan.spec.out
         self.networks: dict[str, EntrantNetwork] = {}
         self.checked: set[str] = set()
-        self.worked = False
+        self.did_work = False
 
     def protocol(self, scale: int) -> Protocol:
         """The protocol of PSNR and SSIM at a scale."""
@@ -109,7 +109,7 @@ class Worker:
         if not todo and not inputs:
             return
         workers = max(1, os.cpu_count() or 1)
-        self.worked = True
+        self.did_work = True
         self.before_work()
         importlib.import_module("basicsr.metrics")  # here, not in several threads at once
         with ThreadPoolExecutor(workers) as pool, tqdm(total=len(todo), unit="image", disable=None, leave=False) as bar:
@@ -122,7 +122,7 @@ class Worker:
                 hr = first.test_set.read_hr(first.image)
                 lr = first.test_set.read_lr(first.image, hr)
                 for task in of_image:
-                    queue.add(self._begun(task, hr, lr))
+                    queue.add(self._start(task, hr, lr))
                     bar.update()
             queue.finish()
 
@@ -161,7 +161,7 @@ class Worker:
             raise Mistakes(mistakes, self.plan.spec.lines)
         self.checked |= {entrant.key for entrant in new}
 
-    def _begun(self, task: Task, hr: np.ndarray, lr: np.ndarray) -> Callable[[], None]:
+    def _start(self, task: Task, hr: np.ndarray, lr: np.ndarray) -> Callable[[], None]:
         """Run a network now, in this thread; returns what is left to do in another."""
         if self._lacking(task) == {"values"} and (kept := self._kept_picture(task)) is not None:
             return lambda: self._finish(task, hr, (kept, None))
@@ -195,7 +195,7 @@ class Worker:
 
     def _finish(self, task: Task, hr: np.ndarray, upscaled: Upscaled) -> None:
         """Write the picture and measure it."""
-        sr, exact = (None if image is None else metrics.like(image, hr) for image in upscaled)
+        sr, exact = (None if image is None else metrics.with_channels_of(image, hr) for image in upscaled)
         assert sr is not None
         entry = {"values": {}, "others": {}} | self.entry(task)
         protocol = self.protocol(task.test_set.scale)

@@ -50,8 +50,8 @@ def remarks(files: Sequence[File], keep_depth: bool) -> list[tuple[int, str]]:
         text = "16 bits are cut to 8, as in BasicSR; keep_depth: true keeps them."
         messages.append((logging.WARNING, f"{_counted(deep)}: {text}"))
     for store in stores.values():
-        if store.passed_over:
-            messages.append((logging.INFO, f"{store.root}: passed over by their suffix: {store.passed_over}."))
+        if store.ignored:
+            messages.append((logging.INFO, f"{store.root}: ignored because of their suffix: {store.ignored}."))
     return messages
 
 

@@ -11,7 +11,7 @@ from pathlib import Path, PurePath
 import numpy as np
 import torch
 
-from rcan_plugin._files import in_words
+from rcan_plugin._files import describe_error
 from rcan_plugin.data.options import DatasetOptions
 from rcan_plugin.data.remarks import File, remarks
 from rcan_plugin.degradations import identify, matches_up_to_ties
@@ -105,7 +105,7 @@ def _open_store(options: DatasetOptions, key: str, root: str) -> ImageStore:
         command = next((command for folder, command in COMMANDS.items() if folder in Path(root).parts), None)
         hint = f" `{command}` makes it." if command and not isinstance(error, PermissionError) else ""
         kind = type(error) if isinstance(error, OSError) else ValueError
-        raise kind(f"data set {options.name}: {key}: {in_words(error)}{hint}") from None
+        raise kind(f"data set {options.name}: {key}: {describe_error(error)}{hint}") from None
     if options.backend not in (None, "lmdb" if store.is_lmdb else "disk"):
         raise ValueError(
             f"data set {options.name}: io_backend type is {options.backend!r} and {key} is {root!r}: "

@@ -34,7 +34,7 @@ def is_image_name(name: str) -> bool:
     return PurePosixPath(name).suffix.lower() in SUFFIXES
 
 
-def count_passed_over(names: Iterable[str], folders: int = 0) -> str:
+def count_ignored(names: Iterable[str], folders: int = 0) -> str:
     """Return in words how many of these files are no images by their suffix: `3 .gif, 1 .txt, 2 folders`, or "".
 
     Args:

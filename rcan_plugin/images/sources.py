@@ -17,9 +17,9 @@ from typing import IO
 import lmdb
 import numpy as np
 
-from rcan_plugin._files import in_words, kind_of
+from rcan_plugin._files import describe_error, kind_of
 from rcan_plugin.images.decode import ImageError, check_storable, decode_verified
-from rcan_plugin.images.header import SUFFIXES, Header, count_passed_over, is_image_name, of_pixels, read_header
+from rcan_plugin.images.header import SUFFIXES, Header, count_ignored, is_image_name, of_pixels, read_header
 from rcan_plugin.images.store import ImageStore
 
 _READ_ERRORS = (OSError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError, ValueError, lmdb.Error)
@@ -60,7 +60,7 @@ class Source:
         except ImageError:
             raise
         except _READ_ERRORS as error:
-            raise ImageError(f"cannot be read ({in_words(error).rstrip('.')})") from None
+            raise ImageError(f"cannot be read ({describe_error(error).rstrip('.')})") from None
 
     def header(self) -> Header:
         """Return the image's header. Pixels are decoded only if the size cannot be told otherwise.
@@ -74,7 +74,7 @@ class Source:
         except ImageError:
             raise
         except _READ_ERRORS as error:
-            raise ImageError(f"cannot be read ({in_words(error).rstrip('.')})") from None
+            raise ImageError(f"cannot be read ({describe_error(error).rstrip('.')})") from None
         if header is not None:
             check_storable(header)
         if header is None or header.turned:
@@ -97,7 +97,7 @@ def find_images(root: str | os.PathLike[str], say: Callable[[str], object] | Non
 
     Args:
         root: the folder, archive or LMDB.
-        say: called with a line about files that are passed over by their suffix, if there are any.
+        say: called with a line about files that are ignored because of their suffix, if any.
 
     Raises:
         OSError: there is no such folder or file, or it may not be read.
@@ -111,16 +111,16 @@ def find_images(root: str | os.PathLike[str], say: Callable[[str], object] | Non
         raise ValueError(f"{path} is {kind}; expected a folder, a zip archive or an LMDB.")
     if path.suffix == ".lmdb" and kind == "a folder":
         sources = _in_lmdb(path)
-        passed_over = ""
+        ignored = ""
     else:
         files = _in_archive(path) if kind == "a file" else _in_folder(path)
         sources = [source for source in files if is_image_name(source.name)]
-        passed_over = count_passed_over(source.name for source in files)
+        ignored = count_ignored(source.name for source in files)
     if not sources:
-        others = f", but {passed_over}" if passed_over else ""
+        others = f", but {ignored}" if ignored else ""
         raise ValueError(f"{path} holds no image (looked for {', '.join(sorted(SUFFIXES))}){others}.")
-    if passed_over and say:
-        say(f"{path}: passed over by their suffix: {passed_over}.")
+    if ignored and say:
+        say(f"{path}: ignored because of their suffix: {ignored}.")
     return sorted(sources, key=lambda source: source.name)
 
 

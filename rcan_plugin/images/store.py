@@ -17,7 +17,7 @@ from rcan_plugin.images import pnm
 from rcan_plugin.images.buffers import buffer
 from rcan_plugin.images.decode import ImageError, decode_pixels
 from rcan_plugin.images.environments import check_size, environment, missing_keys
-from rcan_plugin.images.header import SUFFIXES, Header, count_passed_over, of_pixels, read_header
+from rcan_plugin.images.header import SUFFIXES, Header, count_ignored, of_pixels, read_header
 from rcan_plugin.images.luma import bgr_to_y
 
 # A line of meta_info.txt as BasicSR writes it, `name.png (height,width,channels) compression`. BasicSR cuts the key at
@@ -41,7 +41,7 @@ class ImageStore:
 
     Attributes:
         names: all names, sorted.
-        passed_over: what else is in the folder, in words: `3 .gif, 1 folder`; "" if nothing.
+        ignored: what else is in the folder, in words: `3 .gif, 1 folder`; "" if nothing.
 
     Raises:
         FileNotFoundError: the folder, or a file of the LMDB, is missing.
@@ -55,7 +55,7 @@ class ImageStore:
             problem = f"is {kind_of(self.root)}" if self.root.exists() else "does not exist"
             raise FileNotFoundError(f"folder {self.root} {problem} (looked for from {Path.cwd()}).")
         self.is_lmdb = self.root.suffix == ".lmdb"
-        self.passed_over = ""
+        self.ignored = ""
         self._real_path = str(self.root.resolve())  # one environment, by whatever path it is named
         if self.is_lmdb:
             for name in ("data.mdb", "meta_info.txt"):
@@ -69,9 +69,9 @@ class ImageStore:
             self.names = sorted(image_names(self.root))
             entries = [entry for entry in os.scandir(self.root) if not entry.name.startswith(".")]
             files = [entry.name for entry in entries if entry.is_file()]
-            self.passed_over = count_passed_over(files, folders=sum(entry.is_dir() for entry in entries))
+            self.ignored = count_ignored(files, folders=sum(entry.is_dir() for entry in entries))
         if not self.names:
-            others = f", but {self.passed_over}" if self.passed_over else ""
+            others = f", but {self.ignored}" if self.ignored else ""
             raise ValueError(f"{self.root} holds no image (looked for {', '.join(sorted(SUFFIXES))}){others}.")
 
     def __len__(self) -> int:

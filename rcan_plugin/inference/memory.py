@@ -20,9 +20,9 @@ CGROUPS = (  # a container's limit, what it uses, and statistics: version 2 and 
 )
 
 
-MEASURED = 48
+MEASURED_SIDE = 48
 """Side of the image with which the memory that a network needs is measured."""
-SHARE = 0.7
+TENSORS_SHARE = 0.7
 """Of the free memory that tensors may take: convolutions need some besides, and others use the machine too."""
 
 
@@ -53,9 +53,9 @@ def peak_bytes(call: Callable[[], Any], device: torch.device) -> int:
 
 def bytes_per_pixel(call: Callable[[torch.Tensor], Any], channels: int, device: torch.device) -> float:
     """Return the most memory that `call` takes for an image, divided by its pixels, measured on a small one."""
-    image = torch.zeros(1, channels, MEASURED, MEASURED, device=device)
+    image = torch.zeros(1, channels, MEASURED_SIDE, MEASURED_SIDE, device=device)
     call(image)  # weights are converted at the first call
-    return max(1, peak_bytes(lambda: call(image), device)) / MEASURED**2
+    return max(1, peak_bytes(lambda: call(image), device)) / MEASURED_SIDE**2
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -76,7 +76,7 @@ class _Counting(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()
         self.now = self.peak = 0
-        self.living: set[int] = set()
+        self.tracked: set[int] = set()
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -89,19 +89,19 @@ class _Counting(TorchDispatchMode):
         for leaf in tree_leaves(result):
             if isinstance(leaf, torch.Tensor):
                 storage = leaf.untyped_storage()
-                if id(storage) not in known and id(storage) not in self.living:
-                    self._born(storage)
+                if id(storage) not in known and id(storage) not in self.tracked:
+                    self._add(storage)
         return result
 
-    def _born(self, storage: torch.UntypedStorage) -> None:
+    def _add(self, storage: torch.UntypedStorage) -> None:
         key, size = id(storage), storage.nbytes()
-        self.living.add(key)
+        self.tracked.add(key)
         self.now += size
         self.peak = max(self.peak, self.now)
-        weakref.finalize(storage, self._gone, key, size)
+        weakref.finalize(storage, self._remove, key, size)
 
-    def _gone(self, key: int, size: int) -> None:
-        self.living.discard(key)
+    def _remove(self, key: int, size: int) -> None:
+        self.tracked.discard(key)
         self.now -= size
 
 

@@ -16,7 +16,7 @@ from rcan_plugin.archs.rcan_arch import RCANArch
 from rcan_plugin.inference import memory
 from rcan_plugin.inference.arrays import to_tensor
 from rcan_plugin.inference.ensemble import self_ensemble
-from rcan_plugin.inference.memory import SHARE, bytes_per_pixel
+from rcan_plugin.inference.memory import TENSORS_SHARE, bytes_per_pixel
 from rcan_plugin.inference.rcan_strips import FeaturesDoNotFit, RCANStrips
 from rcan_plugin.inference.receptive_field import ReceptiveField, find_receptive_field
 from rcan_plugin.inference.runner import Runner
@@ -49,7 +49,7 @@ class Parts:
         self.name = type(runner.net).__name__
         self.largest: int | None = None  # tile that fits, after a larger one did not
         self.least = SMALLEST_TILE  # more where tiles must be larger than a receptive field
-        self.said = False
+        self.warned = False
         self.rcan = (
             RCANStrips(runner, sizes.scale, exact=exact, size=self.tile) if isinstance(runner.net, RCANArch) else None
         )
@@ -119,7 +119,7 @@ class Parts:
         if size := self.tile or self.largest:
             return max(image.shape[:2]) <= size
         pixels = image.shape[0] * image.shape[1]
-        fits = pixels * self._bytes_per_pixel <= SHARE * memory.free_bytes(self.runner.device)
+        fits = pixels * self._bytes_per_pixel <= TENSORS_SHARE * memory.free_bytes(self.runner.device)
         return fits and (pixels <= LARGEST_TILE**2 or self.field is None)
 
     def _whole_if_it_fits(self, image: np.ndarray) -> Tensor | None:
@@ -147,7 +147,7 @@ class Parts:
             raise ValueError(
                 f"exact: {self.name} depends on the whole image; choose tile none (--tile none), or leave out exact."
             )
-        self._say_inexact(size)
+        self._warn_inexact(size)
         multiple = self.sizes.multiple
         overlap = min(MOST_OVERLAP, size // 2)
         return Grid(self.sizes.scale, size - size % multiple, overlap - overlap % multiple, multiple)
@@ -168,7 +168,7 @@ class Parts:
     def _auto_size(self, radius: int = 0) -> int:
         """The side of tiles for the memory that is free now."""
         by_bytes = math.isqrt(int(TILE_BYTES / self._bytes_per_pixel))
-        fitting = math.isqrt(int(SHARE * memory.free_bytes(self.runner.device) / self._bytes_per_pixel))
+        fitting = math.isqrt(int(TENSORS_SHARE * memory.free_bytes(self.runner.device) / self._bytes_per_pixel))
         size = min(max(min(LARGEST_TILE, by_bytes), 4 * radius), fitting)
         return max(SMALLEST_TILE, min(size, self.largest or size))
 
@@ -176,10 +176,10 @@ class Parts:
     def _bytes_per_pixel(self) -> float:
         return bytes_per_pixel(self._plain, self.sizes.channels, self.runner.device)
 
-    def _say_inexact(self, size: int) -> None:
+    def _warn_inexact(self, size: int) -> None:
         text = f"{self.name} depends on the whole image: tiles of {size} pixels change the result."
         if isinstance(self.runner.net, RCANArch):
             text += " For the same result in little memory choose exact (--exact), which takes longer."
-        if not self.said:
+        if not self.warned:
             log.warning(text)
-        self.said = True
+        self.warned = True

@@ -77,7 +77,7 @@ class RCANStrips:
         pixels = lq.shape[2] * lq.shape[3]
         device = self.runner.device
         free = memory.free_bytes(device)
-        if pixels * self._head_and_trunk_bytes <= memory.SHARE * free:
+        if pixels * self._head_and_trunk_bytes <= memory.TENSORS_SHARE * free:
             try:
                 return self._head_and_trunk(lq.to(device))
             except Exception as error:

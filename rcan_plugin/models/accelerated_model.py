@@ -188,7 +188,7 @@ class AcceleratedSRModel(ValidatingModel):
         if hasattr(self.cri_pix, "current_iter"):
             self.cri_pix.current_iter = current_iter
         if self.freezer is not None and self.freezer.at(current_iter):
-            self._say_what_is_frozen()
+            self._log_frozen_parts()
         started = time.monotonic()
         try:
             self.log_dict = self.run_step(self.lq, self.gt, *self._scale_for(self.net_g, self.scale))
@@ -203,7 +203,7 @@ class AcceleratedSRModel(ValidatingModel):
             self.runner.weights_changed()
         self.stop_if_stuck(current_iter, self.names)
 
-    def _say_what_is_frozen(self) -> None:
+    def _log_frozen_parts(self) -> None:
         assert self.freezer is not None
         if isinstance(self.run_step, CapturedStep):
             self.run_step.forget()

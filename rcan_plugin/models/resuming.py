@@ -33,7 +33,7 @@ def choose_state(opt: dict[str, Any]) -> dict[str, Any] | None:
     """
     candidates, misnamed = _candidates(opt)
     for path in misnamed:
-        print(f"{path} is passed over: a training state is a file named after its iteration.", file=sys.stderr)
+        print(f"{path} is ignored: a training state is a file named after its iteration.", file=sys.stderr)
     if not candidates and not misnamed:
         if opt.get("auto_resume"):
             opt["auto_resume"], opt["path"]["resume_state"] = False, None
@@ -130,4 +130,4 @@ def _check_optimizer(opt: Mapping[str, Any], networks: Mapping[str, torch.nn.Mod
         return
     if len(state["optimizers"]) != 1:
         raise ValueError(f"it holds {len(state['optimizers'])} optimizers; {opt['model_type']} has 1")
-    optimizers.rehearse(networks["network_g"], opt["train"]["optim_g"], state)
+    optimizers.try_saved_state(networks["network_g"], opt["train"]["optim_g"], state)

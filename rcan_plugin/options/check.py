@@ -24,7 +24,7 @@ from rcan_plugin.options.contradictions import check_contradictions
 from rcan_plugin.options.defaults import as_option_file
 from rcan_plugin.options.files import check_files
 from rcan_plugin.options.mistakes import Mistakes
-from rcan_plugin.options.networks import unnoticed
+from rcan_plugin.options.networks import without_side_effects
 from rcan_plugin.options.notes import notes
 from rcan_plugin.options.read import OptionFile, read
 from rcan_plugin.options.schema import check_keys
@@ -53,14 +53,14 @@ def checked(parse_options: Parse, only_ours: bool = True) -> Parse:
             return parse_options(root_path, is_train=is_train)
         report_uncaught()
         try:
-            with unnoticed():
+            with without_side_effects():
                 file = understand(arguments, is_train)
             if arguments.print_options:
                 print(as_option_file(file.options, is_train, arguments.debug), end="")
                 sys.exit()
             with given_to_basicsr(file, arguments):
                 opt, namespace = parse_options(root_path, is_train=is_train)
-            with unnoticed():
+            with without_side_effects():
                 check(opt, file, all_epochs=not only_ours)
         except Mistakes as mistakes:
             refuse(arguments.opt, mistakes)
@@ -134,7 +134,7 @@ def _names_ours(path: str) -> bool:
     return not isinstance(root, yaml.MappingNode) or any(name in text for name in OUR_NAMES)
 
 
-class _Given:
+class _PreparsedLoader:
     """A YAML loader that returns options that were read before."""
 
     options: Mapping[str, Any]
@@ -151,7 +151,7 @@ class _Given:
 def given_to_basicsr(file: OptionFile, arguments: Namespace) -> Iterator[None]:
     """Let `parse_options` take the options of `file`, where it would run the file's code and `--force_yml`'s."""
     module: Any = importlib.import_module("basicsr.utils.options")
-    loader = type("_GivenOptions", (_Given,), {"options": file.options})
+    loader = type("_GivenOptions", (_PreparsedLoader,), {"options": file.options})
     theirs, argv = module.ordered_yaml, sys.argv
     module.ordered_yaml = lambda: (loader, None)
     sys.argv = [argv[0], *without_changes(arguments)]

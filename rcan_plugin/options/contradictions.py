@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from rcan_plugin.options.data_contradictions import datasets, model_and_data
-from rcan_plugin.options.mistakes import Mistake, Path
+from rcan_plugin.options.mistakes import KeyPath, Mistake
 from rcan_plugin.options.networks import check_discriminator, check_network
 from rcan_plugin.options.signatures import registered
 from rcan_plugin.options.train_contradictions import check_optimizers, freeze, logger, losses, schedule
@@ -19,7 +19,7 @@ TRIAL_SIDE = 194
 """Side in pixels of the images that metrics are tried with, and a border of 1: NIQE needs two blocks of 96 x 96."""
 
 
-def check_contradictions(options: Mapping[str, Any], is_train: bool, wrong: Set[Path]) -> list[Mistake]:
+def check_contradictions(options: Mapping[str, Any], is_train: bool, wrong: Set[KeyPath]) -> list[Mistake]:
     """Check values against each other, without reading any file.
 
     Args:

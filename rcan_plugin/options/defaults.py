@@ -11,7 +11,7 @@ import yaml
 
 from rcan_plugin.options.keys import REQUIRED, Key, Section
 from rcan_plugin.options.kinds import ANYTHING, Kind
-from rcan_plugin.options.mistakes import Path
+from rcan_plugin.options.mistakes import KeyPath
 from rcan_plugin.options.schema import dataset_keys, sections_of
 from rcan_plugin.options.signatures import keys_of, registered
 
@@ -53,7 +53,9 @@ def _debugged(options: Mapping[str, Any], is_train: bool, debug: bool) -> dict[s
     return changed
 
 
-def _lines(options: Mapping[str, Any], keys: Mapping[str, Key], path: Path, arguments: bool = False) -> Iterator[str]:
+def _lines(
+    options: Mapping[str, Any], keys: Mapping[str, Key], path: KeyPath, arguments: bool = False
+) -> Iterator[str]:
     """The lines of a mapping; `arguments`: of a class, which takes None where that is the default."""
     indent = INDENT * len(path)
     for name, value in options.items():
@@ -69,10 +71,10 @@ def _lines(options: Mapping[str, Any], keys: Mapping[str, Key], path: Path, argu
             yield f"{indent}{name}: {_yaml(key.default)}  # default"
 
 
-def _below(path: Path, key: Key | None, value: Mapping[str, Any]) -> tuple[dict[str, Key], Path, bool] | None:
+def _below(path: KeyPath, key: Key | None, value: Mapping[str, Any]) -> tuple[dict[str, Key], KeyPath, bool] | None:
     """Keys of the mapping at a path, the path, and whether they are arguments; None for a mapping that is one value."""
     kind = None if key is None else key.kind
-    registry = kind.named if isinstance(kind, Section) else None
+    registry = kind.registry if isinstance(kind, Section) else None
     if path[:2] == ("val", "metrics"):
         registry = "metrics" if len(path) == 3 else None
         kind = Section()

@@ -16,7 +16,7 @@ from rcan_plugin.data.scan import forget_scans
 from rcan_plugin.options.check import given_to_basicsr, understand
 from rcan_plugin.options.files import check_files
 from rcan_plugin.options.mistakes import Mistakes
-from rcan_plugin.options.networks import unnoticed
+from rcan_plugin.options.networks import without_side_effects
 from rcan_plugin.options.notes import notes
 from rcan_plugin.options.read import read
 from rcan_plugin.training.random_states import read_random_states, set_random_states
@@ -45,7 +45,7 @@ def examine(path: str | os.PathLike[str], changes: Sequence[str] = ()) -> Findin
         changes: `KEY:KEY=VALUE` each, as the arguments after `--force_yml`.
     """
     try:
-        with _untouched():
+        with _restoring_state():
             return _examine(str(path), changes)
     except Mistakes as mistakes:
         return Findings(str(mistakes).splitlines())
@@ -75,11 +75,11 @@ def _examine(path: str, changes: Sequence[str]) -> Findings:
 
 
 @contextlib.contextmanager
-def _untouched() -> Iterator[None]:
+def _restoring_state() -> Iterator[None]:
     """Undo a check's side effects: kept scans, random states, lines in the log and on standard output."""
     states = read_random_states()
     try:
-        with unnoticed(), contextlib.redirect_stdout(io.StringIO()):
+        with without_side_effects(), contextlib.redirect_stdout(io.StringIO()):
             yield
     finally:
         forget_scans()

@@ -9,7 +9,14 @@ from rcan_plugin.options import keys as tables
 from rcan_plugin.options.defaults import is_plain
 from rcan_plugin.options.keys import REQUIRED, Key, Section
 from rcan_plugin.options.kinds import MAPPING, Kind, as_yaml
-from rcan_plugin.options.schema import IN_THEIR_FILES, SINGULAR, TEST_PHASES, TRAIN_PHASES, dataset_keys, sections_of
+from rcan_plugin.options.schema import (
+    SINGULAR,
+    TEST_PHASES,
+    TRAIN_PHASES,
+    UNREAD_IN_BASICSR_FILES,
+    dataset_keys,
+    sections_of,
+)
 from rcan_plugin.options.signatures import keys_of, registered
 
 Schema = dict[str, Any]
@@ -92,7 +99,7 @@ def _arguments(registry: str) -> dict[str, Schema]:
 
 def _data_set(name: str, training: bool) -> Schema:
     schema = _mapping(dataset_keys({"type": name}, training))
-    for kind, key in IN_THEIR_FILES:
+    for kind, key in UNREAD_IN_BASICSR_FILES:
         if kind == name:
             schema["properties"][key] = True
     return schema
@@ -119,7 +126,7 @@ def _model(name: str) -> Schema:
     val["required"].remove("val_freq")
     metric: Schema = {"$ref": "#/$defs/metrics"}
     val["properties"]["metrics"] = {"type": ["object", "null"], "additionalProperties": metric}
-    if not any(base.__name__ in tables.OURS for base in registered("models")[name].__mro__):
+    if not any(base.__name__ in tables.OUR_MODELS for base in registered("models")[name].__mro__):
         metric["properties"] = {"crop_border": {"type": "integer"}}
         train = _section("train", keys)["properties"]
         optimizers = {key: {"properties": {"layer_rates": False}} for key in train if key.startswith("optim_")}
@@ -156,8 +163,8 @@ def _value(key: Key) -> Schema:
     schema: Schema
     if isinstance(kind, Kind):
         schema = dict(kind.json)
-    elif kind.named:
-        schema = {"$ref": f"#/$defs/{kind.named}"}
+    elif kind.registry:
+        schema = {"$ref": f"#/$defs/{kind.registry}"}
     else:
         schema = _mapping(kind.keys) if kind.keys else {"type": "object"}
     if key.default is None and isinstance(kind, Section):
@@ -257,8 +264,8 @@ def _cells(key: Key) -> list[str]:
     kind = key.kind
     if isinstance(kind, Kind):
         value = kind.expected
-    elif kind.named:
-        value = f"`type` of a {SINGULAR[kind.named]}, and its arguments"
+    elif kind.registry:
+        value = f"`type` of a {SINGULAR[kind.registry]}, and its arguments"
     else:
         value = "a mapping"
     default = "required" if key.default is REQUIRED else "" if key.default is None else f"`{as_yaml(key.default)}`"

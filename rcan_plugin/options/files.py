@@ -9,16 +9,15 @@ from typing import Any
 
 import torch
 
-from rcan_plugin._files import in_words
+from rcan_plugin._files import describe_error
 from rcan_plugin.data.options import DatasetOptions
 from rcan_plugin.data.scan import keep_scan
 from rcan_plugin.options import keys as tables
-from rcan_plugin.options.mistakes import Mistake
-from rcan_plugin.options.mistakes import Path as Keys
+from rcan_plugin.options.basicsr_data import check_roots
+from rcan_plugin.options.mistakes import KeyPath, Mistake
 from rcan_plugin.options.outputs import check_outputs
 from rcan_plugin.options.pairs import Size, check_crops, check_pairs, sizes_of
 from rcan_plugin.options.signatures import needs_gpu, registered
-from rcan_plugin.options.their_data import check_roots
 from rcan_plugin.options.weights import check_weights
 from rcan_plugin.training import checkpoints
 
@@ -58,12 +57,12 @@ def is_resumed(opt: Mapping[str, Any]) -> bool:
     return bool(opt["is_train"] and opt["path"].get("resume_state"))
 
 
-def _tried(keys: Keys, check: Callable[[], object]) -> Iterator[Mistake]:
+def _tried(keys: KeyPath, check: Callable[[], object]) -> Iterator[Mistake]:
     """Run a check; yields its error as a mistake at `keys`, or at a longer path that the error begins with."""
     try:
         check()
     except (OSError, ValueError) as error:
-        text = in_words(error)
+        text = describe_error(error)
         if keys and text.startswith(prefix := ": ".join(keys) + ": "):
             text = text.removeprefix(prefix)
             name, colon, rest = text.partition(": ")

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-Path = tuple[str, ...]
+KeyPath = tuple[str, ...]
 """Keys from the top of an option file down: `("train", "optim_g", "lr")`."""
 
 
@@ -21,7 +21,7 @@ class Mistake:
         missing: the file may be right; this machine, or the way the program was started, lacks what it needs.
     """
 
-    path: Path
+    path: KeyPath
     text: str
     line: int | None = None
     missing: bool = False
@@ -38,7 +38,7 @@ class Mistakes(ValueError):
         lines: lines of the file's keys (`read.OptionFile.lines`).
     """
 
-    def __init__(self, mistakes: Iterable[Mistake], lines: Mapping[Path, int] | None = None) -> None:
+    def __init__(self, mistakes: Iterable[Mistake], lines: Mapping[KeyPath, int] | None = None) -> None:
         lines = lines or {}
         numbered = {(mistake.line or line_of(mistake.path, lines), str(mistake)): None for mistake in mistakes}
         # By line; those without one come last.
@@ -46,7 +46,7 @@ class Mistakes(ValueError):
         super().__init__("\n".join(f"line {line}: {text}" if line else text for line, text in self.numbered))
 
 
-def line_of(path: Path, lines: Mapping[Path, int]) -> int | None:
+def line_of(path: KeyPath, lines: Mapping[KeyPath, int]) -> int | None:
     """The line of a key, or of the section in which it is missing; None if the file has neither.
 
     >>> line_of(("train", "optim_g", "lr"), {("train",): 3, ("train", "optim_g"): 4})

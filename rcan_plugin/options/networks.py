@@ -23,7 +23,7 @@ TEST_SIDE = 48
 
 
 @contextmanager
-def unnoticed() -> Iterator[None]:
+def without_side_effects() -> Iterator[None]:
     """Build networks for a check without lines in the log, and without changing the run's random numbers.
 
     BasicSR's logger writes to a file only if the pipeline is the first to ask for it.
@@ -172,7 +172,7 @@ def _try_loss(output: Tensor | Sequence[Tensor], options: Mapping[str, Any]) -> 
 def _run(network: nn.Module, trial: _Trial, device: str, options: Mapping[str, Any]) -> Any:
     with torch.no_grad(), torch.device(device), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # they come again with the run
-        scale = (trial.scale,) if hasattr(network, "scales") and options["model_type"] in tables.OURS else ()
+        scale = (trial.scale,) if hasattr(network, "scales") and options["model_type"] in tables.OUR_MODELS else ()
         return network(torch.zeros(1, trial.channels, trial.side, trial.side), *scale)
 
 

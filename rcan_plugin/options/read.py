@@ -7,13 +7,13 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path as FilePath
+from pathlib import Path
 from typing import Any
 
 import yaml
 
-from rcan_plugin._files import in_words, require_file
-from rcan_plugin.options.mistakes import Mistake, Mistakes, Path, did_you_mean
+from rcan_plugin._files import describe_error, require_file
+from rcan_plugin.options.mistakes import KeyPath, Mistake, Mistakes, did_you_mean
 
 MOST_VALUES = 100_000
 """Values of a file; more come from references to references, which would fill the memory."""
@@ -34,9 +34,9 @@ class OptionFile:
         lines: the line of each key, counted from 1, by the keys from the top down.
     """
 
-    path: FilePath
+    path: Path
     options: dict[str, Any]
-    lines: dict[Path, int] = field(default_factory=dict)
+    lines: dict[KeyPath, int] = field(default_factory=dict)
 
 
 def read(path: str | os.PathLike[str], changes: Sequence[str] = ()) -> OptionFile:
@@ -50,14 +50,14 @@ def read(path: str | os.PathLike[str], changes: Sequence[str] = ()) -> OptionFil
         Mistakes: the file cannot be read, is no YAML, holds a tag that would run code, or has a key twice; all of these
             that can be found, with their lines.
     """
-    path = FilePath(path)
+    path = Path(path)
     try:
         require_file("option file", path)
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise Mistakes([Mistake((), f"the option file is not UTF-8 text (byte {error.start}).")]) from None
     except (OSError, ValueError) as error:
-        raise Mistakes([Mistake((), in_words(error))]) from None
+        raise Mistakes([Mistake((), describe_error(error))]) from None
     file = OptionFile(path, {})
     mistakes = list(_parse(text, file))
     if not mistakes:
@@ -145,7 +145,7 @@ class _Builder:
         self.parents: list[yaml.Node] = []
         self.values = 0
 
-    def build(self, node: yaml.Node, path: Path) -> Any:
+    def build(self, node: yaml.Node, path: KeyPath) -> Any:
         self.values += 1
         if self.values > MOST_VALUES:
             raise _TooLargeError
@@ -168,7 +168,7 @@ class _Builder:
         finally:
             self.parents.pop()
 
-    def _scalar(self, node: yaml.ScalarNode, path: Path) -> Any:
+    def _scalar(self, node: yaml.ScalarNode, path: KeyPath) -> Any:
         try:
             value = self.scalars.construct_object(node)
         except (yaml.YAMLError, ValueError, KeyError):
@@ -178,7 +178,7 @@ class _Builder:
             self._add(node, path, f"YAML reads {node.value} as {value}: write {value}, or quote it.")
         return value
 
-    def _mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Any]:
+    def _mapping(self, node: yaml.MappingNode, path: KeyPath) -> dict[str, Any]:
         result: dict[str, Any] = {}
         for key_node, value_node in node.value:
             line = key_node.start_mark.line + 1
@@ -209,7 +209,7 @@ class _Builder:
             return f"YAML reads {node.value} as a date: quote it."
         return f"{tag} is not supported: write a plain value (text, number, true, false, ~, list or mapping)."
 
-    def _add(self, node: yaml.Node, path: Path, text: str) -> None:
+    def _add(self, node: yaml.Node, path: KeyPath, text: str) -> None:
         self.mistakes.append(Mistake(path, text, node.start_mark.line + 1))
 
 
@@ -236,7 +236,7 @@ def _change(file: OptionFile, change: str) -> Mistake | None:
 
 def read_value(written: str) -> Any:
     """The value that a text of `KEY=VALUE` gives, as `--force_yml` takes it; a `Mistake` if it gives none."""
-    file = OptionFile(FilePath(), {})
+    file = OptionFile(Path(), {})
     mistakes = list(_parse(f"value: {_bare(written)}", file))
     if file.options.keys() > {"value"}:
         return Mistake((), "expected one value.")

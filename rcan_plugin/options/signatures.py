@@ -42,7 +42,7 @@ def registered(kind: str) -> dict[str, Any]:
     return {name.removesuffix("_basicsr"): names[name] for name in names} | names
 
 
-def named(cls: type, names: Iterable[str]) -> bool:
+def is_or_extends(cls: type, names: Iterable[str]) -> bool:
     """Whether a class, or a base class of it, has one of the names."""
     return any(base.__name__ in names for base in cls.__mro__)
 

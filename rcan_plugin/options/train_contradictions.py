@@ -10,8 +10,8 @@ from typing import Any
 import torch
 
 from rcan_plugin.losses import LOSSES
-from rcan_plugin.options.mistakes import Mistake, Path
-from rcan_plugin.options.signatures import named, registered
+from rcan_plugin.options.mistakes import KeyPath, Mistake
+from rcan_plugin.options.signatures import is_or_extends, registered
 from rcan_plugin.options.values import as_yaml
 from rcan_plugin.options.view import View
 from rcan_plugin.training import optimizers
@@ -66,7 +66,7 @@ def _lowest_rate(view: View, arguments: Mapping[str, Any]) -> Iterator[Mistake]:
         yield Mistake(("train", "scheduler", "eta_min"), text)
 
 
-def _durations(arguments: Mapping[str, Any], total: int, path: Path) -> Iterator[Mistake]:
+def _durations(arguments: Mapping[str, Any], total: int, path: KeyPath) -> Iterator[Mistake]:
     """Milestones and periods against the length of the run."""
     for name in ("milestones", "restarts"):
         if any(iteration > total for iteration in arguments.get(name, ())):
@@ -147,13 +147,17 @@ def losses(view: View) -> Iterator[Mistake]:
                 registered("losses")[option["type"]](**deepcopy(arguments))
             except Exception as error:
                 yield view.locate(error, ("train", name))
-    needed = view.model is not None and named(view.model, ("SRModel",)) and not named(view.model, ("SRGANModel",))
+    needed = (
+        view.model is not None
+        and is_or_extends(view.model, ("SRModel",))
+        and not is_or_extends(view.model, ("SRGANModel",))
+    )
     if needed and isinstance(train, Mapping) and not (train.get("pixel_opt") or train.get("perceptual_opt")):
         text = "the key is missing, and there is no perceptual_opt: the run has no loss."
         yield Mistake(("train", "pixel_opt"), text)
 
 
-def _perceptual(arguments: Mapping[str, Any], path: Path) -> Iterator[Mistake]:
+def _perceptual(arguments: Mapping[str, Any], path: KeyPath) -> Iterator[Mistake]:
     from basicsr.archs.vgg_arch import NAMES
 
     kind, criterion = arguments.get("vgg_type", "vgg19"), arguments.get("criterion", "l1")

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Set
 from typing import Any
 
 from rcan_plugin.options import keys as tables
-from rcan_plugin.options.mistakes import Mistake, Path
-from rcan_plugin.options.signatures import named, registered
+from rcan_plugin.options.mistakes import KeyPath, Mistake
+from rcan_plugin.options.signatures import is_or_extends, registered
 
 
 class View:
@@ -19,7 +19,7 @@ class View:
         wrong: keys with a mistake.
     """
 
-    def __init__(self, options: Mapping[str, Any], wrong: Set[Path]) -> None:
+    def __init__(self, options: Mapping[str, Any], wrong: Set[KeyPath]) -> None:
         self.options, self.wrong = options, set(wrong)
 
     def get(self, *path: str, default: Any = None) -> Any:
@@ -49,9 +49,9 @@ class View:
     @property
     def is_ours(self) -> bool:
         """Whether the model is `AcceleratedSRModel` or is derived from it."""
-        return self.model is not None and named(self.model, tables.OURS)
+        return self.model is not None and is_or_extends(self.model, tables.OUR_MODELS)
 
-    def locate(self, error: Exception, path: Path) -> Mistake:
+    def locate(self, error: Exception, path: KeyPath) -> Mistake:
         """Make a mistake of an error whose text may begin with the keys that it is about.
 
         Args:

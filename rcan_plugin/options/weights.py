@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from rcan_plugin.options.networks import unnoticed
+from rcan_plugin.options.networks import without_side_effects
 from rcan_plugin.weights import files, fit
 from rcan_plugin.weights.networks import build
 
@@ -34,7 +34,7 @@ def check_weights(opt: Mapping[str, Any]) -> None:
         label = option.removeprefix(PREFIX).removeprefix("_")
         averaged = label == "g" and opt.get("is_train") and (opt.get("train") or {}).get("ema_decay")
         try:
-            with unnoticed():
+            with without_side_effects():
                 any_layout = _loads_any_layout(opt.get("model_type"))
                 if any_layout is None:
                     files.read(path)

@@ -14,7 +14,7 @@ from rcan_plugin.images.decode import decode_pixels
 from rcan_plugin.images.header import read_header
 from rcan_plugin.pictures.colours import cmyk_to_srgb, lab_to_srgb, srgb_profile
 from rcan_plugin.pictures.kinds import hidden_depth
-from rcan_plugin.pictures.picture import PictureError, peak
+from rcan_plugin.pictures.picture import PictureError, white_value
 
 _BITS_OF_RAW_MODES = {"L;2": 2, "L;4": 4}  # of gray PNGs, of which Pillow scales the values but not the key
 
@@ -119,7 +119,7 @@ def _decode_deep(path: Path, image: ImageFile, bits: int, arguments: Any) -> Dec
 
 def _stretched(values: np.ndarray, white: int) -> np.ndarray:
     """Scale 16-bit values whose white is lower, such as 1023 or 4095, to white of 65535."""
-    full = int(peak(values.dtype))
+    full = int(white_value(values.dtype))
     if white == full:
         return values
     return ((values.astype(np.uint32) * full + white // 2) // white).astype(values.dtype)
@@ -129,4 +129,4 @@ def _opacity(color: np.ndarray, key: int | tuple[int, ...] | None) -> np.ndarray
     """Alpha of a picture in which one colour is transparent, or None."""
     if key is None:
         return None
-    return np.where((color == np.array(key)).all(2), 0, peak(color.dtype)).astype(color.dtype)
+    return np.where((color == np.array(key)).all(2), 0, white_value(color.dtype)).astype(color.dtype)

@@ -9,7 +9,7 @@ import numpy as np
 
 from rcan_plugin._checks import require_whole
 from rcan_plugin.pictures.alpha import enlarged_rows, fill_hidden
-from rcan_plugin.pictures.picture import Picture, peak
+from rcan_plugin.pictures.picture import Picture, white_value
 
 Upscale = Callable[[np.ndarray], np.ndarray]
 
@@ -60,7 +60,7 @@ def network_input(picture: Picture, channels: int = 3) -> np.ndarray:
 
 
 def _unit_range(values: np.ndarray) -> np.ndarray:
-    return values.astype(np.float32) / np.float32(peak(values.dtype))
+    return values.astype(np.float32) / np.float32(white_value(values.dtype))
 
 
 def enlarge_rows(picture: Picture, strips: Iterable[np.ndarray], scale: int) -> Iterator[np.ndarray]:
@@ -118,6 +118,6 @@ def to_type(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
     clipped = np.clip(values, 0, 1).astype(np.float32, copy=False)
     if dtype.kind == "f":
         return clipped.astype(dtype, copy=False)
-    clipped *= peak(dtype)
+    clipped *= white_value(dtype)
     clipped += 0.5
     return clipped.astype(dtype)

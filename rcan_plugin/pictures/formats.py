@@ -60,7 +60,7 @@ FORMATS = {
 
 _BY_SUFFIX = {suffix: form.name for form in FORMATS.values() for suffix in form.suffixes}
 
-_SAME = {"DIB": "BMP", "MPO": "JPEG"}  # formats that are written under another name
+_WRITTEN_AS = {"DIB": "BMP", "MPO": "JPEG"}  # formats that are written under another name
 
 SUFFIXES = frozenset([*_BY_SUFFIX, ".apng", ".avifs", ".dib", ".gif", ".heic", ".heif", ".mpo", ".pbm", ".qoi"])
 """File name suffixes, in lower case, that count as pictures in a folder."""
@@ -90,7 +90,7 @@ def output_format(source: str, *, path: str | os.PathLike[str] | None = None, fo
     by_path = None if path is None else _known(Path(path).suffix, f"{path}: the suffix")
     if by_name and by_path and by_name != by_path:
         raise ValueError(f"{path} has the suffix of {by_path}, and the format is {by_name}: change one of them.")
-    source = _SAME.get(source, source)
+    source = _WRITTEN_AS.get(source, source)
     return by_name or by_path or (source if source in FORMATS else "PNG")
 
 

@@ -69,6 +69,6 @@ class Picture:
         return self.color.shape[2] + (self.alpha is not None)
 
 
-def peak(dtype: np.dtype[Any]) -> float:
+def white_value(dtype: np.dtype[Any]) -> float:
     """The value of white and of full opacity: 255, 65535, or 1 for floats."""
     return float(np.iinfo(dtype).max) if dtype.kind == "u" else 1.0

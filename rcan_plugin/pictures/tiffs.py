@@ -14,7 +14,7 @@ import numpy as np
 from tifffile import PHOTOMETRIC, RESUNIT, TiffFile, TiffPage, TiffWriter
 
 from rcan_plugin.pictures import exif as exif_blocks
-from rcan_plugin.pictures.picture import Picture, PictureError, peak
+from rcan_plugin.pictures.picture import Picture, PictureError, white_value
 
 _LEVEL = 4  # of zlib
 _CM_PER_INCH = 2.54
@@ -155,7 +155,7 @@ def read_deep(path: Path) -> tuple[np.ndarray, np.ndarray | None, list[str]]:
         raise PictureError(f"has values of type {values.dtype}; expected 16 bits or floats: convert it")
     color, alpha = values[..., :colors], None
     if page.photometric == PHOTOMETRIC.MINISWHITE:
-        color = np.array(peak(values.dtype), values.dtype) - color
+        color = np.array(white_value(values.dtype), values.dtype) - color
     if extra and extra[0] in (_ASSOCIATED, _UNASSOCIATED):
         alpha = values[..., colors]
         color = _divided(color, alpha) if extra[0] == _ASSOCIATED else color
@@ -197,7 +197,7 @@ def _check_range(values: np.ndarray) -> None:
 
 def _divided(color: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     """Colours of which alpha has been multiplied in, without it."""
-    white = peak(color.dtype)
+    white = white_value(color.dtype)
     quotient = color.astype(np.float64) * white / np.maximum(alpha, 1e-12 if white == 1 else 1)[..., None]
     return (np.clip(quotient, 0, white) + (0.5 if white > 1 else 0)).astype(color.dtype)
 

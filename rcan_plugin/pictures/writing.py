@@ -15,7 +15,7 @@ from PIL import Image
 from rcan_plugin.pictures import exif as exif_blocks
 from rcan_plugin.pictures import png, tiffs
 from rcan_plugin.pictures.formats import FORMATS, check_output, output_format
-from rcan_plugin.pictures.picture import Picture, peak
+from rcan_plugin.pictures.picture import Picture, white_value
 
 _PART_NAME = 32  # characters of the name of an unfinished file that are those of the finished
 
@@ -90,7 +90,8 @@ def _write_part(
             png.write(file, strips, picture, width, height)
         elif form == "PPM":
             file.write(
-                b"P%d\n%d %d\n%d\n" % (6 if picture.channels == 3 else 5, width, height, peak(picture.color.dtype))
+                b"P%d\n%d %d\n%d\n"
+                % (6 if picture.channels == 3 else 5, width, height, white_value(picture.color.dtype))
             )
             for strip in strips:
                 file.write(np.ascontiguousarray(strip, strip.dtype.newbyteorder(">")).data)

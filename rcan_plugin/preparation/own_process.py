@@ -21,7 +21,7 @@ class CrashedError(RuntimeError):
     """The process died before the function returned."""
 
 
-def call_apart(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+def call_in_own_process(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
     """Return what a function of a module returns, called in a new process. Its errors are raised here.
 
     However this process ends, also by SIGKILL, the other does not outlive it. Ctrl-C is this process's alone to handle.

@@ -14,7 +14,7 @@ from rcan_plugin.images.decode import ImageError, decode_verified
 from rcan_plugin.images.environments import IncompleteLmdbError
 from rcan_plugin.images.store import ImageStore
 from rcan_plugin.preparation.checksums import CHECKSUMS, digest, read_checksums
-from rcan_plugin.preparation.own_process import CrashedError, call_apart
+from rcan_plugin.preparation.own_process import CrashedError, call_in_own_process
 
 
 def verify(root: str | os.PathLike[str]) -> list[str]:
@@ -47,7 +47,7 @@ def verify(root: str | os.PathLike[str]) -> list[str]:
     read_all = bool(faults) or not checksums
     try:
         # In a process of its own: LMDB crashes on some kinds of damage.
-        faults += call_apart(_image_faults, path, checksums and checksums["images"], read_all)
+        faults += call_in_own_process(_image_faults, path, checksums and checksums["images"], read_all)
     except CrashedError:
         faults.append(f"{path / 'data.mdb'} is damaged in its structure: it cannot be read.")
     if checksums is None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import filelock
 import lmdb
 
-from rcan_plugin._files import in_words
+from rcan_plugin._files import describe_error
 from rcan_plugin.preparation.items import UnusableImagesError
 
 _LOCK = "lock"
@@ -38,7 +38,7 @@ def locked_folder(out: Path) -> Iterator[Path]:
     except filelock.Timeout:
         raise RuntimeError(f"another run is writing to {out} ({work / _LOCK} is locked): wait for it.") from None
     except OSError as error:
-        reason = in_words(error).rstrip(".")
+        reason = describe_error(error).rstrip(".")
         raise OSError(f"{work} cannot be used as work folder ({reason}): choose another folder.") from None
     try:
         yield work

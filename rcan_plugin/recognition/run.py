@@ -67,11 +67,11 @@ class Method:
     """A way to make the classifier's images, and its predictions.
 
     Attributes:
-        enlarge: maps H x W x 3, R, G, B, uint8, to scale times the size; None: the HR image itself.
+        upscale: maps H x W x 3, R, G, B, uint8, to scale times the size; None: the HR image itself.
     """
 
     name: str
-    enlarge: Callable[[np.ndarray], np.ndarray] | None
+    upscale: Callable[[np.ndarray], np.ndarray] | None
     kept: Predictions
     weights: Path | None = None
     sha256: str | None = None
@@ -203,7 +203,7 @@ def _classify(
     if not missing:
         return
     try:
-        seen = [views[number] if method.enlarge is None else method.enlarge(low[number]) for number in missing]
+        seen = [views[number] if method.upscale is None else method.upscale(low[number]) for number in missing]
     except FloatingPointError as error:
         raise RuntimeError(f"{method.name}: {error}") from None
     best = classify(classifier, np.stack(seen), device)

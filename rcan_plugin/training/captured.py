@@ -22,7 +22,7 @@ MAX_GRAPHS = 8
 
 
 @dataclass
-class _Shape:
+class _RecordedShape:
     """Fixed memory for inputs and outputs, and the recorded step, of batches of one shape."""
 
     lq: Tensor
@@ -54,11 +54,11 @@ class CapturedStep:
 
     def __init__(self, step: TrainingStep, recorder: Recorder, refusal: str | None = None) -> None:
         self.step, self.recorder = step, recorder
-        self.shapes: dict[Any, _Shape] = {}
+        self.shapes: dict[Any, _RecordedShape] = {}
         self.enabled, self.warned_of_shapes = True, False
         parameter = step.optimizer.param_groups[0]["params"][0]
         self.rates = DeviceRates(step.optimizer, parameter.device)
-        if reason := refusal or why_not(step):
+        if reason := refusal or reason_not_to_record(step):
             self._disable(reason)
 
     def __call__(self, lq: Tensor, gt: Tensor, *arguments: Any) -> dict[str, Tensor]:
@@ -95,7 +95,7 @@ class CapturedStep:
         self.step.optimizer.zero_grad(set_to_none=True)  # the gradients are in the graphs' memory
         self.shapes.clear()
 
-    def _shape_of(self, lq: Tensor, gt: Tensor, arguments: tuple[Any, ...]) -> _Shape | None:
+    def _shape_of(self, lq: Tensor, gt: Tensor, arguments: tuple[Any, ...]) -> _RecordedShape | None:
         key = (lq.shape, lq.stride(), lq.dtype, gt.shape, gt.stride(), gt.dtype, arguments)
         if key not in self.shapes:
             if len(self.shapes) >= MAX_GRAPHS:
@@ -106,10 +106,10 @@ class CapturedStep:
                     )  # fmt: skip
                     self.warned_of_shapes = True
                 return None
-            self.shapes[key] = _Shape(torch.empty_like(lq), torch.empty_like(gt), arguments)
+            self.shapes[key] = _RecordedShape(torch.empty_like(lq), torch.empty_like(gt), arguments)
         return self.shapes[key]
 
-    def _warm_up(self, shape: _Shape) -> dict[str, Tensor]:
+    def _warm_up(self, shape: _RecordedShape) -> dict[str, Tensor]:
         """Run a normal step on the stream of the recording, with the fixed memory for inputs and outputs."""
         shape.warm_up_steps += 1
         move_step_counts(self.step.optimizer, to_parameters=True)
@@ -122,7 +122,7 @@ class CapturedStep:
         shape.means_before = [torch.empty_like(mean) for mean in self.step.copy_running_means()]
         return losses
 
-    def _record(self, shape: _Shape) -> bool:
+    def _record(self, shape: _RecordedShape) -> bool:
         """Record the step; on failure, restore what the attempt changed and return False."""
         step = self.step
 
@@ -158,7 +158,7 @@ class CapturedStep:
         log.warning("train: cuda_graph: the step cannot be recorded: %s. Training continues without.", reason)
 
 
-def why_not(step: TrainingStep) -> str | None:
+def reason_not_to_record(step: TrainingStep) -> str | None:
     """Why a step cannot be recorded, as far as its parts tell; None if it can be tried."""
     name = type(step.optimizer).__name__
     if "capturable" not in step.optimizer.defaults:

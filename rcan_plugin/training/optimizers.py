@@ -80,7 +80,7 @@ def optimizer_class(name: Any) -> Any:
     return cls
 
 
-def rehearse(net: torch.nn.Module, option: Mapping[str, Any], state: Mapping[str, Any]) -> None:
+def try_saved_state(net: torch.nn.Module, option: Mapping[str, Any], state: Mapping[str, Any]) -> None:
     """Check that a saved optimizer fits: load it and run a step with gradients of zero, on the CPU.
 
     Args:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rcan_plugin._files import in_words, kind_of, require_folder
+from rcan_plugin._files import describe_error, kind_of, require_folder
 
 LIST = "-"
 """The input that stands for a list of names, one a line."""
@@ -35,16 +35,16 @@ class Inputs:
     Attributes:
         found: pictures, each path once for each place below the output folder, in the order of the inputs.
         failures: files and folders that cannot be used, with the reason.
-        passed_over: files in folders that are no pictures by their suffix.
+        ignored: files in folders that are no pictures by their suffix.
     """
 
     found: list[Found] = field(default_factory=list)
     failures: dict[Path, str] = field(default_factory=dict)
-    passed_over: list[Path] = field(default_factory=list)
+    ignored: list[Path] = field(default_factory=list)
 
-    def passed_over_in_words(self) -> str:
+    def ignored_in_words(self) -> str:
         """Return how many files were passed over, by suffix: `3 .txt, 1 without suffix`; "" if none."""
-        counts = Counter(printable(path.suffix.lower()) or "without suffix" for path in self.passed_over)
+        counts = Counter(printable(path.suffix.lower()) or "without suffix" for path in self.ignored)
         return ", ".join(f"{count} {suffix}" for suffix, count in sorted(counts.items(), key=lambda one: -one[1]))
 
 
@@ -120,7 +120,7 @@ def _problem(path: Path) -> str:
     try:
         kind = kind_of(path)
     except OSError as error:
-        return in_words(error)
+        return describe_error(error)
     except ValueError:
         return "has a zero byte; expected one name a line: find without -print0."
     if kind == "nothing":
@@ -133,7 +133,7 @@ def _walk(root: Path, output: str, is_picture: Callable[[str], bool], result: In
     visited = set() if os.path.realpath(root) == output else {output}
 
     def failed(error: OSError) -> None:
-        result.failures[Path(os.fsdecode(error.filename))] = in_words(error)
+        result.failures[Path(os.fsdecode(error.filename))] = describe_error(error)
 
     for folder, subfolders, files in os.walk(root, onerror=failed, followlinks=True):
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
@@ -144,7 +144,7 @@ def _walk(root: Path, output: str, is_picture: Callable[[str], bool], result: In
         for name in sorted(name for name in files if not name.startswith(".")):
             path = Path(folder, name)
             if not is_picture(name):
-                result.passed_over.append(path)
+                result.ignored.append(path)
             elif problem := _problem(path):
                 result.failures[path] = problem
             else:

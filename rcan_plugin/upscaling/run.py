@@ -15,7 +15,7 @@ from typing import Protocol
 import numpy as np
 from tqdm import tqdm
 
-from rcan_plugin._files import in_words, kind_of
+from rcan_plugin._files import describe_error, kind_of
 from rcan_plugin.pictures import (
     MAX_PIXELS,
     Picture,
@@ -71,19 +71,19 @@ class Progress:
         self.bar = tqdm(desc=self._count(), total=self.total, unit="px", unit_scale=True, dynamic_ncols=True)
         self.done = 0
 
-    def begins(self, job: Job, picture: Picture) -> None:
+    def start_picture(self, job: Job, picture: Picture) -> None:
         """A picture is read: its size is known at last."""
         pixels = picture.width * picture.height
         self.total += pixels - self.pixels.get(job.source, 0)
         self.bar.total = self.total
         self.pixels[job.source], self.done = pixels, 0
 
-    def advances(self, pixels: int) -> None:
+    def advance(self, pixels: int) -> None:
         """So many pixels more of the picture are upscaled."""
         self.done += pixels
         self.bar.update(pixels)
 
-    def ends(self, job: Job) -> None:
+    def finish_picture(self, job: Job) -> None:
         """The network has done with a picture, or it failed."""
         self.bar.update(self.pixels.get(job.source, 0) - self.done)
         self.done, self.finished = 0, self.finished + 1
@@ -137,7 +137,7 @@ class Run:
                 current: tuple[Job, Future[None]] | None = None
                 with self._noting_failure(job):
                     current = job, self._upscale(job, reading.result(), writer, progress)
-                progress.ends(job)
+                progress.finish_picture(job)
                 self._finish(last)
                 last = current
                 if self.outcome.stopped:
@@ -153,7 +153,7 @@ class Run:
         """Run the network; the rows that it finishes are written in `writer`."""
         scale, pipe = self.upscaler.scale, Pipe(WAITING_BYTES)
         size = picture.width * scale, picture.height * scale
-        progress.begins(job, picture)
+        progress.start_picture(job, picture)
         lost = check_output(output_format("", path=job.output), *size, picture)
         for remark in (*picture.remarks, *lost):
             self.say(f"{printable(job.source)}: {remark}")
@@ -163,7 +163,7 @@ class Run:
             rows = self.upscaler.rows(network_input(picture, self.upscaler.channels))
             for strip in enlarge_rows(picture, rows, scale):
                 pipe.put(strip)
-                progress.advances(len(strip) * picture.width // scale)
+                progress.advance(len(strip) * picture.width // scale)
             pipe.end()
         except StoppedError:
             pass  # its result has the reason
@@ -200,7 +200,7 @@ class Run:
 
 def _reason(error: Exception, source: Path) -> str:
     """The error on one line, without the name of the picture at its beginning."""
-    text = in_words(error).removeprefix(str(source)).removeprefix(":").strip()
+    text = describe_error(error).removeprefix(str(source)).removeprefix(":").strip()
     text = " ".join(text.split("\n"))
     if isinstance(error, MemoryError):
         return text or "there is not enough memory for it: choose a smaller --tile, or close other programs."

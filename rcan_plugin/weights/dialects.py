@@ -78,7 +78,7 @@ def to_own(
         assumed = {name: value for name, value in arguments.items() if name not in {*found, *given}}
         found |= assumed
         if assumed and reason:
-            remarks.append(f"{rcan_layouts.listed(assumed)}: {reason}")
+            remarks.append(f"{rcan_layouts.as_options(assumed)}: {reason}")
     found |= given
     if "upscale" not in found:
         if found["upsampler"] == "direct":
@@ -120,7 +120,7 @@ def _stored(metadata: Mapping[str, Any]) -> Arguments:
 
 
 def _shown_by_names(weights: StateDict) -> Arguments:
-    shown = rcan_layouts.shown(weights)
+    shown = rcan_layouts.shown_arguments(weights)
     own = rcan_layouts.own_names(weights)
     by_shapes = rcan.arguments(own, shown["unshuffle"])
     if not by_shapes:
@@ -172,8 +172,8 @@ def _blocks(weights: StateDict, stored: Arguments) -> list[Assumption]:
         stated = [({"activation": ACTIVATIONS.get(activation, activation)}, "")]
     else:
         stated = []
-    assumed = rcan_layouts.assumed(weights)
-    if rcan_layouts.shown(weights)["activate_all"]:
+    assumed = rcan_layouts.assumed_arguments(weights)
+    if rcan_layouts.shown_arguments(weights)["activate_all"]:
         activation = "not in the file; RCAN-it's public weights have it (RCAN_Improved.yaml; RCAN_Base.yaml has relu)."
         res_scale = "not in the file; RCAN-it's default."
     else:
@@ -231,7 +231,7 @@ def _mean_and_range(weights: StateDict, channels: int, stored: Arguments, given:
 
 def _without_mean(weights: StateDict, channels: int, stored: Arguments, given: Mapping[str, Any]) -> Assumption:
     known = "norm" in stored
-    usual = channels == 3 and not rcan_layouts.shown(weights)["activate_all"]
+    usual = channels == 3 and not rcan_layouts.shown_arguments(weights)["activate_all"]
     if not (known or usual or "img_range" in given):
         raise ValueError(
             f"it has no sub_mean, and {channels} channels or RCAN-it's names: its range may be 1, as in "
@@ -294,7 +294,7 @@ def authors_reasons(arguments: Mapping[str, Any]) -> list[str]:
         "upsampler": "subpixel",
     }
     reasons = [
-        f"{rcan_layouts.listed({name: full[name]})} (it has {str(value).lower()})"
+        f"{rcan_layouts.as_options({name: full[name]})} (it has {str(value).lower()})"
         for name, value in needed.items()
         if full[name] != value
     ]

@@ -21,7 +21,7 @@ RCANS = ("RCANArch", "RCAN")
 """Names of RCAN; BasicSR's is read as `RCANArch`, which has its arguments and keys."""
 FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 """Types of weights in files."""
-WAYS = ("kernels", "use_checkpoint")
+EXECUTION_ARGUMENTS = ("kernels", "use_checkpoint")
 """Arguments of networks that say how the machine of the training computed; the image does not depend on them."""
 FETCHING = ("VGGFeatureExtractor",)
 """Networks of BasicSR that fetch weights when they are built."""
@@ -128,7 +128,7 @@ def read(
         layout = "flat" if key is None else f"under {key}"
         weights = Weights(state_dict, name or "", arguments, path=path, layout=layout)
         if name in (None, *RCANS):
-            weights = _as_rcan(weights, metadata or content, said=name == file_name is not None)
+            weights = _as_rcan(weights, metadata or content, arguments_stored=name == file_name is not None)
         weights = fitting(weights, strict)
         if names := state_dicts.not_finite(weights.state_dict):
             raise ValueError(f"{len(names)} of its {len(state_dict)} tensors hold NaN or infinity, first {names[0]}")
@@ -202,7 +202,7 @@ def _network_in(content: Any, metadata: Mapping[str, str]) -> tuple[str | None, 
             raise ValueError(f"its metadata has arguments {metadata['arguments']!r}; expected a JSON object") from None
     if not isinstance(option, Mapping) or not isinstance(option.get("type"), str):
         return None, {}
-    arguments = {key: value for key, value in option.items() if key not in (*WAYS, "type")}
+    arguments = {key: value for key, value in option.items() if key not in (*EXECUTION_ARGUMENTS, "type")}
     _check_reads_no_file(option["type"], arguments)
     return option["type"], arguments
 
@@ -220,13 +220,13 @@ def _check_reads_no_file(name: Any, arguments: Mapping[Any, Any]) -> None:
             _check_reads_no_file(value.get("type"), value)
 
 
-def _as_rcan(weights: Weights, metadata: Mapping[str, Any], said: bool) -> Weights:
+def _as_rcan(weights: Weights, metadata: Mapping[str, Any], arguments_stored: bool) -> Weights:
     """RCAN of any layout as `RCANArch`.
 
     Args:
         weights: as they are in the file.
         metadata: of the file; for one of `torch.save`, its content.
-        said: the file says its arguments; those that it leaves out have their defaults.
+        arguments_stored: whether the file holds the arguments; those that it lacks have their defaults.
     """
     try:
         state_dict, arguments, remarks = dialects.to_own(weights.state_dict, metadata, weights.arguments)
@@ -237,4 +237,6 @@ def _as_rcan(weights: Weights, metadata: Mapping[str, Any], said: bool) -> Weigh
     names = ""
     if rcan_layouts.has_authors_names(weights.state_dict):
         names = ", with the key names of " + ("RCAN-it" if arguments["activate_all"] else "RCAN's authors")
-    return Weights(state_dict, "RCANArch", arguments, [] if said else remarks, weights.path, weights.layout + names)
+    return Weights(
+        state_dict, "RCANArch", arguments, [] if arguments_stored else remarks, weights.path, weights.layout + names
+    )

@@ -12,7 +12,7 @@ from tests.conftest import INSTALLED
 
 def test_all_is_well(run):
     said = run("-m", "rcan_plugin.doctor").stdout
-    assert "All is well." in said and "✗" not in said
+    assert "No problems." in said and "✗" not in said
     lines = {line[:24].strip(): line[24:].strip() for line in said.splitlines() if line.startswith("  ")}
     assert lines["basicsr"] == "1.4.2"
     assert lines["import basicsr"] == str(INSTALLED / "__init__.py")

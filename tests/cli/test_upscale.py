@@ -39,7 +39,7 @@ def test_a_picture_a_folder_and_a_list(monkeypatch, capsys):
     assert capsys.readouterr().out == "Upscaled 1 of 1 pictures: one.png.\n"
     np.testing.assert_array_equal(pixels_of(Path("one.png")), doubled(first))
     assert call("in", "-o", "out", "--suffix", "_x2") == 0
-    assert capsys.readouterr().out == "Passed over by their suffix: 1 .txt.\nUpscaled 2 of 2 pictures: out.\n"
+    assert capsys.readouterr().out == "Ignored because of their suffix: 1 .txt.\nUpscaled 2 of 2 pictures: out.\n"
     np.testing.assert_array_equal(pixels_of(Path("out/sub/ü.v2_x2.png")), doubled(second))
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("in/sub/ü.v2.png\n".encode())))
     assert call("-", "-o", "listed", "--format", "tif") == 0
@@ -94,7 +94,7 @@ def test_results_beside_the_pictures_and_inside_their_folder(capsys):
     assert files_in(Path("in")) == ["a.png", "large/a.png"]
     assert files_in(Path("beside")) == ["a.png", "a_x2.png"]
     assert capsys.readouterr().out.endswith(
-        "Passed over as results of other inputs: 1.\n"
+        "Ignored as results of other inputs: 1.\n"
         "Skipped since the result exists: 1 (first: beside/a_x2.png). --overwrite replaces them.\n"
         "Nothing is left to upscale.\n"
     )

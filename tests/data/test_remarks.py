@@ -27,7 +27,7 @@ def test_files_that_are_passed_over_are_counted_by_suffix(folders):
     for name in ("d.gif", "e.GIF", "notes.txt", "LICENSE", ".hidden.txt", "more/f.png", "degradation.json"):
         put(folders / "HR" / name, b"")
     assert texts(options(folders)) == [
-        f"{folders / 'HR'}: passed over by their suffix: 2 .gif, 1 .txt, 1 without suffix, 1 folder."
+        f"{folders / 'HR'}: ignored because of their suffix: 2 .gif, 1 .txt, 1 without suffix, 1 folder."
     ]
 
 

@@ -53,8 +53,8 @@ def test_files_that_are_passed_over_are_said_once(tmp_path):
     said = []
     assert len(find_images(tmp_path / "in", said.append)) == len(find_images(archive, said.append)) == 1
     assert said == [
-        f"{tmp_path / 'in'}: passed over by their suffix: 2 .gif, 2 .txt, 1 without suffix.",
-        f"{archive}: passed over by their suffix: 1 .gif.",
+        f"{tmp_path / 'in'}: ignored because of their suffix: 2 .gif, 2 .txt, 1 without suffix.",
+        f"{archive}: ignored because of their suffix: 1 .gif.",
     ]
     (tmp_path / "in/a.png").unlink()
     with pytest.raises(ValueError, match=r"in holds no image \(looked for .*\), but 2 \.gif, 2 \.txt, 1 without suff"):

@@ -57,7 +57,7 @@ def theirs(by_their_tool, tmp_path) -> Path:
 @pytest.fixture
 def here(monkeypatch) -> None:
     """Without a process of its own for each LMDB: for those whose tree is sound."""
-    monkeypatch.setattr(verification, "call_apart", lambda function, *arguments: function(*arguments))
+    monkeypatch.setattr(verification, "call_in_own_process", lambda function, *arguments: function(*arguments))
 
 
 def faults(path: Path) -> list[str]:
@@ -105,7 +105,7 @@ def test_what_was_made_is_well(made, ours):
 
 def test_any_flipped_bit_is_found(ours, monkeypatch):
     # The tree and all images are sound.
-    monkeypatch.setattr(verification, "call_apart", lambda *_: [])
+    monkeypatch.setattr(verification, "call_in_own_process", lambda *_: [])
     assert verify(ours) == []
     random = np.random.default_rng(0)
     whole = {path: path.read_bytes() for path in sorted(ours.iterdir())}

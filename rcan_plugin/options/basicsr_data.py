@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rcan_plugin._files import in_words, kind_of, require_file, require_folder
+from rcan_plugin._files import describe_error, kind_of, require_file, require_folder
 from rcan_plugin.images.store import ImageStore, image_names
 
 
@@ -28,7 +28,7 @@ def check_roots(data: Mapping[str, Any]) -> None:
                 _check_root(what, Path(value), data)
             except (OSError, ValueError) as error:
                 kind = type(error) if isinstance(error, OSError) else ValueError
-                text = in_words(error)
+                text = describe_error(error)
                 raise kind(text if text.startswith(what) else f"{what}: {text}") from None
 
 
