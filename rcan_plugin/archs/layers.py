@@ -192,7 +192,7 @@ def initialise(net: nn.Module, std: Callable[[nn.Module], float]) -> None:
         std: returns the standard deviation for a convolution.
     """
     for module in net.modules():
-        # Weights on the meta device have no values; `normal_` on them would import torch's compiler, which takes seconds.
+        # Weights on the meta device have no values; `normal_` on them would import torch's compiler, taking seconds.
         if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)) and not module.weight.is_meta:
             nn.init.normal_(module.weight, std=std(module))
             if module.bias is not None:

@@ -1,4 +1,4 @@
-"""Finds all that a comparison needs before any work: sets, networks, weights, pictures; lists all that is missing."""
+"""Finds the sets, networks, weights and pictures of a comparison before any work; lists all that are missing."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Plan:
         sets: test sets, by scale.
         entrants: methods, by scale.
         pictures: folder and names of finished pictures, by key of `pictures_key`.
-        left_out: what is not here and is left out, in words.
+        left_out: descriptions of what is missing and therefore left out.
     """
 
     spec: Spec
@@ -36,7 +36,7 @@ class Plan:
     left_out: list[str] = field(default_factory=list)
 
     def rows(self) -> Iterator[tuple[Entrant, SetAtScale]]:
-        """Methods and sets that belong together, by set."""
+        """Yield each method with each set of its scale, by set."""
         for scale, sets in self.sets.items():
             for test_set in sets:
                 for entrant in self.entrants[scale]:
@@ -66,12 +66,12 @@ def make_plan(spec: Spec, available: bool = False) -> Plan:
                 for test_set in plan.sets[scale]:
                     finder.find(entrant.method.keys, _find_pictures, plan, entrant, test_set)
     if finder.missing:
-        text = "go on without what is missing by --available (in Python: available=True)."
+        text = "--available continues without what is missing (in Python: available=True)."
         finder.mistakes.append(Mistake((), text, missing=True))
     if finder.mistakes:
         raise Mistakes(finder.mistakes, spec.lines)
     if not any(True for _ in plan.rows()):
-        text = "no method and test set of one scale are here."
+        text = "this machine has no method and test set of the same scale."
         raise Mistakes([Mistake((), " ".join([text, *plan.left_out]))], spec.lines)
     return plan
 
@@ -95,7 +95,7 @@ class _Finder:
         return [entrant for entrant in found if entrant is not None]
 
     def find(self, keys: KeyPath, search: Callable[..., Result], *arguments: Any) -> Result | None:
-        """What a search finds; None if it raises, which is noted."""
+        """Return what a search finds. If it raises, note the mistake and return None."""
         try:
             return search(*arguments)
         except FileNotFoundError as error:

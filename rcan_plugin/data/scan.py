@@ -21,10 +21,10 @@ from rcan_plugin.images.pairs import Pair, find_pairs, forms_differ
 from rcan_plugin.images.store import Header, ImageStore
 
 IDENTIFIED_PAIRS = 3
-"""How many pairs of stored LR images without a record are compared with what the options say."""
+"""How many pairs are compared with the options' degradation if stored LR images have no record."""
 
 COMMANDS = {"DIV2K": "rcan prepare-div2k", "benchmark": "rcan prepare-benchmarks FOLDER_OR_ARCHIVE"}
-"""What makes the data of our option files, by a folder in their paths."""
+"""Commands that make the data of the project's option files, by a folder in their paths."""
 
 _kept: dict[DatasetOptions, Scan] = {}
 
@@ -149,7 +149,7 @@ def _check_headers(options: DatasetOptions, result: Scan) -> None:
 
 
 def _check_result_names(options: DatasetOptions, result: Scan) -> None:
-    """In validation each image has a result of its own: it is named after the LR image without folders and suffix."""
+    """Check that no two results of a validation have one name: that of the LR image without folders and suffix."""
     store = result.lq or result.gt
     by_name: dict[str, str] = {}
     for pair in result.pairs if options.training is None else ():
@@ -205,7 +205,7 @@ def _check_degradation(options: DatasetOptions, result: Scan, lq: ImageStore) ->
     if options.recipe is None:
         return
     for pair in result.pairs[:IDENTIFIED_PAIRS]:
-        # As they were made: neither cut to 8 bits nor converted to luma.
+        # Decode as stored: neither cut to 8 bits nor converted to luma.
         images = result.gt.read(pair.gt, keep_depth=True), lq.read(pair.lq, keep_depth=True)
         if images[0].dtype == images[1].dtype and not _made_by(options.recipe, *images, scale):
             identification = identify(*images)

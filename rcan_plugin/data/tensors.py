@@ -1,4 +1,4 @@
-"""Decoded images to tensors as BasicSR's networks take them."""
+"""Converts decoded images to tensors in the form that BasicSR's networks expect."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images to be prepared, in folders, zip archives and LMDBs, and the LMDB keys made of their names."""
+"""Images to be prepared, in folders, zip archives and LMDBs, and the LMDB keys made from their names."""
 
 from __future__ import annotations
 
@@ -63,10 +63,10 @@ class Source:
             raise ImageError(f"cannot be read ({describe_error(error).rstrip('.')})") from None
 
     def header(self) -> Header:
-        """Return the image's header. Pixels are decoded only if the size cannot be told otherwise.
+        """Return the image's header. Pixels are decoded only if the header does not show the size.
 
         Raises:
-            ImageError: it cannot be read, is empty, is no image, or has pixels that `check_storable` refuses.
+            ImageError: it cannot be read, is empty or not an image, or has pixels that `check_storable` refuses.
         """
         try:
             with self.open() as file:
@@ -101,7 +101,8 @@ def find_images(root: str | os.PathLike[str], say: Callable[[str], object] | Non
 
     Raises:
         OSError: there is no such folder or file, or it may not be read.
-        ValueError: it is a FIFO or a device, no zip archive or a damaged one, an LMDB that is cut, or holds no image.
+        ValueError: it is a FIFO or a device, another kind of archive or a damaged one, an incomplete LMDB, or holds no
+            image.
     """
     path = Path(root).expanduser()
     kind = kind_of(path)
@@ -165,7 +166,7 @@ def _open_file(path: Path) -> IO[bytes]:
 
 def _in_archive(path: Path) -> list[Source]:
     with path.open("rb"):
-        pass  # may it be read?
+        pass  # raises if the file may not be read
     try:
         archive = zipfile.ZipFile(path)  # stays open while its sources exist; threads may share it
     except (zipfile.BadZipFile, OSError) as error:
@@ -183,7 +184,7 @@ def _in_archive(path: Path) -> list[Source]:
 def _in_lmdb(path: Path) -> list[Source]:
     store = ImageStore(path)
     with contextlib.suppress(*_READ_ERRORS):
-        store.read_bytes(store.names[0])  # opens the environment, which threads must not do at the same time
+        store.read_bytes(store.names[0])  # opens the environment here, because several threads must not do it at once
     stamp = _stamp(path / "data.mdb")
     return [Source(name, store.describe(name), stamp, partial(_open_value, store, name)) for name in store.names]
 

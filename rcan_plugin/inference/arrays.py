@@ -1,4 +1,4 @@
-"""Images as NumPy arrays: checks, and the way to tensors and back."""
+"""Images as NumPy arrays: checks, and conversion to tensors and back."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from torch import Tensor
 WHITE = {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535, np.dtype(np.float32): 1}
 """The value of white, by type."""
 RANGE_TOLERANCE = 1e-3
-"""By how much values of floats may leave the range 0 to 1, from rounding."""
+"""By how much float values may exceed the range 0 to 1, because of rounding."""
 NOT_BLACK = 0.02
-"""Mean value from which on a part of an image is not black."""
+"""A part of an image with at least this mean value is not black."""
 
 
 def check_image(image: np.ndarray, channels: int) -> None:
     """Check that a network with this number of channels can upscale an image.
 
     Raises:
-        TypeError: it is no array, or of another type than uint8, uint16 and float32.
+        TypeError: it is not an array, or its type is not uint8, uint16 or float32.
         ValueError: its shape, its channels or its range are wrong.
     """
     if not isinstance(image, np.ndarray) or image.dtype not in WHITE:
@@ -37,26 +37,26 @@ def check_image(image: np.ndarray, channels: int) -> None:
 
 
 def to_tensor(image: np.ndarray, device: torch.device | str = "cpu") -> Tensor:
-    """From H x W x C to 1 x C x H x W, float32, range 0 to 1."""
+    """Convert H x W x C of any type to 1 x C x H x W, float32, range 0 to 1."""
     values = np.ascontiguousarray(image, dtype=np.float32)
     return torch.from_numpy(values).permute(2, 0, 1)[None].to(device) / WHITE[image.dtype]
 
 
 def to_array(sr: Tensor, dtype: np.dtype) -> np.ndarray:
-    """From 1 x C x H x W, range 0 to 1, to H x W x C of a type, clipped, whole numbers rounded."""
+    """Convert 1 x C x H x W, range 0 to 1, to H x W x C of `dtype`; values are clipped, integers rounded."""
     values = sr[0].permute(1, 2, 0).clamp(0, 1).cpu().numpy()
     largest = WHITE[dtype]
     return np.ascontiguousarray(values, np.float32) if largest == 1 else np.rint(values * largest).astype(dtype)
 
 
 def check_result(sr: Tensor, image: np.ndarray, precision: torch.dtype | None) -> None:
-    """Check that a result is finite, and not black unless the image is.
+    """Check that a result is finite, and not black unless the image is black.
 
     Raises:
-        FloatingPointError: it is not; the message names the precision to choose.
+        FloatingPointError: the result is not finite, or black; the message names the precision to choose.
     """
     fault = ""
-    low, high = map(float, torch.aminmax(sr))  # NaN if any value is; one pass, without masks as large as the result
+    low, high = map(float, torch.aminmax(sr))  # NaN if any value is; needs no mask of the size of the result
     if not (math.isfinite(low) and math.isfinite(high)):
         fault = "is not finite"
     elif high <= 0 and image.mean() > NOT_BLACK * WHITE[image.dtype]:
@@ -69,4 +69,4 @@ def check_result(sr: Tensor, image: np.ndarray, precision: torch.dtype | None) -
         )
     if precision is not None:
         raise FloatingPointError(f"the result {fault}: choose precision fp32 (--precision fp32).")
-    raise FloatingPointError(f"the result {fault}, in float32: the weights are not those of this network, or damaged.")
+    raise FloatingPointError(f"the result {fault}, in float32: the weights are damaged, or another network's.")

@@ -1,4 +1,4 @@
-"""How an image is upscaled in parts that fit in memory, exactly wherever the network allows it."""
+"""Upscales an image in parts that fit in memory; the result is exact wherever the network allows it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from rcan_plugin.inference.tiles import LARGEST_TILE, SMALLEST_TILE, TILE_BYTES,
 log = logging.getLogger("basicsr")
 
 MOST_OVERLAP = 32
-"""Overlap of blended tiles in LR pixels, at most."""
+"""Largest overlap of blended tiles in LR pixels."""
 
 
 class Parts:
@@ -47,8 +47,8 @@ class Parts:
         self.whole = tile is None
         self.ensemble, self.exact = ensemble, exact
         self.name = type(runner.net).__name__
-        self.largest: int | None = None  # tile that fits, after a larger one did not
-        self.least = SMALLEST_TILE  # more where tiles must be larger than a receptive field
+        self.largest: int | None = None  # side of tiles that fit, after larger ones did not
+        self.least = SMALLEST_TILE  # larger if tiles must be larger than a receptive field
         self.warned = False
         self.rcan = (
             RCANStrips(runner, sizes.scale, exact=exact, size=self.tile) if isinstance(runner.net, RCANArch) else None
@@ -56,7 +56,7 @@ class Parts:
 
     @property
     def remedy(self) -> str:
-        """Advice for too little memory."""
+        """What to do if there is too little memory."""
         if self.tile:
             smaller = max(self.least, self.tile // 2)
             return f"choose tile {smaller} or tile auto (--tile)." if smaller < self.tile else "free some memory."
@@ -65,10 +65,10 @@ class Parts:
         )
 
     def strips(self, image: np.ndarray) -> Iterator[Tensor]:
-        """Yield results of an image, H x W x C, from top to bottom: 1 x C' x h x W' on the CPU, perhaps too large.
+        """Yield the result of an image, H x W x C, from top to bottom: 1 x C' x h x W' on the CPU, with any padding.
 
         Raises:
-            ValueError: tiles of the size given by hand are impossible.
+            ValueError: tiles of the given size are impossible.
             TooLittleMemory: not even the smallest parts fit.
         """
         if self.whole:
@@ -115,7 +115,7 @@ class Parts:
             self.largest = tiles.grid.size
 
     def _is_small(self, image: np.ndarray) -> bool:
-        """Whether to upscale an image at once: in less than a tile, or where tiles change the result."""
+        """Whether to upscale an image at once: it is smaller than a tile, or tiles would change the result."""
         if size := self.tile or self.largest:
             return max(image.shape[:2]) <= size
         pixels = image.shape[0] * image.shape[1]
@@ -154,7 +154,7 @@ class Parts:
 
     @functools.cached_property
     def field(self) -> ReceptiveField | None:
-        """The receptive field of the network; None: the whole image, or unknown."""
+        """The receptive field of the network; None if it is the whole image or unknown."""
         if self.rcan and self.rcan.pools:
             return None
         network = copy.deepcopy(self.runner.net).cpu()
@@ -166,7 +166,7 @@ class Parts:
     # Memory
 
     def _auto_size(self, radius: int = 0) -> int:
-        """The side of tiles for the memory that is free now."""
+        """The side of tiles that fit in the free memory."""
         by_bytes = math.isqrt(int(TILE_BYTES / self._bytes_per_pixel))
         fitting = math.isqrt(int(TENSORS_SHARE * memory.free_bytes(self.runner.device) / self._bytes_per_pixel))
         size = min(max(min(LARGEST_TILE, by_bytes), 4 * radius), fitting)

@@ -1,4 +1,4 @@
-"""Checks the files of BasicSR's own data sets, which BasicSR looks at after it has renamed an earlier run."""
+"""Checks the files of data sets of BasicSR or other packages before BasicSR renames an earlier run."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from rcan_plugin.images.store import ImageStore, image_names
 
 
 def check_roots(data: Mapping[str, Any]) -> None:
-    """Check that the folders and LMDBs of a data set of BasicSR, or of others, are there, complete and may be read.
+    """Check that the folders and LMDBs of a data set of BasicSR or another package exist, are complete and readable.
 
     Args:
         data: options of the data set.
 
     Raises:
         FileNotFoundError: a folder or file is missing.
-        ValueError: an LMDB is cut short or lacks images, or what is named as an image is no file.
+        ValueError: an LMDB is cut short or lacks images, or a name with an image's suffix is not a file.
         OSError: something may not be read.
     """
     for key, value in data.items():
@@ -46,7 +46,7 @@ def _check_root(what: str, root: Path, data: Mapping[str, Any]) -> None:
 
 
 def _is_basicsrs(data_type: Any) -> bool:
-    """Whether a data set is one of BasicSR's own, all of which read folders; other people's may read files."""
-    from basicsr.utils.registry import DATASET_REGISTRY  # it may not be imported before us
+    """Whether a data set is one of BasicSR's, which all read folders. Those of other packages may read files."""
+    from basicsr.utils.registry import DATASET_REGISTRY  # not at the top: BasicSR imports this module
 
     return data_type in DATASET_REGISTRY and DATASET_REGISTRY.get(data_type).__module__.startswith("basicsr.")

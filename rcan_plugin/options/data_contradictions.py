@@ -24,7 +24,7 @@ def datasets(view: View, is_train: bool) -> Iterator[Mistake]:
         yield from _loader(data, path)
         if phase != "train" and names.setdefault(data["name"], phase) != phase:
             other = names[data["name"]]
-            text = f"is {data['name']}, as that of {other}: their results would go to one place; rename one."
+            text = f"is {data['name']}, as that of {other}: their results would be in one folder; rename one."
             yield Mistake((*path, "name"), text)
         if kind in PAIRED:
             scale = list(_scale(view, data, path))
@@ -37,7 +37,7 @@ def datasets(view: View, is_train: bool) -> Iterator[Mistake]:
 
 
 def model_and_data(view: View, is_train: bool) -> Iterator[Mistake]:
-    """Check that the model gets from each data set what it reads."""
+    """Check that each data set provides what the model reads."""
     if view.model is None:
         return
     name, real = view.get("model_type"), is_or_extends(view.model, ("RealESRGANModel", "RealESRNetModel"))
@@ -62,7 +62,7 @@ def _has_metrics_that_need_gt(view: View) -> bool:
 
 
 def _paired(view: View, data: Mapping[str, Any], path: KeyPath) -> Iterator[Mistake]:
-    """Mistakes that the class of a paired data set refuses, or reports only during the run."""
+    """Yield mistakes that the class of a paired data set refuses, or reports only during the run."""
     if data["type"] in tables.OUR_DATA:
         completed = {**data, "phase": path[-1].partition("_")[0], "scale": view.get("scale", default=data.get("scale"))}
         try:
@@ -120,7 +120,7 @@ def _stock_pairs(view: View, data: Mapping[str, Any], path: KeyPath) -> Iterator
 
 
 def _templates(data: Mapping[str, Any], path: KeyPath) -> Iterator[Mistake]:
-    """How BasicSR and we make names: `template.format(stem)`."""
+    """Check the templates of names; BasicSR and this plugin call `template.format(stem)`."""
     for key in ("filename_tmpl", "gt_filename_tmpl"):
         template = data.get(key)
         try:
@@ -132,13 +132,13 @@ def _templates(data: Mapping[str, Any], path: KeyPath) -> Iterator[Mistake]:
 
 
 def _loader(data: Mapping[str, Any], path: KeyPath) -> Iterator[Mistake]:
-    """How images are read and batches are loaded."""
+    """Check how images are read and batches are loaded."""
     workers = data.get("num_worker_per_gpu") if path[-1] == "train" else 0  # BasicSR validates without workers
     if data.get("persistent_workers") and not workers:
         remedy = "set num_worker_per_gpu, or remove it" if path[-1] == "train" else "remove it"
         yield Mistake((*path, "persistent_workers"), f"is true, and there are no workers: {remedy}.")
     if data.get("prefetch_mode") == "cuda" and (path[-1] != "train" or not data.get("pin_memory")):
-        remedy = "expects pin_memory: true with it" if path[-1] == "train" else "uses it in training alone: remove it"
+        remedy = "expects pin_memory: true with it" if path[-1] == "train" else "uses it only in training: remove it"
         yield Mistake((*path, "prefetch_mode"), f"is cuda; BasicSR {remedy}.")
     backend = data.get("io_backend")
     if isinstance(backend, Mapping) and backend.get("type") == "disk" and len(backend) > 1:

@@ -1,4 +1,4 @@
-"""Writes options with the defaults of what a file leaves out, as an option file."""
+"""Writes options as an option file that includes the defaults of missing keys."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ INDENT = "  "
 
 
 def as_option_file(options: Mapping[str, Any], is_train: bool, debug: bool = False) -> str:
-    """Options and the defaults of the keys that they leave out, marked `# default`, as text of an option file.
+    """Return options as the text of an option file; the defaults of missing keys are added, marked `# default`.
 
-    Keys without which nothing is used or done, such as `network_d` or `train: guard`, are left out.
+    Missing keys whose default is that nothing is done, such as `network_d` or `train: guard`, are not added.
 
     Args:
         options: an option file's content, without mistakes.
-        is_train: whether it is for training; else for testing.
-        debug: whether BasicSR gets `--debug`.
+        is_train: true for training, false for testing.
+        debug: whether BasicSR is called with `--debug`.
     """
     options = _debugged(options, is_train, debug)
     return "".join(f"{line}\n" for line in _lines(options, sections_of(options, is_train), ()))
@@ -42,7 +42,7 @@ def is_plain(value: Any) -> bool:
 
 
 def _debugged(options: Mapping[str, Any], is_train: bool, debug: bool) -> dict[str, Any]:
-    """What `basicsr.utils.options.parse_options` changes with `--debug`, or with `debug` in the name."""
+    """The options as `basicsr.utils.options.parse_options` changes them with `--debug`, or with `debug` in the name."""
     changed = deepcopy(dict(options))
     if debug and not changed["name"].startswith("debug"):
         changed["name"] = f"debug_{changed['name']}"
@@ -56,7 +56,7 @@ def _debugged(options: Mapping[str, Any], is_train: bool, debug: bool) -> dict[s
 def _lines(
     options: Mapping[str, Any], keys: Mapping[str, Key], path: KeyPath, arguments: bool = False
 ) -> Iterator[str]:
-    """The lines of a mapping; `arguments`: of a class, which takes None where that is the default."""
+    """The lines of a mapping. `arguments`: its keys are arguments of a class, for which None may be the default."""
     indent = INDENT * len(path)
     for name, value in options.items():
         here = (*path, name)
@@ -92,7 +92,7 @@ def _below(path: KeyPath, key: Key | None, value: Mapping[str, Any]) -> tuple[di
 
 
 def _is_used(key: Key, arguments: bool) -> bool:
-    """Whether a file may have a key with its default, and then means the same."""
+    """Whether a key may be written with its default value without changing what the file means."""
     if key.default is REQUIRED or not is_plain(key.default):
         return False
     if key.default is None and not arguments:

@@ -1,4 +1,4 @@
-"""Examines option files one after another, as `rcan check` does: what is wrong in them, what this machine lacks."""
+"""Examines option files for `rcan check`: mistakes in them, and what this machine lacks."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from rcan_plugin.training.random_states import read_random_states, set_random_st
 
 @dataclass
 class Findings:
-    """Findings about an option file, a line each.
+    """Findings about an option file, one line each.
 
     Attributes:
-        mistakes: what is wrong; empty for a file that is understood.
-        missing: what it needs and this machine lacks: data, weights, GPUs.
-        notes: what its user should know.
+        mistakes: mistakes; empty for a file that is understood.
+        missing: data, weights and GPUs that the file needs and this machine lacks.
+        notes: other information for the user.
     """
 
     mistakes: list[str] = field(default_factory=list)
@@ -38,10 +38,10 @@ class Findings:
 
 
 def examine(path: str | os.PathLike[str], changes: Sequence[str] = ()) -> Findings:
-    """Check an option file, and whether this machine has what it names; touch nothing else in this process.
+    """Check an option file, and whether this machine has what it names, without side effects in this process.
 
     Args:
-        path: of the file.
+        path: path of the file.
         changes: `KEY:KEY=VALUE` each, as the arguments after `--force_yml`.
     """
     try:
@@ -59,7 +59,7 @@ def is_for_training(options: Mapping[str, Any]) -> bool:
 
 
 def _examine(path: str, changes: Sequence[str]) -> Findings:
-    from basicsr.utils.options import parse_options  # BasicSR may not be imported before us
+    from basicsr.utils.options import parse_options  # not at the top: BasicSR imports this module
 
     is_train = is_for_training(read(path, changes).options)
     arguments = Namespace(opt=path, force_yml=changes, launcher="none", auto_resume=False, debug=False, local_rank=0)

@@ -1,4 +1,4 @@
-"""What option files may say, for other programs and for readers: as JSON schema and as a page in Markdown."""
+"""Exports the keys of option files as a JSON schema and as a page in Markdown."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ SECTIONS: dict[str, Mapping[str, Key]] = {
 WITH_ARGUMENTS = ("networks", "optimizers", "schedulers", "losses", "metrics")
 """Registries whose classes take their keys as arguments."""
 FOR_TRAINING: Schema = {"properties": {"datasets": {"required": ["train"]}}, "required": ["datasets"]}
-"""What an option file for training has, and one for testing does not."""
+"""Distinguishes option files for training from those for testing."""
 MOST_OTHERS = 3
-"""Of the classes that do not read a key, how many the reference names instead of those that do."""
+"""If at most this many classes do not read a key, the reference names them instead of those that read it."""
 
 
 def json_schema() -> Schema:
     """Make a JSON schema (draft 2020-12) of option files, for editors.
 
-    It knows keys, types and ranges, by the classes that `model_type` and `type` name. It does not know what `rcan
-    check` finds beyond single keys, and refuses keys that are taken because `allow` lists them.
+    It contains keys, types and ranges, by the classes that `model_type` and `type` name. Unlike `rcan check`, it does
+    not check keys against each other, and refuses keys that `allow` lists.
     """
     definitions = {registry: _chosen(_arguments(registry)) for registry in WITH_ARGUMENTS}
     for name, is_train in (("training_data", True), ("other_data", False)):
@@ -71,7 +71,7 @@ def json_schema() -> Schema:
 
 
 def _chosen(choices: Mapping[str, Schema], key: str = "type") -> Schema:
-    """A mapping with a key that chooses what its other keys are."""
+    """A mapping in which the value of one key determines the other keys."""
     return {
         "type": "object",
         "properties": {key: {"enum": sorted(choices)}},
@@ -84,7 +84,7 @@ def _chosen(choices: Mapping[str, Schema], key: str = "type") -> Schema:
 
 
 def _arguments(registry: str) -> dict[str, Schema]:
-    """Schemas of what beside `type` the classes of a registry take."""
+    """Schemas of the arguments of a registry's classes, that is of the keys besides `type`."""
     schemas = {}
     for name, target in registered(registry).items():
         schemas[name] = schema = _mapping(keys_of(registry, target))
@@ -141,7 +141,7 @@ def _section(name: str, keys: Mapping[str, Key]) -> Schema:
 
 
 def _keys_of_model(name: str, is_train: bool = True) -> dict[str, Key]:
-    """The top level's keys for a model, with those of its sections, and of the weights of all networks that it has."""
+    """The top level's keys for a model, with the keys of its sections and of its networks' weights."""
     networks: dict[str, Any] = {
         key: {} for key in sections_of({"model_type": name}, True) if key.startswith("network_")
     }

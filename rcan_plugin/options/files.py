@@ -30,7 +30,7 @@ def check_files(opt: dict[str, Any], option_file: str, all_epochs: bool) -> list
         option_file: its path.
         all_epochs: the trainer runs as many epochs as `total_iter` takes, as `rcan train` does.
     """
-    from rcan_plugin.models.resuming import choose_state  # they need BasicSR, which may not be imported before us
+    from rcan_plugin.models.resuming import choose_state  # these need BasicSR, which imports this module
     from rcan_plugin.models.run_length import check_run_length
 
     gpu_mistakes = list(_check_gpus(opt))
@@ -105,8 +105,8 @@ def _check_resume(opt: Mapping[str, Any], state: Mapping[str, Any], all_epochs: 
     if not all_epochs:
         try:
             torch.cuda.current_device()
-        except (RuntimeError, AssertionError):  # the latter of a torch without CUDA
-            text = "BasicSR's train.py resumes on a GPU alone, and this machine has none: use `rcan train`."
+        except (RuntimeError, AssertionError):  # torch without CUDA raises the latter
+            text = "BasicSR's train.py resumes only on a GPU, and this machine has none: use `rcan train`."
             yield Mistake(("path", "resume_state"), text, missing=True)
 
 

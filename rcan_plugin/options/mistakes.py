@@ -17,8 +17,8 @@ class Mistake:
     Attributes:
         path: keys from the top of the file down to what is wrong; empty for the file as a whole.
         text: the value, what is expected, and what to do.
-        line: counted from 1; None where `path` tells it, or where there is none.
-        missing: the file may be right; this machine, or the way the program was started, lacks what it needs.
+        line: line, counted from 1; None if it follows from `path`, or there is none.
+        missing: true if the file may be right, but this machine, or the command, lacks what the file needs.
     """
 
     path: KeyPath
@@ -60,7 +60,7 @@ def line_of(path: KeyPath, lines: Mapping[KeyPath, int]) -> int | None:
 
 
 def nearest(name: object, known: Iterable[str]) -> str | None:
-    """The known name that is most like another, or the shortest that contains it; None if none is like it.
+    """The known name that is most similar to `name`, or the shortest that contains it; None if none is similar.
 
     >>> nearest("chanels", ["channels", "scale"]), nearest("psnr", ["calculate_psnr"]), nearest("x", ["channels"])
     ('channels', 'calculate_psnr', None)

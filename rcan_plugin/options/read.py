@@ -16,9 +16,9 @@ from rcan_plugin._files import describe_error, require_file
 from rcan_plugin.options.mistakes import KeyPath, Mistake, Mistakes, did_you_mean
 
 MOST_VALUES = 100_000
-"""Values of a file; more come from references to references, which would fill the memory."""
+"""Most values of a file: nested references could otherwise fill the memory."""
 MOST_LEVELS = 50
-"""Sections within sections; a bound of our own, since Python's bound on recursion differs between processes."""
+"""Most nested sections. Python's recursion limit is not used, because it differs between processes."""
 TOO_DEEP = f"the file nests sections deeper than {MOST_LEVELS} levels; an option file needs six."
 SAFE_TAG = re.compile(r"tag:yaml\.org,2002:(null|bool|int|float|str|seq|map)")
 """Tags of plain data. All others build objects, or values that BasicSR does not use (dates, binary data, sets)."""
@@ -29,7 +29,7 @@ class OptionFile:
     """An option file as it was read.
 
     Attributes:
-        path: of the file.
+        path: path of the file.
         options: its content.
         lines: the line of each key, counted from 1, by the keys from the top down.
     """
@@ -47,8 +47,8 @@ def read(path: str | os.PathLike[str], changes: Sequence[str] = ()) -> OptionFil
         changes: `KEY:KEY=VALUE` each, as the arguments after BasicSR's `--force_yml`.
 
     Raises:
-        Mistakes: the file cannot be read, is no YAML, holds a tag that would run code, or has a key twice; all of these
-            that can be found, with their lines.
+        Mistakes: the file cannot be read, is not YAML, holds a tag that would run code, or has a key twice; all such
+            mistakes, with their lines.
     """
     path = Path(path)
     try:
@@ -149,7 +149,7 @@ class _Builder:
         self.values += 1
         if self.values > MOST_VALUES:
             raise _TooLargeError
-        if len(self.parents) >= MOST_LEVELS:  # references can be deeper than what is written
+        if len(self.parents) >= MOST_LEVELS:  # references can nest deeper than the text does
             raise _TooDeepError
         if any(node is parent for parent in self.parents):
             self._add(node, path, "refers to a section that it is part of.")
@@ -235,7 +235,7 @@ def _change(file: OptionFile, change: str) -> Mistake | None:
 
 
 def read_value(written: str) -> Any:
-    """The value that a text of `KEY=VALUE` gives, as `--force_yml` takes it; a `Mistake` if it gives none."""
+    """Parse the VALUE of `KEY=VALUE` as `--force_yml` does; returns a `Mistake` if it is not one value."""
     file = OptionFile(Path(), {})
     mistakes = list(_parse(f"value: {_bare(written)}", file))
     if file.options.keys() > {"value"}:
@@ -244,7 +244,7 @@ def read_value(written: str) -> Any:
 
 
 def _bare(written: str) -> str:
-    """A value of `--force_yml` as YAML: BasicSR takes `None` for none, numbers such as 1e-4, and text as it is."""
+    """Convert a value of `--force_yml` to YAML: BasicSR accepts `None`, numbers such as 1e-4, and unquoted text."""
     if written.lower() == "none":
         return "~"
     if re.fullmatch(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+", written):

@@ -1,4 +1,4 @@
-"""Checks the keys of an option file one by one: known and read, of the right type, in range, none missing."""
+"""Checks each key of an option file: that it is known and read, its type and range, and that no key is missing."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SINGULAR = {
     "optimizers": "optimizer", "datasets": "data set", "models": "model",
 }  # fmt: skip
 UNREAD_IN_BASICSR_FILES = {("RealESRGANDataset", "gt_size")}
-"""Keys that BasicSR's own option files have though nobody reads them (the model reads the top level's gt_size)."""
+"""Keys that BasicSR's own option files have although no code reads them (the model reads the top level's gt_size)."""
 TRAIN_PHASES, TEST_PHASES = r"train|val(_\w+)?", r"(test|val)(_\w+)?"
 
 
@@ -29,7 +29,7 @@ def check_keys(options: Mapping[str, Any], is_train: bool) -> list[Mistake]:
 
     Args:
         options: the file's content.
-        is_train: whether it is for training; else for testing.
+        is_train: true for training, false for testing.
     """
     checker = _Checker(options, is_train)
     checker.check()
@@ -37,13 +37,13 @@ def check_keys(options: Mapping[str, Any], is_train: bool) -> list[Mistake]:
     for entry in entries if isinstance(entries, list) else ():
         path = tuple(re.split(r"\s*:\s*", str(entry)))
         if path not in checker.unread:
-            checker.add(("allow",), f"names {entry}, which is no unread key of this file: remove it.")
+            checker.add(("allow",), f"names {entry}, which is not an unread key of this file: remove it.")
         checker.mistakes = [m for m in checker.mistakes if m.path != path or path not in checker.unread]
     return checker.mistakes
 
 
 def _is_nested(registry: str, value: Any) -> bool:
-    """Whether an argument of a network is itself the options of a network, as that of LumaOnly is."""
+    """Whether an argument of a network is itself a network's options, as in LumaOnly."""
     return registry == "networks" and isinstance(value, Mapping) and isinstance(value.get("type"), str)
 
 
@@ -150,7 +150,7 @@ class _Checker:
         else:
             listed = f" Known are {', '.join(sorted(set(keys) - {'type'}))}." if keys and not hint else ""
             allow = f" To keep it: `allow: ['{': '.join(here)}']`." if not what and not hint else ""
-            self.add(here, f"{given}; {what or 'nobody reads this key'}.{hint}{listed}{allow}")
+            self.add(here, f"{given}; {what or 'no code reads this key'}.{hint}{listed}{allow}")
 
     def _network(self) -> None:
         """Check for keys of `network_g` that the model reads itself."""
@@ -174,7 +174,7 @@ class _Checker:
                 hint = did_you_mean(phase, ["train", "val", "test"])
                 self.add(
                     path,
-                    f"is no data set that {program} reads; expected {expected}.{hint}",
+                    f"is not a data set that {program} reads; expected {expected}.{hint}",
                 )
             elif not isinstance(data, Mapping):
                 self.add(path, f"is {as_short_yaml(data)}; expected a mapping with name, type, dataroot_gt.")
@@ -202,9 +202,7 @@ class _Checker:
             if name in known or (kind, name) in UNREAD_IN_BASICSR_FILES:
                 continue
             if not training and name in tables.TRAINING_DATA:
-                self.add(
-                    (*path, name), f"is {as_short_yaml(value)}; it is read under datasets: train alone: remove it."
-                )
+                self.add((*path, name), f"is {as_short_yaml(value)}; it is only read under datasets: train: remove it.")
             elif key is not None and key.only:
                 self.add(
                     (*path, name),

@@ -27,7 +27,7 @@ TABLES: dict[KeyPath, Mapping[str, Key]] = {
 }
 """The tables of keys by section."""
 IN_TRAINING = {(): {"train", "logger"}, ("path",): {"resume_state", "ignore_resume_networks"}}
-"""Keys that training alone reads, by section."""
+"""Keys that are read only in training, by section."""
 
 
 def sections_of(options: Mapping[str, Any], is_train: bool) -> dict[str, Key]:
@@ -35,7 +35,7 @@ def sections_of(options: Mapping[str, Any], is_train: bool) -> dict[str, Key]:
 
     Args:
         options: the file's content.
-        is_train: whether it is for training; else for testing.
+        is_train: true for training, false for testing.
     """
     name = options.get("model_type")
     model = registered("models").get(name) if isinstance(name, str) else None
@@ -73,7 +73,7 @@ def _keys_in(key: Key) -> Mapping[str, Key]:
 
 
 def _for_model(model: Any, path: KeyPath, networks: list[str]) -> dict[str, Key]:
-    """The keys of a section that the model reads, and those that its source reads beyond."""
+    """The known keys of a section that the model reads, and other keys found in its source."""
     sources = {} if model is None else sections_in_source(model)
     reads = sources.get(path[0] if path else "top", frozenset()) - SET_BY_BASICSR
     keys: dict[str, Key] = {}
@@ -81,7 +81,7 @@ def _for_model(model: Any, path: KeyPath, networks: list[str]) -> dict[str, Key]
         if not key.only or model is None or is_or_extends(model, key.only):
             keys[name] = key
         elif name in reads:
-            # BasicSR's models read what GANs need without a default; others may not.
+            # BasicSR's GAN models require these keys; models of other packages may not.
             optional = key.default is REQUIRED and not model.__module__.startswith("basicsr.")
             keys[name] = Key(key.kind, key.text, None if optional else key.default)
     if model is None:
@@ -98,7 +98,7 @@ def _for_model(model: Any, path: KeyPath, networks: list[str]) -> dict[str, Key]
 
 
 def _kind_by_name(name: str) -> Any:
-    """The kind of a key that another person's model reads."""
+    """The kind of a key that a model of another package reads."""
     if name.startswith("optim_"):
         return Section(registry="optimizers")
     if name.startswith("network_"):

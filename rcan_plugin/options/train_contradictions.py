@@ -1,4 +1,4 @@
-"""Contradictions in what an option file says of training: schedule, optimizers, losses, logger."""
+"""Contradictions in the training options of a file: schedule, optimizers, losses, logger."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LOSSES_OF = {
     "perceptual_opt": ("PerceptualLoss",),
     "gan_opt": ("GANLoss", "MultiScaleGANLoss"),
 }
-"""The losses of BasicSR and this project that a model can call, by key."""
+"""The losses of BasicSR and this project that a model can call, by the key that names them."""
 KNOWN_LOSSES = {"WeightedTVLoss", *(name for names in LOSSES_OF.values() for name in names)}
 
 
@@ -67,7 +67,7 @@ def _lowest_rate(view: View, arguments: Mapping[str, Any]) -> Iterator[Mistake]:
 
 
 def _durations(arguments: Mapping[str, Any], total: int, path: KeyPath) -> Iterator[Mistake]:
-    """Milestones and periods against the length of the run."""
+    """Check milestones and periods against the length of the run."""
     for name in ("milestones", "restarts"):
         if any(iteration > total for iteration in arguments.get(name, ())):
             text = f"is {as_yaml(arguments[name])}, and total_iter is {total}: correct one of the two."
@@ -105,7 +105,7 @@ def check_optimizers(view: View) -> Iterator[Mistake]:
 
 
 def freeze(view: View) -> Iterator[Mistake]:
-    """Check the names of `train: freeze` against the network's, and its end against the length of the run."""
+    """Check the names in `train: freeze` against the network's parameters, and its end against the run's length."""
     option, total = view.get("train", "freeze"), view.get("train", "total_iter")
     if not isinstance(option, Mapping) or not view.is_ours:
         return
@@ -121,7 +121,7 @@ def freeze(view: View) -> Iterator[Mistake]:
 
 
 def _parameters(view: View) -> dict[str, torch.nn.Parameter]:
-    """The parameters of `network_g` that are trained, without values; one, if the network cannot be built so."""
+    """The trained parameters of `network_g`, on the meta device; a single dummy if it cannot be built there."""
     try:
         network = build_for_shapes(view.get("network_g"))
     except Exception:

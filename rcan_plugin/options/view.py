@@ -1,4 +1,4 @@
-"""An option file's content without what is wrong in it, for checks of values against each other."""
+"""An option file's content without its wrong values, for checks of values against each other."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rcan_plugin.options.signatures import is_or_extends, registered
 
 
 class View:
-    """The options without what is wrong already.
+    """The options without wrong values.
 
     Args:
         options: an option file's content.
@@ -23,7 +23,7 @@ class View:
         self.options, self.wrong = options, set(wrong)
 
     def get(self, *path: str, default: Any = None) -> Any:
-        """The value at a path; the default where there is none, or where it or a part of it has a mistake."""
+        """The value at a path; the default if there is no value, or it or a part of it has a mistake."""
         value: Any = self.options
         for key in path:
             if not isinstance(value, Mapping) or value.get(key) is None:
@@ -52,11 +52,11 @@ class View:
         return self.model is not None and is_or_extends(self.model, tables.OUR_MODELS)
 
     def locate(self, error: Exception, path: KeyPath) -> Mistake:
-        """Make a mistake of an error whose text may begin with the keys that it is about.
+        """Convert an error to a `Mistake`; its text may begin with the keys that it is about.
 
         Args:
-            error: of the class or function that reads the section.
-            path: of the section.
+            error: error of the class or function that reads the section.
+            path: path of the section.
         """
         text = " ".join(str(error).split()) or type(error).__name__
         text = re.sub(r"^data set [^:]*: ", "", text)

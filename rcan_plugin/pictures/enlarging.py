@@ -1,4 +1,4 @@
-"""Enlarges a picture with a network: input of the network, and its output as pixels of the picture's type."""
+"""Enlarges a picture with a network: prepares the network's input, and converts its output to the picture's type."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def enlarge(picture: Picture, upscale: Upscale, scale: int, *, channels: int = 3
         The picture with new pixels, of the same type and with the same number of channels; see `enlarge_rows`.
 
     Raises:
-        ValueError: the output of `upscale` has another size, or a colour picture meets a network of one channel.
+        ValueError: the output of `upscale` has another size, or the picture has colours and the network one channel.
     """
     strips = enlarge_rows(picture, [upscale(network_input(picture, channels))], scale)
     pixels = np.concatenate(list(strips))
@@ -37,7 +37,7 @@ def enlarge(picture: Picture, upscale: Upscale, scale: int, *, channels: int = 3
 
 
 def network_input(picture: Picture, channels: int = 3) -> np.ndarray:
-    """Return the colours of a picture as a network takes them.
+    """Return the colours of a picture as input for a network.
 
     Colours under transparent pixels are replaced, so that they do not bleed into edges; see `alpha.fill_hidden`.
 
@@ -49,7 +49,7 @@ def network_input(picture: Picture, channels: int = 3) -> np.ndarray:
         float32 H x W x channels, range 0 to 1.
 
     Raises:
-        ValueError: a colour picture meets a network of one channel.
+        ValueError: the picture has colours and the network has one channel.
     """
     if picture.color.shape[2] > channels:
         raise ValueError("the picture has colours and the network has one channel: choose weights for colour pictures.")

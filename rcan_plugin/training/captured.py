@@ -1,4 +1,4 @@
-"""Training steps recorded as CUDA graphs: the GPU no longer waits for the host to launch thousands of kernels."""
+"""Records training steps as CUDA graphs, so that the GPU does not wait for the host to launch thousands of kernels."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MAX_GRAPHS = 8
 
 @dataclass
 class _RecordedShape:
-    """Fixed memory for inputs and outputs, and the recorded step, of batches of one shape."""
+    """The recorded step for batches of one shape, with its fixed memory for inputs and outputs."""
 
     lq: Tensor
     gt: Tensor
@@ -49,7 +49,7 @@ class CapturedStep:
     Args:
         step: the training step; its network must not be wrapped in `DistributedDataParallel`.
         recorder: of the device.
-        refusal: a reason not to record at all, known before; None if there is none.
+        refusal: a reason not to record that is known in advance; None if there is none.
     """
 
     def __init__(self, step: TrainingStep, recorder: Recorder, refusal: str | None = None) -> None:
@@ -91,7 +91,7 @@ class CapturedStep:
         return shape.losses
 
     def forget(self) -> None:
-        """Record all shapes again, since other parameters are trained from here on."""
+        """Discard the recordings, because other parameters are trained from now on; all shapes are recorded again."""
         self.step.optimizer.zero_grad(set_to_none=True)  # the gradients are in the graphs' memory
         self.shapes.clear()
 
@@ -113,7 +113,7 @@ class CapturedStep:
         """Run a normal step on the stream of the recording, with the fixed memory for inputs and outputs."""
         shape.warm_up_steps += 1
         move_step_counts(self.step.optimizer, to_parameters=True)
-        # Else torch warns that a capturable optimizer runs without a graph.
+        # Otherwise torch warns that a capturable optimizer runs without a graph.
         self.step.optimizer._warned_capturable_if_run_uncaptured = True  # type: ignore[attr-defined]
         self.step.cache_casts = False
         with self.rates.installed():
@@ -136,14 +136,14 @@ class CapturedStep:
             _copy(shape.losses, step.backward(shape.lq, shape.gt, *shape.arguments))
             shape.gradients = _with_gradients(step.optimizer)
 
-        # Gradients are allocated anew while recording, in the graph's memory.
+        # While recording, new gradients are allocated in the graph's memory.
         step.optimizer.zero_grad(set_to_none=True)
         try:
             shape.replay = self.recorder.record(forward_and_backward if several_ranks() else whole_step)
         except RuntimeError as error:
             step.optimizer.zero_grad(set_to_none=True)
             if step.scaler.is_enabled():
-                step.scaler._per_optimizer_states.clear()  # else it thinks that it has unscaled the gradients
+                step.scaler._per_optimizer_states.clear()  # otherwise it is marked as having unscaled the gradients
             self.recorder.recover()
             self._disable(reason_of(error))
             return False
@@ -159,7 +159,7 @@ class CapturedStep:
 
 
 def reason_not_to_record(step: TrainingStep) -> str | None:
-    """Why a step cannot be recorded, as far as its parts tell; None if it can be tried."""
+    """Return the reason why a step cannot be recorded, if its parts show one; None if recording can be tried."""
     name = type(step.optimizer).__name__
     if "capturable" not in step.optimizer.defaults:
         return f"optim_g: {name} has no setting `capturable`; use Adam or AdamW"
@@ -170,9 +170,9 @@ def reason_not_to_record(step: TrainingStep) -> str | None:
 
 
 def _replaced(before: dict[str, Tensor], after: dict[str, Tensor]) -> str | None:
-    """The first buffer that is another tensor now: a recording would go on with the old one, unlike the network.
+    """Return the name of the first buffer that is another tensor now; a recording would still use the old tensor.
 
-    Buffers that the network has added, as some do in their first forward pass, are none.
+    New buffers do not count: some networks add buffers in their first forward pass.
     """
     return next((name for name, old in before.items() if after.get(name) is not old), None)
 

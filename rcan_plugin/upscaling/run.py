@@ -1,4 +1,4 @@
-"""Upscales picture after picture: the next is read and the last is written beside the network."""
+"""Upscales pictures one after another; while the network runs, the next is read and the previous is written."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ from rcan_plugin.upscaling.pipe import Pipe, StoppedError
 from rcan_plugin.upscaling.plan import Job
 
 WAITING_BYTES = 1 << 28
-"""Finished rows of a picture that may wait for being written: a larger result is streamed."""
+"""Most bytes of finished rows that wait to be written: larger results are streamed."""
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
-"""Errors of a disk that every picture after this one would meet, too."""
+"""Errors of a disk that would occur for all following pictures too."""
 
 
 class Upscaler(Protocol):
-    """What is used of `inference.Upscaler`."""
+    """The part of `inference.Upscaler` that is used here."""
 
     scale: int
     channels: int
@@ -49,10 +49,10 @@ class Upscaler(Protocol):
 
 @dataclass
 class Outcome:
-    """What became of the pictures.
+    """The results of a run.
 
     Attributes:
-        written: results.
+        written: files that were written.
         failures: pictures that could not be upscaled, with the reason.
         stopped: why the run ended before the last picture; "" if it did not.
     """
@@ -63,7 +63,7 @@ class Outcome:
 
 
 class Progress:
-    """A bar of the pixels read from, with the time left, and the number of pictures."""
+    """A progress bar of input pixels, with the time left and the number of finished pictures."""
 
     def __init__(self, jobs: Sequence[Job], pixels: Mapping[Path, int]) -> None:
         self.pixels, self.count, self.finished = dict(pixels), len(jobs), 0
@@ -72,19 +72,19 @@ class Progress:
         self.done = 0
 
     def start_picture(self, job: Job, picture: Picture) -> None:
-        """A picture is read: its size is known at last."""
+        """Record that a picture was read; its size may not have been known before."""
         pixels = picture.width * picture.height
         self.total += pixels - self.pixels.get(job.source, 0)
         self.bar.total = self.total
         self.pixels[job.source], self.done = pixels, 0
 
     def advance(self, pixels: int) -> None:
-        """So many pixels more of the picture are upscaled."""
+        """Record that `pixels` more pixels of the picture are upscaled."""
         self.done += pixels
         self.bar.update(pixels)
 
     def finish_picture(self, job: Job) -> None:
-        """The network has done with a picture, or it failed."""
+        """Record that a picture is finished or has failed."""
         self.bar.update(self.pixels.get(job.source, 0) - self.done)
         self.done, self.finished = 0, self.finished + 1
         self.bar.set_description(self._count())
@@ -98,12 +98,12 @@ class Run:
 
     Args:
         upscaler: the network.
-        quality: of formats with loss, 1 to 100; None: the format's default.
-        max_pixels: pictures of more pixels are refused.
-        say: takes a line for the user.
+        quality: quality of lossy formats, 1 to 100; None: the format's default.
+        max_pixels: pictures with more pixels are refused.
+        say: called with lines for the user.
 
     Attributes:
-        outcome: what became of the pictures so far.
+        outcome: results so far.
     """
 
     def __init__(
@@ -120,12 +120,12 @@ class Run:
     def __call__(self, jobs: Sequence[Job], pixels: Mapping[Path, int]) -> None:
         """Upscale pictures; one that fails does not end the run.
 
-        One picture is read ahead and at most two results are being written, so that memory does not grow with their
-        number. After Ctrl-C the picture in work is not written, and the one before it is completed.
+        One picture is read ahead and at most two results are being written, so that memory does not grow with the
+        number of pictures. After Ctrl-C the current picture is not written, and the previous one is completed.
 
         Args:
             jobs: the pictures.
-            pixels: their sizes, for the time left, as far as they are known.
+            pixels: their numbers of pixels, as far as known, for the progress bar.
         """
         progress = Progress(jobs, pixels)
         last: tuple[Job, Future[None]] | None = None
@@ -146,11 +146,11 @@ class Run:
 
     def _read(self, job: Job) -> Picture:
         if (kind := kind_of(job.source)) != "a file":  # it was one when the inputs were listed; a FIFO would block
-            raise FileNotFoundError(f"is {kind} by now" if kind != "nothing" else "does not exist any more")
+            raise FileNotFoundError(f"is now {kind}" if kind != "nothing" else "no longer exists")
         return read(job.source, max_pixels=self.max_pixels)
 
     def _upscale(self, job: Job, picture: Picture, writer: ThreadPoolExecutor, progress: Progress) -> Future[None]:
-        """Run the network; the rows that it finishes are written in `writer`."""
+        """Run the network; `writer` writes the finished rows in its thread."""
         scale, pipe = self.upscaler.scale, Pipe(WAITING_BYTES)
         size = picture.width * scale, picture.height * scale
         progress.start_picture(job, picture)
@@ -180,7 +180,7 @@ class Run:
             )
         job.output.parent.mkdir(parents=True, exist_ok=True)
         write_rows(job.output, rows, picture, *size, quality=self.quality)
-        self.outcome.written.append(job.output)  # here, so that it counts after Ctrl-C, too
+        self.outcome.written.append(job.output)  # in this thread, so that it also counts after Ctrl-C
 
     def _finish(self, work: tuple[Job, Future[None]] | None) -> None:
         if work is not None:

@@ -148,7 +148,7 @@ def test_ctrl_c(monkeypatch, capsys):
     monkeypatch.setattr(upscale, "_upscaler", lambda args: Repeating(interrupt))
     assert call("in", "-o", "out") == 130
     assert capsys.readouterr().err.endswith(
-        "\nStopped. Results that were written are complete; the same command (without --overwrite) continues.\n"
+        "\nStopped. Written results are complete; run the same command again (without --overwrite) to resume.\n"
     )
     assert files_in(Path("out")) == ["a.png"]
 

@@ -189,7 +189,9 @@ def test_what_may_not_be_read(tmp_path):
 def test_an_lmdb_that_is_none(tmp_path):
     write_lmdb(tmp_path / "set.lmdb", {"a": picture(6, 8, seed=1)})
     put(tmp_path / "set.lmdb/data.mdb", b"rubbish" * 4000)
-    with pytest.raises(ValueError, match=r"set.lmdb/data.mdb \(28000 bytes\) is no LMDB: fetch or make the LMDB again"):
+    with pytest.raises(
+        ValueError, match=r"set.lmdb/data.mdb \(28000 bytes\) is not an LMDB: fetch or make the LMDB again"
+    ):
         find_images(tmp_path / "set.lmdb")
 
 

@@ -31,7 +31,7 @@ def test_a_network_that_reflects_borders():
 
 def test_a_network_that_takes_nothing():
     network = convolutions(2).float()
-    with pytest.raises(ValueError, match=r"takes no small image: .*expected input.* to have 3 channels"):
+    with pytest.raises(ValueError, match=r"accepts no small image: .*expected input.* to have 3 channels"):
         find_sizes(network, (1, 4), CPU)
 
 

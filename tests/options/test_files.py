@@ -196,7 +196,7 @@ def test_basicsrs_own_train_py_resumes_on_a_gpu_alone(folder, monkeypatch):
     write_state(folder, options)
     monkeypatch.setattr(torch.cuda, "current_device", no_gpu)
     text = refusal(folder, monkeypatch, options, only_ours=True)
-    assert "path: resume_state: BasicSR's train.py resumes on a GPU alone, and this machine has none: use `rcan" in text
+    assert "path: resume_state: BasicSR's train.py resumes only on a GPU, and this machine has none: use `rcan" in text
     monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
     assert checked_options(folder, monkeypatch, options, only_ours=True)["path"]["resume_state"] == STATE
 

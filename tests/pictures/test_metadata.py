@@ -224,7 +224,7 @@ def test_cmyk_becomes_srgb_and_says_so(tmp_path):
 @pytest.mark.parametrize(
     ("icc", "reason"),
     [
-        (None, "has CMYK colours and no ICC profile that says which"),
+        (None, "has CMYK colours and no ICC profile that defines them"),
         (profiles.srgb(), "has CMYK colours and an ICC profile for RGB"),
         (b"x" * 200, "has CMYK colours and an ICC profile that cannot be used"),
     ],
@@ -267,9 +267,9 @@ def exif_of(*pointers: tuple[int, int], texts: int = 0) -> bytes:
     ("exif", "reason"),
     [
         (exif_of((34665, 0xFFFFFFF0)), "EXIF is cut short"),  # not found before the result was written
-        (exif_of((34665, 8)), "EXIF has a directory too many"),
-        (exif_of((34853, 8)), "EXIF has a directory too many"),
-        (exif_of((34853, 40), (34853, 40)), "EXIF has a directory too many"),
+        (exif_of((34665, 8)), "EXIF has a nested or repeated directory"),
+        (exif_of((34853, 8)), "EXIF has a nested or repeated directory"),
+        (exif_of((34853, 40), (34853, 40)), "EXIF has a nested or repeated directory"),
         (exif_of(texts=9), "EXIF has values that share their bytes"),
     ],
 )
@@ -292,4 +292,4 @@ def test_a_tiff_whose_directory_points_to_itself(tmp_path):
     (tmp_path / "a.tif").write_bytes(data)
     picture = read(tmp_path / "a.tif")
     assert np.array_equal(picture.color, RGB) and picture.exif is None
-    assert picture.remarks == ("its EXIF is not kept (EXIF has a directory too many)",)
+    assert picture.remarks == ("its EXIF is not kept (EXIF has a nested or repeated directory)",)

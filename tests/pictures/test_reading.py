@@ -46,7 +46,7 @@ REFUSED = {
     "pages.tif": (encoded("TIFF", **SEVERAL), "has 2 pages: save the one you mean as a file of its own"),
     # No pictures, or of kinds that other programs open
     "empty.png": (b"", "is empty (0 bytes): fetch or make it again"),
-    "text.png": (b"hello", "is damaged, no picture, or of an unknown format: convert it to PNG"),
+    "text.png": (b"hello", "is damaged, not a picture, or of an unknown format: convert it to PNG"),
     "a.pdf": (b"%PDF-1.7\n", "is a PDF document: export it as PNG or TIFF"),
     "a.eps": (encoded("EPS"), "is a PostScript (EPS) file, which has no pixels"),
     "a.svg": (b'<?xml version="1.0"?>\n<!-- x -->\n<svg xmlns="x"/>', "is an SVG drawing, which has no pixels"),

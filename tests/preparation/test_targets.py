@@ -33,7 +33,7 @@ def test_lr_images_given_are_identified(tmp_path, capsys, kind, settings, name, 
 
 
 def framed(image: np.ndarray) -> np.ndarray:
-    """With a border of one colour, by which it cannot be told how borders were taken."""
+    """Give an image a border of one colour, which does not show how pixels past the border were chosen."""
     return cv2.copyMakeBorder(image[10:-10, 10:-10], 10, 10, 10, 10, cv2.BORDER_CONSTANT, value=(90, 90, 90))
 
 

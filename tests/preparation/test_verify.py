@@ -88,8 +88,8 @@ def sign_anew(path: Path) -> None:
 
 def no_checksums(path: Path) -> str:
     return (
-        f"{path}/checksums.json is missing: it cannot be told whether images that can be decoded are still the same as "
-        "when the LMDB was made (create-lmdb writes checksums)."
+        f"{path}/checksums.json is missing: changes of images that can still be decoded cannot be detected "
+        "(create-lmdb writes checksums)."
     )
 
 
@@ -144,10 +144,10 @@ def test_a_tree_that_cannot_be_read_is_said_and_brings_nothing_down(of, request)
     }
     data = path / "data.mdb"
     expected = {
-        "empty": f"{data} (0 bytes) is no LMDB: fetch or make",
+        "empty": f"{data} (0 bytes) is not an LMDB: fetch or make",
         "cut in the head": f"{data} is cut short: it has 5000 bytes of {len(whole)}: fetch or make",
         "cut": f"{data} is cut short: it has {len(whole) // 2} bytes of {len(whole)}: fetch or make",
-        "rubbish": f"{data} ({len(whole)} bytes) is no LMDB: fetch or make",
+        "rubbish": f"{data} ({len(whole)} bytes) is not an LMDB: fetch or make",
         "no root": f"{data} is damaged in its structure: ",
     }
     for name, content in spoilt.items():
@@ -256,7 +256,7 @@ def test_what_is_no_lmdb(ours, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"nowhere.lmdb does not exist \(looked for from "):
         verify(tmp_path / "nowhere.lmdb")
     assert cv2.imwrite(str(tmp_path / "a.png"), IMAGES["a"])
-    with pytest.raises(ValueError, match=rf"^{tmp_path} is no LMDB: expected a folder \*\.lmdb\.$"):
+    with pytest.raises(ValueError, match=rf"^{tmp_path} is not an LMDB: expected a folder \*\.lmdb\.$"):
         verify(tmp_path)
 
 
