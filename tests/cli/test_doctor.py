@@ -10,7 +10,7 @@ from rcan_plugin.cli import doctor
 from tests.conftest import INSTALLED
 
 
-def test_all_is_well(run):
+def test_a_sound_installation_has_no_problems(run):
     said = run("-m", "rcan_plugin.doctor").stdout
     assert "No problems." in said and "✗" not in said
     lines = {line[:24].strip(): line[24:].strip() for line in said.splitlines() if line.startswith("  ")}

@@ -243,7 +243,7 @@ def test_help_states_the_values_of_the_package(capsys):
         upscale.main(["--help"])
     text = " ".join(capsys.readouterr().out.split())
     assert f"(default {MAX_PIXELS})" in text
-    assert "of JPEG and WebP (default 95) and AVIF (90)" in text
+    assert "for JPEG and WebP (default 95) and AVIF (90)" in text
     assert {name: form.quality for name, form in FORMATS.items() if form.quality} == {
         "JPEG": 95,
         "WEBP": 95,
