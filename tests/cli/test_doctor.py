@@ -33,7 +33,7 @@ def test_switched_off_is_wrong_and_says_how_to_mend_it(run):
     assert "switched off by TORCH_DEVICE_BACKEND_AUTOLOAD=false" in done.stdout
 
 
-def test_two_copies_are_told_apart_but_not_a_link(run, tmp_path):
+def test_two_copies_are_distinguished_but_not_a_link(run, tmp_path):
     (tmp_path / "basicsr").symlink_to(INSTALLED)
     assert "copies of basicsr      one" in run("-m", "rcan_plugin.doctor").stdout
     (tmp_path / "basicsr").unlink()

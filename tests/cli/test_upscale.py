@@ -69,7 +69,7 @@ def test_the_script_is_the_command():
     assert 'sys.exit(run("upscale"))\n' in (ROOT / "scripts/upscale.py").read_text()
 
 
-def test_results_that_exist_are_kept_and_said_or_overwritten(capsys):
+def test_results_that_exist_are_kept_and_reported_or_overwritten(capsys):
     make(Path("in/a.png"))
     make(Path("in/b.png"))
     old = make(Path("out/a.png"), seed=7)
@@ -124,7 +124,7 @@ def test_bad_files_are_listed_at_the_end(capsys, monkeypatch):
     assert files_in(Path("listed")) == ["a.png"]
 
 
-def test_warnings_of_the_network_and_remarks_on_pictures_are_said(monkeypatch, capsys):
+def test_warnings_of_the_network_and_remarks_on_pictures_are_reported(monkeypatch, capsys):
     make(Path("a.png"))
     Image.fromarray(random_pixels(4, 4)).save("b.jpg", dpi=(300, 300))
     log = logging.getLogger("basicsr")
@@ -172,7 +172,7 @@ def test_ctrl_c(monkeypatch, capsys):
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_what_is_said_before_the_work(arguments, message, capsys):
+def test_what_is_reported_before_the_work(arguments, message, capsys):
     make(Path("a.png"))
     make(Path("wide.png"), 1, 8192)
     Image.new("RGBA", (3, 3)).save("transparent.png")

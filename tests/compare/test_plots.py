@@ -47,7 +47,7 @@ def test_unchanged_plots_are_kept_and_changed_ones_drawn_again(tmp_path: Path):
     assert all(path.stat().st_mtime_ns > before[path] for path in plots.write(tmp_path))
 
 
-def test_without_matplotlib_one_line_says_so(tmp_path: Path, monkeypatch, capsys):
+def test_without_matplotlib_one_line_reports_it(tmp_path: Path, monkeypatch, capsys):
     monkeypatch.setattr(plots.importlib.util, "find_spec", lambda name: None)
     assert plots.write(example.write(tmp_path, small(), pictures=False)) == []
     assert capsys.readouterr().out == f"{plots.MISSING}\n"

@@ -46,7 +46,7 @@ def test_a_folder_with_those_below_it(tmp_path):
     assert [source.read() for source in found] == [name.encode() for name in sorted(SOME)]
 
 
-def test_files_that_are_passed_over_are_said_once(tmp_path):
+def test_files_that_are_ignored_are_reported_once(tmp_path):
     for name in ["a.png", *PASSED_OVER, "b/c.GIF", "b/d.gif", "e"]:
         put(tmp_path / "in" / name, IMAGE)
     archive = make_zip(tmp_path / "in.zip", dict.fromkeys(["a.png", "b/c.gif", "__MACOSX/d.gif"], IMAGE))
@@ -98,7 +98,7 @@ def test_a_folder_that_cannot_be_read_is_not_passed_over(tmp_path, monkeypatch):
         find_images(tmp_path)
 
 
-def test_the_stamp_tells_a_file_that_changed(tmp_path):
+def test_the_stamp_shows_that_a_file_changed(tmp_path):
     path = put(tmp_path / "1.png", IMAGE)
     (before,) = find_images(tmp_path)
     os.utime(path, ns=(0, path.stat().st_mtime_ns))

@@ -16,7 +16,7 @@ def test_a_network_that_takes_everything():
     assert find_sizes(network, (1, 3, 4), CPU) == Sizes(scale=3, channels=3, out_channels=2, least=1, multiple=1)
 
 
-def test_a_network_that_takes_even_sides_alone():
+def test_a_network_that_takes_only_even_sides():
     network = convolutions(4).float()
 
     def unshuffling(x: torch.Tensor) -> torch.Tensor:

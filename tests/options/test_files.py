@@ -188,7 +188,7 @@ def test_resumes_that_go_on(folder, monkeypatch, capsys):
     assert f"{STATE} cannot be resumed from: " in capsys.readouterr().err
 
 
-def test_basicsrs_own_train_py_resumes_on_a_gpu_alone(folder, monkeypatch):
+def test_basicsrs_own_train_py_resumes_only_on_a_gpu(folder, monkeypatch):
     def no_gpu():
         raise RuntimeError("Found no NVIDIA driver on your system.")
 

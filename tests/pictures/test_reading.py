@@ -152,7 +152,7 @@ def test_the_first_of_several_views_is_the_picture(tmp_path):
     assert picture.remarks == ("of its 2 images (views, depth, gain maps) only the main one is enlarged",)
 
 
-def test_what_is_lost_is_said(tmp_path):
+def test_what_is_lost_is_reported(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", FLOATS.astype(np.float64), photometric="rgb")
     picture = read(tmp_path / "a.tif")
     assert picture.remarks == ("its 64-bit floats become 32-bit",)

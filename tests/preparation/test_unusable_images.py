@@ -120,7 +120,7 @@ def test_bad_images_can_be_left_out(spoilt, tmp_path, capsys):
     assert values(tmp_path / "out/HR.lmdb") == before
 
 
-def test_damaged_pixels_alone_are_found_while_writing(tmp_path):
+def test_only_damaged_pixels_are_found_while_writing(tmp_path):
     hr = write_all(tmp_path / "HR", COLOUR)
     lr = write_all(tmp_path / "LR", small(COLOUR))
     for path in (hr / "0001.png", hr / "0003.png", lr / "0003.png"):

@@ -130,7 +130,7 @@ def test_the_images_that_a_flipped_bit_hit_are_named(ours):
 
 
 @pytest.mark.parametrize("of", ["ours", "theirs"])
-def test_a_tree_that_cannot_be_read_is_said_and_brings_nothing_down(of, request):
+def test_a_tree_that_cannot_be_read_is_reported_and_brings_nothing_down(of, request):
     path = request.getfixturevalue(of)
     whole = (path / "data.mdb").read_bytes()
     # LMDB's `mdb.c`, struct MDB_meta: of the pages 0 and 1 the later one says where the root is.
