@@ -195,9 +195,9 @@ class Run:
         finally:
             _end(process)
         if ended_itself and process.returncode:
-            output = text.read_text(errors="replace")
-            print(output[-4000:], file=sys.stderr, flush=True)
-            tail = " ".join(output.strip().splitlines()[-3:])[-300:]
+            printed = text.read_text(errors="replace")
+            print(printed[-4000:], file=sys.stderr, flush=True)
+            tail = " ".join(printed.strip().splitlines()[-3:])[-300:]
             raise RuntimeError(f"exit code {process.returncode}: {tail}")
 
 
