@@ -1,4 +1,5 @@
-# `make` alone lists the targets. All is installed into .venv; nothing outside this folder is changed but pip's cache.
+# `make` without a target lists the targets. Everything is installed into .venv; outside this folder only pip's cache
+# is changed.
 .DEFAULT_GOAL := help
 .PHONY: help setup test coverage format docs quickstart clean
 
@@ -11,7 +12,7 @@ help:
 	@echo "make test        set up what is missing, then run the linter, the type checker and the tests"
 	@echo "make coverage    run the tests and print the lines of the package that they do not reach"
 	@echo "make docs        set up what is missing, then build the guides and the reference into site/"
-	@echo "make format      let ruff format the code and mend what it can"
+	@echo "make format      format the code with ruff, and apply its automatic fixes"
 	@echo "make clean       delete .venv, the link basicsr and caches; experiments, results and datasets stay"
 	@echo "PYTHON=python3.12 after any of them names the Python (3.10 to 3.13) that .venv is made with."
 

@@ -1,1 +1,1 @@
-"""Scripts that measure. Each prints the figures of one file beside it."""
+"""Benchmark scripts. Each prints the figures of one Markdown file beside it."""

@@ -1,10 +1,10 @@
-"""Time the preparing and the reading of training data beside BasicSR's own: x4, HR crops of 192 pixels.
+"""Compare the time for preparing and reading training data with BasicSR's: x4, HR crops of 192 pixels.
 
     python benchmarks/bench_data.py [--images 24] [--repeats 5] [--folder FOLDER]
 
-Makes its data, about 80 MB an image, in FOLDER or a temporary folder: 2040x1356 mosaics of the photographs that ship
-with scikit-image, their 480-pixel sub-images (step 240, as BasicSR's recipe for DIV2K has it), and LMDBs of both. What
-is compared takes turns, so that it sees the same machine; every figure is the median of the turns.
+Makes its data, about 80 MB per image, in FOLDER or a temporary folder: 2040x1356 mosaics of the photographs that ship
+with scikit-image, their 480-pixel sub-images (step 240, as in BasicSR's recipe for DIV2K), and LMDBs of both. The
+variants take turns, so that changes of the machine's load affect all of them; every figure is the median of the turns.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from rcan_plugin.images.sources import find_images  # noqa: E402
 from rcan_plugin.preparation.items import SubImages  # noqa: E402
 from rcan_plugin.preparation.prepare import Job, prepare  # noqa: E402
 
-autoload.supply_functional_tensor()  # where the plugin is not installed, BasicSR does not import without
+autoload.supply_functional_tensor()  # if the plugin is not installed, the import of BasicSR fails without it
 from basicsr.data import build_dataloader, build_dataset  # noqa: E402
 from basicsr.data.data_sampler import EnlargedSampler  # noqa: E402
 
@@ -65,7 +65,7 @@ LOADED = [BASICSR, *list(READERS)[-2:]]
 
 
 def photographs() -> list[np.ndarray]:
-    """Those inside scikit-image, 8-bit colour."""
+    """The 8-bit colour photographs inside scikit-image."""
     folder = resources.files("skimage") / "data"
     names = sorted(file.name for file in folder.iterdir() if file.name.endswith((".png", ".jpg", ".jpeg")))
     images = [cv2.imdecode(np.frombuffer((folder / name).read_bytes(), np.uint8), cv2.IMREAD_COLOR) for name in names]
@@ -73,7 +73,7 @@ def photographs() -> list[np.ndarray]:
 
 
 def mosaic(pieces: list[np.ndarray], seed: int) -> np.ndarray:
-    """A 2040x1356 image of 6x4 crops of photographs: what it takes to decode is what photographs take."""
+    """A 2040x1356 image of 6x4 crops of photographs, which takes as long to decode as a photograph."""
     rng = noise_rng(seed, "mosaic")
     image = np.empty((HEIGHT, WIDTH, 3), np.uint8)
     for top in range(0, HEIGHT, 339):
@@ -85,7 +85,7 @@ def mosaic(pieces: list[np.ndarray], seed: int) -> np.ndarray:
 
 
 def time_preparing(folder: Path, repeats: int) -> None:
-    """Images a second into an LMDB, in processes of their own, taking turns."""
+    """Measure images per second written to an LMDB; each program runs in a separate process, and they take turns."""
     basicsr = (
         "from basicsr.utils.lmdb_util import make_lmdb_from_imgs as make; import os; "
         "names = sorted(os.listdir('{0}')); make('{0}', 'made/HR.lmdb', names, [n.split('.png')[0] for n in names])"
@@ -137,7 +137,7 @@ def make_data(folder: Path, images: int) -> None:
     for number in range(images):
         image = mosaic(pieces, number)
         cv2.imwrite(str(folder / f"HR/{number:04d}.png"), image)
-        for again in range(4):  # enough of them to be timed
+        for again in range(4):  # repeated, to have enough files for timing
             (folder / f"many/{number:04d}_{again}.png").symlink_to(folder.resolve() / f"HR/{number:04d}.png")
         for index, (top, left) in enumerate(sub_images.windows(HEIGHT, WIDTH)):
             part = image[top : top + SUB, left : left + SUB]
@@ -165,7 +165,7 @@ def options(folder: Path, reader: str) -> dict[str, Any]:
 
 
 def one_reader(folder: Path, reader: str, samples: int, cold: bool) -> float:
-    """Milliseconds a sample, one after the other in this process."""
+    """Milliseconds per sample, read one after the other in this process."""
     dataset = build_dataset(options(folder, reader))
     order = random.Random(0).choices(range(len(dataset)), k=samples)
     if cold:
@@ -181,7 +181,7 @@ def one_reader(folder: Path, reader: str, samples: int, cold: bool) -> float:
 
 
 def _read_through(folder: Path) -> None:
-    """Bring the files of a folder into the page cache, as far as the system dropped them."""
+    """Read the files of a folder into the page cache."""
     for path in folder.rglob("data.mdb"):
         with path.open("rb", buffering=0) as file:
             while file.read(1 << 22):
@@ -198,7 +198,7 @@ def _forget(folder: Path) -> None:
 
 
 def loaded(folder: Path, reader: str, batches: int) -> float:
-    """Milliseconds a sample through BasicSR's `build_dataloader`, batch 16, 2 workers."""
+    """Milliseconds per sample through BasicSR's `build_dataloader`, batch 16, 2 workers."""
     opt = options(folder, reader)
     dataset = build_dataset(opt)
     _read_through(folder / READERS[reader][1])
@@ -215,7 +215,7 @@ def loaded(folder: Path, reader: str, batches: int) -> float:
 
 
 def in_turn(measures: Mapping[str, Callable[[], float]], repeats: int) -> dict[str, float]:
-    """The median of each measure, all taking turns."""
+    """The median of each measure; the measures take turns."""
     found: dict[str, list[float]] = {name: [] for name in measures}
     for _ in range(repeats):
         for name, measure in measures.items():
@@ -224,7 +224,7 @@ def in_turn(measures: Mapping[str, Callable[[], float]], repeats: int) -> dict[s
 
 
 def in_process(folder: Path, reader: str, what: str, count: int) -> float:
-    """A measure in a process of its own, where no LMDB is open yet."""
+    """Run a measure in a separate process, in which no LMDB is open yet."""
     command = [sys.executable, __file__, "--folder", str(folder), "--measure", what, reader, str(count)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -244,7 +244,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=24)
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--folder", type=Path, help="an empty or new folder; it is left as it is at the end")
+    parser.add_argument("--folder", type=Path, help="an empty or new folder; its files are kept")
     parser.add_argument("--measure", nargs=3, metavar=("WHAT", "READER", "COUNT"), help=argparse.SUPPRESS)
     args = parser.parse_args()
     torch.set_num_threads(1)

@@ -3,8 +3,8 @@
     python benchmarks/bench_degradations.py [REFERENCE]
 
 REFERENCE is a folder of published pairs, set5/HR/x2, set5/LRBI_replicate/x2 and so on; without it nothing is counted.
-BasicSR's function takes and returns floats. Its time is that of the call alone: the conversion from 8 bits to floats
-and back is left out, and ours is included.
+BasicSR's function takes and returns floats. Its time is only that of the call, without the conversion from 8 bits to
+floats and back; the times of this plugin include conversions.
 """
 
 from __future__ import annotations

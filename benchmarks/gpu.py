@@ -1,14 +1,14 @@
-"""Everything of this project that needs a GPU, in one command without network: tests, training, inference, the loop.
+"""Measure everything that needs a GPU, in one command without internet: tests, training, inference, the training loop.
 
     python benchmarks/gpu.py                                  # 8 minutes on a machine with one GPU
     python benchmarks/gpu.py --only train inference --minutes 5
-    python benchmarks/gpu.py --only runs --out results/card   # real training runs, which a second call goes on with
-    python benchmarks/gpu.py --dry-run                        # tiny networks, also without a GPU: does it work?
+    python benchmarks/gpu.py --only runs --out results/card   # real training runs; a second call resumes them
+    python benchmarks/gpu.py --dry-run                        # tiny networks, also without a GPU, to test the command
 
 Needs torch, torchvision, BasicSR, addict, lmdb, yapf and this project (`pack.py` packs them for a machine without
 network); with spandrel, traiNNer-redux's network is measured too. Rows are measured in worker processes with a time
-limit for each row. Results are written as they come: OUT/PART.jsonl, and the report OUT/gpu.md, which without --out is
-benchmarks/gpu.md (the JSON lines then go to results/gpu). Ended at any moment, the report has what was measured.
+limit for each row. Results are written at once: OUT/PART.jsonl, and the report OUT/gpu.md, which without --out is
+benchmarks/gpu.md (the JSON lines then go to results/gpu). If the command is stopped, the report has what was measured.
 
 Exit code: 0; 1 if a row failed; 2 if there is no GPU.
 """

@@ -1,4 +1,4 @@
-"""Docstrings as Markdown needs them, for mkdocstrings (an extension of griffe). The code keeps them as they are."""
+"""Converts docstrings to Markdown for mkdocstrings (an extension of griffe); the source files are not changed."""
 
 from __future__ import annotations
 

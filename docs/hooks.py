@@ -1,4 +1,4 @@
-"""What the site has beside the files of docs/: pages made at build time, and pages of other folders (MkDocs hooks)."""
+"""MkDocs hooks that add pages to the site: pages made at build time, and pages from other folders."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ __all__ = ["__version__", "register"]
 
 
 def register() -> None:
-    """Enter everything of ours in BasicSR's registries now, importing BasicSR.
+    """Import BasicSR and register the plugin's classes in its registries.
 
     Needed only where the plugin does not load itself: with `RCAN_PLUGIN_AUTOLOAD=0`, with
     `TORCH_DEVICE_BACKEND_AUTOLOAD=0`, or from a source tree that is not installed. Calling it twice does no harm.

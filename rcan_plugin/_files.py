@@ -1,4 +1,4 @@
-"""Checks of files and folders before they are used, and the operating system's errors in words; shared by all rooms."""
+"""Checks of files and folders before they are used, and readable messages for the operating system's errors."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ _PROBE = bytes(1 << 16)
 """Written to find out whether a disk takes more data: about the size of a log and a copy of the option file."""
 
 
-def in_words(error: Exception) -> str:
-    """Return an error as a message; of the operating system's: the file, the reason, and what to do.
+def describe_error(error: Exception) -> str:
+    """Return the message of an error. For errors of the operating system: the file, the reason, and what to do.
 
     Examples:
-        >>> in_words(PermissionError(13, "Permission denied", "HR/a.png"))
+        >>> describe_error(PermissionError(13, "Permission denied", "HR/a.png"))
         'HR/a.png: permission denied: change its permissions or owner (chmod, chown), or choose another place.'
     """
     if not isinstance(error, OSError) or error.errno is None or error.strerror != os.strerror(error.errno):
@@ -53,7 +53,7 @@ def in_words(error: Exception) -> str:
 
 
 def report_uncaught() -> None:
-    """Let an OSError that ends the program (no permission, a full disk) print a message; the log has its traceback."""
+    """Print a message for an OSError that ends the program (no permission, a full disk); log its traceback."""
 
     def report(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         if not isinstance(error, OSError):
@@ -64,15 +64,15 @@ def report_uncaught() -> None:
         for handler in log.handlers:
             if isinstance(handler, logging.FileHandler):
                 handler.handle(record)
-        # An error in a worker of a DataLoader has the text of a traceback; its last line is the error.
-        print(f"\n{in_words(error).splitlines()[-1]}", file=sys.stderr)
+        # The text of an error in a DataLoader's worker is a traceback; its last line is the error.
+        print(f"\n{describe_error(error).splitlines()[-1]}", file=sys.stderr)
 
     def report_of_thread(args: threading.ExceptHookArgs) -> None:
         report(args.exc_type, args.exc_value or args.exc_type(), args.exc_traceback)
 
     sys.excepthook = report
     threading.excepthook = report_of_thread  # TensorBoard writes its files in a thread
-    logging.raiseExceptions = False  # else each line that the log's full disk does not take prints a traceback
+    logging.raiseExceptions = False  # otherwise a full disk prints a traceback for each line of the log
 
 
 def kind_of(path: str | os.PathLike[str]) -> str:
@@ -106,7 +106,7 @@ def require_file(what: str, path: str | os.PathLike[str], remedy: str = "correct
         raise FileNotFoundError(f"{what}: {path} {problem} (looked for from {Path.cwd()}): {remedy}.")
     if kind != "a file":
         raise ValueError(f"{what}: {path} is {kind}; expected a file: {remedy}.")
-    with _named(what), Path(path).open("rb"):
+    with _with_context(what), Path(path).open("rb"):
         pass
 
 
@@ -123,12 +123,12 @@ def require_folder(what: str, path: str | os.PathLike[str], remedy: str = "corre
         raise FileNotFoundError(f"{what}: {path} does not exist (looked for from {Path.cwd()}): {remedy}.")
     if kind != "a folder":
         raise ValueError(f"{what}: {path} is {kind}; expected a folder: {remedy}.")
-    with _named(what), os.scandir(path):
+    with _with_context(what), os.scandir(path):
         pass
 
 
 def require_writable(what: str, folder: str | os.PathLike[str]) -> None:
-    """Check that files can be made in a folder, or that it can be made: write a file without a name, which vanishes.
+    """Check that a folder, or a folder that does not exist yet, can be written to, by writing a temporary file.
 
     Args:
         what: what the folder is for, for the message.
@@ -147,7 +147,7 @@ def require_writable(what: str, folder: str | os.PathLike[str]) -> None:
             "place."
         )
     problem = "cannot be written to" if place == Path(folder) else f"cannot be made in {place}"
-    with _named(f"{what} {folder} {problem}", "choose another place"), tempfile.TemporaryFile(dir=place) as file:
+    with _with_context(f"{what} {folder} {problem}", "choose another place"), tempfile.TemporaryFile(dir=place) as file:
         file.write(_PROBE)
         file.flush()
         os.fsync(file.fileno())
@@ -155,9 +155,9 @@ def require_writable(what: str, folder: str | os.PathLike[str]) -> None:
 
 @contextlib.contextmanager
 def written_beside(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Give a path beside `path` to write a file to; at the end it is flushed to disk and renamed to `path`.
+    """Yield a temporary path beside `path`. At the end, the file there is flushed to disk and renamed to `path`.
 
-    After an exception it is deleted, and what was at `path` is unchanged.
+    After an exception it is deleted, and an existing file at `path` is unchanged.
     """
     path = Path(path)
     temporary = path.with_name(f"{path.name}.part")
@@ -198,13 +198,13 @@ def _flush_folder(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _named(what: str, remedy: str = "") -> Iterator[None]:
-    """Put what a file is for before the text of an OSError, and a remedy after it if it has none."""
+def _with_context(what: str, remedy: str = "") -> Iterator[None]:
+    """Prefix the text of an OSError with `what` the file is for, and append `remedy` if it has none."""
     try:
         yield
     except OSError as error:
         if error.filename is not None and Path(error.filename).name.startswith(tempfile.template):
-            error.filename = None  # of the probe
+            error.filename = None  # the temporary file's
         if remedy and error.errno not in _REMEDIES:
-            raise type(error)(f"{what}: {in_words(error).rstrip('.')}: {remedy}.") from None
-        raise type(error)(f"{what}: {in_words(error)}") from None
+            raise type(error)(f"{what}: {describe_error(error).rstrip('.')}: {remedy}.") from None
+        raise type(error)(f"{what}: {describe_error(error)}") from None

@@ -5,7 +5,7 @@ imports torch before anything else. `load` is such an entry point. It imports no
 `sys.meta_path`:
 
 - one at the end, for `torchvision.transforms.functional_tensor`, which BasicSR 1.4.2 imports and torchvision removed in
-  0.17: without it `import basicsr` fails. At the end, it is consulted only if torchvision lacks the module;
+  0.17: without it `import basicsr` fails. At the end of the list it is used only if torchvision lacks the module;
 - one that calls `connect` after the import of `basicsr.models`, the last package with a registry that
   `basicsr/__init__.py` imports. It does not wait for `basicsr` because with `python -m basicsr.train` the import of
   `basicsr` is already under way when torch is imported.
@@ -47,7 +47,7 @@ class _FunctionalTensor(MetaPathFinder, Loader):
 
 
 class _AfterImport(MetaPathFinder):
-    """Calls a function after each import of the module `name`, which the other finders find."""
+    """Calls a function after each import of the module `name`; the other finders load the module itself."""
 
     def __init__(self, name: str, then: Callable[[], None]) -> None:
         self.name, self.then = name, then
@@ -95,8 +95,8 @@ def connect() -> None:
     2. if an option file uses a class of the plugin, its data and weights are checked right after `parse_options`
        (`rcan_plugin.options.check`), since BasicSR renames an earlier run of the same name before it looks for them.
        Other option files are not checked;
-    3. before BasicSR compares a file of weights with a network of the plugin, the official key names are replaced by
-       the network's (`rcan_plugin.models.loading`).
+    3. before BasicSR compares the keys of a file of weights with those of a plugin's network, the official key names
+       are renamed to the network's (`rcan_plugin.models.loading`).
 
     Raises:
         ImportError: BasicSR, or something it needs, is not installed.

@@ -1,8 +1,8 @@
-"""Registers the plugin's classes in BasicSR's registries, when this module is imported; the one place where it is done.
+"""Registers the plugin's classes in BasicSR's registries when it is imported; classes are registered nowhere else.
 
-`import basicsr` comes first: it triggers the import of this module (see `autoload`) and must find this module begun and
-empty, not one of the modules below with its classes half defined. For the same reason no module imported below imports
-BasicSR at its top level; a package that needs it (for a subclass of a BasicSR class) does so first in its `__init__`.
+`import basicsr` comes first: it triggers another import of this module (see `autoload`), which must happen before the
+imports below, not while one of them has defined half of its classes. For the same reason no module imported below
+imports BasicSR at its top level; a package that needs it for a base class imports it first in its `__init__`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ CLASSES: Mapping[str, tuple[type, ...]] = {
     "LOSS_REGISTRY": tuple(LOSSES),
     "MODEL_REGISTRY": (AcceleratedSRModel,),
 }
-"""The classes by the registry of `basicsr.utils.registry` that they are in."""
+"""The classes by their registry in `basicsr.utils.registry`."""
 
 
 def register_all() -> None:

@@ -1,4 +1,4 @@
-"""pip in `.venv`, and what to tell the user when it fails. Needs only the standard library."""
+"""Runs pip in `.venv`, and explains to the user why it failed. Needs only the standard library."""
 
 from __future__ import annotations
 

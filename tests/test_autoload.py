@@ -82,7 +82,7 @@ def test_loading_never_raises_and_keeps_what_went_wrong(monkeypatch):
     assert autoload.problems == ["loading at `import torch` failed: RuntimeError('no such luck')"]
 
 
-def test_a_failed_registration_is_kept_and_said(monkeypatch, capsys):
+def test_a_failed_registration_is_kept_and_reported(monkeypatch, capsys):
     def fail():
         raise ImportError("half installed")
 

@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from rcan_plugin._files import (
-    in_words,
+    describe_error,
     kind_of,
     naming,
     report_uncaught,
@@ -27,15 +27,15 @@ def failed(number: int, *more: object) -> OSError:
 
 
 def test_errors_in_words():
-    assert in_words(failed(errno.EACCES, "HR/a.png")) == (
+    assert describe_error(failed(errno.EACCES, "HR/a.png")) == (
         "HR/a.png: permission denied: change its permissions or owner (chmod, chown), or choose another place."
     )
-    assert in_words(failed(errno.ENOSPC)) == "no space left on device: free some space, or choose another disk."
-    assert in_words(failed(errno.EIO, "a", None, "b")) == "a and b: input/output error."
-    assert in_words(failed(errno.EIO, b"\xff/a")) == "\udcff/a: input/output error."
+    assert describe_error(failed(errno.ENOSPC)) == "no space left on device: free some space, or choose another disk."
+    assert describe_error(failed(errno.EIO, "a", None, "b")) == "a and b: input/output error."
+    assert describe_error(failed(errno.EIO, b"\xff/a")) == "\udcff/a: input/output error."
     for error in (OSError("a text of its own"), ValueError("a value")):
-        assert in_words(error) == str(error)
-    assert in_words(OSError(errno.ENOSPC, "a needs 3 MB")) == "[Errno 28] a needs 3 MB"
+        assert describe_error(error) == str(error)
+    assert describe_error(OSError(errno.ENOSPC, "a needs 3 MB")) == "[Errno 28] a needs 3 MB"
 
 
 def test_kinds(tmp_path):

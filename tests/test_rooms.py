@@ -72,7 +72,7 @@ def test_imports_run_one_way(module):
     assert imported(module) <= allowed, f"{module} imports {imported(module) - allowed}, which is not below {here}"
 
 
-def test_the_check_sees_every_form_of_import(tmp_path):
+def test_the_check_finds_every_form_of_import(tmp_path):
     source = "import rcan_plugin.cli.train\ndef f():\n    from rcan_plugin.models import settings\nimport rcan_plugin\n"
     (tmp_path / "module.py").write_text(source)
     assert imported(tmp_path / "module.py") == {"cli", "models", "__init__"}

@@ -144,7 +144,7 @@ def test_our_sdist_holds_the_project(sdist):
     assert expected <= names
 
 
-def test_our_wheel_holds_our_files_alone(wheel):
+def test_our_wheel_holds_only_our_files(wheel):
     import zipfile
 
     expected = {f"rcan_plugin/{name}": content for name, content in files_in("rcan_plugin").items()}

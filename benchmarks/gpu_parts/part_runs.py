@@ -1,7 +1,8 @@
 """Training runs of `benchmarks/training/card`: RCAN x2, BasicSR's RCAN for the same minutes, a light RCAN x4.
 
-All is kept in OUT/runs, a folder like the project's root: logs and weights in `experiments/NAME`, and the schedule in
-`NAME.json`. It is fixed once, from the rate of a short run of the same command. A second call with that OUT resumes.
+Everything is kept in OUT/runs, a folder like the project's root: logs and weights in `experiments/NAME`, and the
+schedule in `NAME.json`, which is computed once from the rate of a short run of the same command. A second call with the
+same OUT resumes.
 """
 
 from __future__ import annotations
@@ -151,7 +152,7 @@ class Run:
         return schedule(seconds, time.monotonic() - began, curves.read(self.folder / "experiments" / name))
 
     def _train(self, until: Callable[[], bool]) -> None:
-        """Train, or go on, until `until` says so, the training ends, or the time does."""
+        """Train, or resume, until `until` returns true, the training ends, or the time is over."""
         points = len(self.curve.points)
 
         def reported() -> bool:
@@ -171,7 +172,7 @@ class Run:
         return [*start, "-opt", str(file), "--force_yml", f"name={name}", *changes, *tiny]
 
     def _run(self, name: str, command: Sequence[str], until: Callable[[], bool]) -> None:
-        """Run a training program. It is asked to save and stop when `until` says so, or at the end of the time.
+        """Run a training program. It is asked to save and stop when `until` returns true or the time is over.
 
         Raises:
             RuntimeError: it failed.
@@ -194,9 +195,9 @@ class Run:
         finally:
             _end(process)
         if ended_itself and process.returncode:
-            said = text.read_text(errors="replace")
-            print(said[-4000:], file=sys.stderr, flush=True)
-            tail = " ".join(said.strip().splitlines()[-3:])[-300:]
+            printed = text.read_text(errors="replace")
+            print(printed[-4000:], file=sys.stderr, flush=True)
+            tail = " ".join(printed.strip().splitlines()[-3:])[-300:]
             raise RuntimeError(f"exit code {process.returncode}: {tail}")
 
 
@@ -244,7 +245,7 @@ def _link_data(link: Path) -> None:
     """Link the project's `datasets`, and check that it has what the option files name.
 
     Raises:
-        FileNotFoundError: it has not.
+        FileNotFoundError: a file or folder is missing.
     """
     for name in ("T490/HR.lmdb", "T490/LRBI_x2.lmdb", "T490/LRBI_x4.lmdb", "benchmark/Set5/HR", "benchmark/Set14/HR"):
         if not (ROOT / "datasets" / name).is_dir():

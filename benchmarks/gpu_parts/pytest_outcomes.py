@@ -1,4 +1,4 @@
-"""A pytest plugin that appends a JSON line to a file when a test ends, so that ended runs leave what they had."""
+"""A pytest plugin that appends a JSON line to a file when a test ends, so that a stopped run leaves its results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The report's section on training runs: PSNR over minutes, and what was to be reached."""
+"""The report's section on training runs: PSNR over minutes, and the goals."""
 
 from __future__ import annotations
 

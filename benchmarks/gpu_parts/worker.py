@@ -2,8 +2,8 @@
 
     python -m benchmarks.gpu_parts.worker PART --rows ID ... --results FILE [--seconds S] [--dry-run] [--describe]
 
-Before a row it writes `{"row": ID, "status": "started"}`, so that whoever started it can limit each row's time and
-knows which row a crash belongs to.
+Before each row it writes `{"row": ID, "status": "started"}`, so that the program that started it can limit each row's
+time, and assign a crash to a row.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from benchmarks.gpu_parts.results import NotAvailableError, Results
 
 
 class Part(Protocol):
-    """What the modules of the parts offer."""
+    """The interface of the modules `part_*`."""
 
     def measure(self, row: str, dry_run: bool, progress: Results) -> dict[str, Any]:
-        """Values of one row. What it passes to `progress` before counts if the process is ended meanwhile."""
+        """Measure one row. If the process is stopped meanwhile, the values passed to `progress` count."""
 
 
 class Warnings(logging.Handler):

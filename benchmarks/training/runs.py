@@ -2,7 +2,7 @@
 
     python benchmarks/training/runs.py light                       # all runs of light/runs.yml
     python benchmarks/training/runs.py light --only g3b4f32 VDSR
-    python benchmarks/training/runs.py light --commands            # print the commands alone
+    python benchmarks/training/runs.py light --commands            # only print the commands
     python benchmarks/training/runs.py light --table               # of the runs' logs; and light/curves.png
 
 `FOLDER/runs.yml` has the option file that all runs change (`options`), and for each run its changes, which
@@ -39,7 +39,7 @@ def main() -> int:
     parser.add_argument(
         "folder", metavar="FOLDER", type=lambda text: Path(text).name, choices=folders, help=", ".join(folders)
     )
-    parser.add_argument("--only", metavar="RUN", nargs="+", help="these runs alone; without _seedN all seeds")
+    parser.add_argument("--only", metavar="RUN", nargs="+", help="only these runs; without _seedN all seeds")
     parser.add_argument("--force_yml", metavar="KEY:KEY=VALUE", nargs="+", default=[], help="change options further")
     parser.add_argument("--commands", action="store_true", help="print the commands")
     parser.add_argument("--table", action="store_true", help="print the table, draw the curves")
@@ -97,17 +97,17 @@ def _on_one_line(value: object) -> str:
 
 
 def environment() -> dict[str, str]:
-    """One thread, unless told otherwise: two runs beside each other then take no more than two cores."""
+    """The environment of a run: one thread by default, so that two parallel runs use two cores."""
     return {"OMP_NUM_THREADS": "1", **os.environ, "PYTHONPATH": str(ROOT)}
 
 
 def keep_log(run: Path, log: Path) -> None:
     """Write what a run logged from its start on, without options, versions and names of the machine."""
     lines = [line for file in sorted(run.glob("train_*.log")) for line in file.read_text().splitlines()]
-    told = re.compile(r"\[epoch:|Validation|# \w+:|Start training|End of training|Network: |parameters")
+    kept = re.compile(r"\[epoch:|Validation|# \w+:|Start training|End of training|Network: |parameters")
     log.parent.mkdir(parents=True, exist_ok=True)
     with written_beside(log) as beside:
-        beside.write_text("\n".join(line for line in lines if told.search(line) and str(ROOT) not in line) + "\n")
+        beside.write_text("\n".join(line for line in lines if kept.search(line) and str(ROOT) not in line) + "\n")
 
 
 def table(folder: Path) -> int:

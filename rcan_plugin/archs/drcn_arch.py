@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rcan_plugin.archs.layers import check_channels, conv, he, initialise, keep_buffers_apart, whole_numbers
+from rcan_plugin.archs.layers import check_channels, check_whole_numbers, conv, he, initialise, keep_buffers_apart
 from rcan_plugin.resampling.bicubic_modules import BicubicUpsample
 
 
@@ -40,7 +40,9 @@ class DRCNArch(nn.Module):
         self, num_in_ch: int = 1, num_feat: int = 256, num_recursion: int = 16, bias: bool = True, upscale: int = 3
     ) -> None:
         super().__init__()
-        whole_numbers("DRCNArch", num_in_ch=num_in_ch, num_feat=num_feat, num_recursion=num_recursion, upscale=upscale)
+        check_whole_numbers(
+            "DRCNArch", num_in_ch=num_in_ch, num_feat=num_feat, num_recursion=num_recursion, upscale=upscale
+        )
         self.num_in_ch, self.upscale, self.num_recursion = num_in_ch, upscale, num_recursion
         self.bicubic = BicubicUpsample(upscale)
         self.embed1 = conv(num_in_ch, num_feat, 3, bias)

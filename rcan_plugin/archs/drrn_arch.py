@@ -8,11 +8,11 @@ from rcan_plugin.archs.layers import (
     PreActivated,
     Recursion,
     check_channels,
+    check_whole_numbers,
     conv,
     he,
     initialise,
     keep_buffers_apart,
-    whole_numbers,
 )
 from rcan_plugin.resampling.bicubic_modules import BicubicUpsample
 
@@ -51,7 +51,7 @@ class DRRNArch(nn.Module):
         upscale: int = 1,
     ) -> None:
         super().__init__()
-        whole_numbers("DRRNArch", num_in_ch=num_in_ch, num_feat=num_feat, num_unit=num_unit, upscale=upscale)
+        check_whole_numbers("DRRNArch", num_in_ch=num_in_ch, num_feat=num_feat, num_unit=num_unit, upscale=upscale)
         self.num_in_ch, self.upscale = num_in_ch, upscale
         self.bicubic = BicubicUpsample(upscale)
         self.first = PreActivated(conv(num_in_ch, num_feat, 3, bias), batch_norm)

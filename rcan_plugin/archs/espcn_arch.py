@@ -9,7 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rcan_plugin.archs.layers import check_channels, conv, he_by_outputs, initialise, two_widths, whole_numbers
+from rcan_plugin.archs.layers import (
+    check_channels,
+    check_whole_numbers,
+    checked_widths,
+    conv,
+    he_by_outputs,
+    initialise,
+)
 
 
 class ESPCNArch(nn.Module):
@@ -37,8 +44,8 @@ class ESPCNArch(nn.Module):
         self, num_in_ch: int = 1, num_feats: Sequence[int] = (64, 32), bias: bool = True, upscale: int = 3
     ) -> None:
         super().__init__()
-        whole_numbers("ESPCNArch", num_in_ch=num_in_ch, upscale=upscale)
-        first, second = two_widths("ESPCNArch", num_feats)
+        check_whole_numbers("ESPCNArch", num_in_ch=num_in_ch, upscale=upscale)
+        first, second = checked_widths("ESPCNArch", num_feats)
         self.num_in_ch, self.upscale = num_in_ch, upscale
         self.conv1 = conv(num_in_ch, first, 5, bias)
         self.conv2 = conv(first, second, 3, bias)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from rcan_plugin.archs.layers import check_channels, conv, he_by_outputs, initialise, whole_numbers
+from rcan_plugin.archs.layers import check_channels, check_whole_numbers, conv, he_by_outputs, initialise
 
 
 class FSRCNNArch(nn.Module):
@@ -42,7 +42,7 @@ class FSRCNNArch(nn.Module):
         upscale: int = 3,
     ) -> None:
         super().__init__()
-        whole_numbers(
+        check_whole_numbers(
             "FSRCNNArch",
             num_in_ch=num_in_ch,
             num_feat=num_feat,

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rcan_plugin.archs.layers import check_channels, conv, initialise, whole_numbers
+from rcan_plugin.archs.layers import check_channels, check_whole_numbers, conv, initialise
 
 
 class Doubling(nn.Module):
@@ -84,7 +84,7 @@ class LapSRNArch(nn.Module):
         upscale: int = 4,
     ) -> None:
         super().__init__()
-        whole_numbers("LapSRNArch", num_in_ch=num_in_ch, num_feat=num_feat, depth=depth, upscale=upscale)
+        check_whole_numbers("LapSRNArch", num_in_ch=num_in_ch, num_feat=num_feat, depth=depth, upscale=upscale)
         if upscale not in (2, 4, 8):
             raise ValueError(f"LapSRNArch: upscale is {upscale!r}; expected 2, 4 or 8 (for x3 reduce the x4 result).")
         if up_size not in (3, 4):

@@ -15,7 +15,7 @@ DIV2K_MEAN = (0.4488, 0.4371, 0.4040)
 """Mean of the DIV2K training images, RGB, range 0 to 1 (RCAN's official code, `model/rcan.py`)."""
 
 UPSAMPLERS = ("subpixel", "transposed", "nearest")
-"""Kinds of `upsampler`, which upsample features; `direct_upsampler` gives an image."""
+"""Kinds of `upsampler`, which returns features; `direct_upsampler` returns an image."""
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": lambda: nn.ReLU(inplace=True),
@@ -42,12 +42,12 @@ class MeanShift(nn.Module):
         self.img_range = float(img_range)
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
 
-    def off(self, x: Tensor) -> Tensor:
+    def subtract(self, x: Tensor) -> Tensor:
         """From the range 0 to 1 to the network's: subtract the mean, multiply by `img_range`."""
         return (x - self.mean) * self.img_range
 
-    def back(self, x: Tensor) -> Tensor:
-        """From the network's range to 0 to 1: the inverse of `off`."""
+    def add(self, x: Tensor) -> Tensor:
+        """From the network's range to 0 to 1: the inverse of `subtract`."""
         return x / self.img_range + self.mean
 
 
@@ -128,7 +128,7 @@ def activation_layer(name: str) -> nn.Module:
 
 
 def upsampler(scale: int, num_feat: int, kind: str = "subpixel", activation: str | None = None) -> nn.Sequential:
-    """Return layers that upsample features by 3, or by 2 several times.
+    """Return layers that upsample features by 3, or repeatedly by 2.
 
     Args:
         scale: 3 or a power of two.
@@ -141,7 +141,7 @@ def upsampler(scale: int, num_feat: int, kind: str = "subpixel", activation: str
     Raises:
         ValueError: another scale or kind.
     """
-    whole_numbers("upsampler", scale=scale)
+    check_whole_numbers("upsampler", scale=scale)
     if kind not in UPSAMPLERS:
         raise ValueError(f"upsampler is {kind!r}; expected one of {', '.join(UPSAMPLERS)}.")
     if scale != 3 and scale & (scale - 1):
@@ -169,14 +169,14 @@ def direct_upsampler(scale: int, num_feat: int, num_out_ch: int) -> nn.Sequentia
         num_feat: channels of the input.
         num_out_ch: channels of the output.
     """
-    whole_numbers("upsampler", scale=scale)
+    check_whole_numbers("upsampler", scale=scale)
     return nn.Sequential(conv(num_feat, num_out_ch * scale**2, 3), nn.PixelShuffle(scale))
 
 
 def padded_to_multiple(x: Tensor, multiple: int) -> Tensor:
     """Pad N x C x H x W on the right and below to a multiple of `multiple`, by reflection.
 
-    Sizes too small for a reflection, up to half of `multiple`, repeat the last pixel instead.
+    A side of at most half of `multiple` is too short to be reflected: its last pixel is repeated instead.
     """
     height, width = x.shape[2:]
     below, right = -height % multiple, -width % multiple
@@ -192,7 +192,7 @@ def initialise(net: nn.Module, std: Callable[[nn.Module], float]) -> None:
         std: returns the standard deviation for a convolution.
     """
     for module in net.modules():
-        # A weight on the meta device has no values, and `normal_` there makes torch import its compiler for seconds.
+        # Weights on the meta device have no values; `normal_` on them would import torch's compiler, taking seconds.
         if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)) and not module.weight.is_meta:
             nn.init.normal_(module.weight, std=std(module))
             if module.bias is not None:
@@ -207,12 +207,12 @@ def he(module: nn.Module) -> float:
 
 
 def he_by_outputs(module: nn.Module) -> float:
-    """Return the standard deviation of a convolution's weights by its number of outputs: as `he`, equation 14."""
+    """Return the standard deviation of a convolution's weights by its number of outputs: equation 14 (see `he`)."""
     assert isinstance(module, nn.Conv2d)
     return math.sqrt(2 / (math.prod(module.kernel_size) * module.out_channels))
 
 
-def whole_numbers(name: str, **values: int) -> None:
+def check_whole_numbers(name: str, **values: int) -> None:
     """Check that arguments of the network `name` are whole numbers of 1 or more.
 
     Raises:
@@ -222,7 +222,7 @@ def whole_numbers(name: str, **values: int) -> None:
         require_whole(f"{name}: {argument}", value)
 
 
-def two_widths(name: str, num_feats: Sequence[int]) -> tuple[int, int]:
+def checked_widths(name: str, num_feats: Sequence[int]) -> tuple[int, int]:
     """Check and return the argument `num_feats` of the network `name`: two numbers of channels.
 
     Raises:
@@ -231,13 +231,13 @@ def two_widths(name: str, num_feats: Sequence[int]) -> tuple[int, int]:
     if not isinstance(num_feats, Sequence) or len(num_feats) != 2:
         raise ValueError(f"{name}: num_feats is {num_feats!r}; expected two numbers of channels, such as [64, 32].")
     for width in num_feats:
-        whole_numbers(name, num_feats=width)
+        check_whole_numbers(name, num_feats=width)
     first, second = num_feats
     return first, second
 
 
 def check_channels(net: nn.Module, x: Tensor, expected: int) -> None:
-    """Check the channels of an input, N x C x H x W: some networks would broadcast a wrong number without an error.
+    """Check the channels of an input, N x C x H x W. Some networks would broadcast a wrong number without an error.
 
     Raises:
         ValueError: C is not `expected`; the message says which options must agree.
@@ -251,9 +251,9 @@ def check_channels(net: nn.Module, x: Tensor, expected: int) -> None:
 
 
 def keep_buffers_apart(net: nn.Module) -> None:
-    """Keep DistributedDataParallel from broadcasting the network's buffers.
+    """Exclude the network's buffers from the broadcast of DistributedDataParallel.
 
-    It would do so at every forward pass, and hang when BasicSR validates on one process only. Constants are the same
-    in all processes anyway; of running means BasicSR saves those of rank 0.
+    DDP broadcasts buffers at every forward pass, and hangs when BasicSR validates on one process only. Constants are
+    equal in all processes anyway, and BasicSR saves the running means of rank 0.
     """
     net._ddp_params_and_buffers_to_ignore = [name for name, _ in net.named_buffers()]  # type: ignore[assignment]

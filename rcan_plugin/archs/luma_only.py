@@ -13,7 +13,7 @@ from rcan_plugin.resampling.bicubic_modules import BicubicUpsample
 
 
 class LumaOnly(nn.Module):
-    """Upsamples the luma of RGB images with a network of one channel, and their chroma by bicubic.
+    """Upsamples the luma of RGB images with a network of one channel, and their chroma by bicubic interpolation.
 
     Y, Cb and Cr are MATLAB's (`rgb2ycbcr`, ITU-R BT.601: Y from 16/255 to 235/255), as in the papers. The state dict
     has the network's own keys: weights trained on luma load unchanged.
@@ -25,7 +25,7 @@ class LumaOnly(nn.Module):
     returns a list in training, the last image is used.
 
     Raises:
-        ValueError: the network has no whole `upscale` or a `num_in_ch` other than 1, or an input has not 3 channels.
+        ValueError: the network has no whole `upscale`, its `num_in_ch` is not 1, or an input does not have 3 channels.
     """
 
     to_ycbcr: Tensor

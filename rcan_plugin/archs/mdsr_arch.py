@@ -11,10 +11,10 @@ from rcan_plugin.archs.layers import (
     MeanShift,
     ResBlock,
     check_channels,
+    check_whole_numbers,
     conv,
     keep_buffers_apart,
     upsampler,
-    whole_numbers,
 )
 
 
@@ -58,7 +58,7 @@ class MDSRArch(nn.Module):
         rgb_mean: Sequence[float] = DIV2K_MEAN,
     ) -> None:
         super().__init__()
-        whole_numbers("MDSRArch", num_in_ch=num_in_ch, num_feat=num_feat, num_block=num_block)
+        check_whole_numbers("MDSRArch", num_in_ch=num_in_ch, num_feat=num_feat, num_block=num_block)
         if len(rgb_mean) != num_in_ch:
             raise ValueError(f"MDSRArch: rgb_mean is {rgb_mean!r}; expected {num_in_ch} values, one per channel.")
         if not isinstance(scales, Sequence) or not scales:
@@ -87,6 +87,6 @@ class MDSRArch(nn.Module):
         if scale not in self.scales:
             raise ValueError(f"MDSRArch: scale {scale!r}: this network has {', '.join(map(str, self.scales))}.")
         branch = f"x{scale}"
-        shallow = self.before[branch](self.conv_first(self.mean.off(x)))
+        shallow = self.before[branch](self.conv_first(self.mean.subtract(x)))
         deep = shallow + self.body(shallow)
-        return self.mean.back(self.conv_last[branch](self.upsample[branch](deep)))
+        return self.mean.add(self.conv_last[branch](self.upsample[branch](deep)))

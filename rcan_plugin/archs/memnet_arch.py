@@ -9,11 +9,11 @@ from rcan_plugin.archs.layers import (
     PreActivated,
     Recursion,
     check_channels,
+    check_whole_numbers,
     conv,
     he,
     initialise,
     keep_buffers_apart,
-    whole_numbers,
 )
 from rcan_plugin.resampling.bicubic_modules import BicubicUpsample
 
@@ -75,7 +75,7 @@ class MemNetArch(nn.Module):
         upscale: int = 1,
     ) -> None:
         super().__init__()
-        whole_numbers(
+        check_whole_numbers(
             "MemNetArch",
             num_in_ch=num_in_ch,
             num_feat=num_feat,

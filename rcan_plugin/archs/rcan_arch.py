@@ -17,7 +17,7 @@ from torch.utils.checkpoint import checkpoint
 
 from rcan_plugin import kernels as fused
 from rcan_plugin.archs import layers, rcan_layouts
-from rcan_plugin.archs.layers import conv, keep_buffers_apart, whole_numbers
+from rcan_plugin.archs.layers import check_whole_numbers, conv, keep_buffers_apart
 
 
 class ChannelAttention(nn.Module):
@@ -123,17 +123,17 @@ class RCANArch(nn.Module):
         upsampler: `subpixel` as in the paper, `transposed` or `nearest`: see `layers.upsampler`. `direct`: one
             convolution and pixel shuffle from the features to the image, without `conv_last`, for small networks:
             see `layers.direct_upsampler`.
-        kernels: `triton`: compute each block by the fused kernels of `rcan_plugin.kernels`: on CUDA, in half
-            precision (autocast, or a half-precision network). Elsewhere the block computes without them, after one
-            warning with the reason.
+        kernels: `triton`: compute each block by the fused kernels of `rcan_plugin.kernels`, on CUDA in half precision
+            (autocast, or a half-precision network). Elsewhere PyTorch computes the block, after one warning with the
+            reason.
         activation: activation between the convolutions of a block, one of `layers.ACTIVATIONS`: `relu` as in the
             paper, `silu` as in RCAN-it.
-        activate_all: true: `activation` also inside the attention, which else has ReLU, and after each step of the
-            upsampler, which else has none, as in RCAN-it (`ptsr/model/common.py` of zudi-lin/rcan-it).
-        unshuffle: factor by which height and width of the input are reduced first, its pixels becoming channels, as in
-            traiNNer-redux's `rcan_unshuffle`; the upsampler enlarges by `upscale * unshuffle`. The input is padded
-            to a multiple by reflection, the output cropped; `torch.export` holds one case of the two: multiples, if
-            the example is one (`dynamic_shapes` of `2 * Dim(...)`). 1: no unshuffling.
+        activate_all: true: use `activation` also inside the attention (default: ReLU) and after each step of the
+            upsampler (default: none), as in RCAN-it (`ptsr/model/common.py` of zudi-lin/rcan-it).
+        unshuffle: factor by which height and width of the input are first reduced by pixel unshuffle, as in
+            traiNNer-redux's `rcan_unshuffle`; the upsampler upsamples by `upscale * unshuffle`. The input is padded
+            to a multiple by reflection, and the output is cropped. `torch.export` records either multiples or other
+            sizes, as the example is (`dynamic_shapes` of `2 * Dim(...)` for multiples). 1: no unshuffling.
 
     Raises:
         ValueError: an invalid argument, or an input whose channels are not `num_in_ch`; the message says what to pass.
@@ -165,7 +165,7 @@ class RCANArch(nn.Module):
         unshuffle: int = 1,
     ) -> None:
         super().__init__()
-        whole_numbers(
+        check_whole_numbers(
             "RCANArch",
             num_in_ch=num_in_ch,
             num_out_ch=num_out_ch,
@@ -255,7 +255,7 @@ class RCANArch(nn.Module):
 
     def head(self, x: Tensor) -> Tensor:
         """Return the shallow features of images: the input of the residual groups."""
-        if x.shape[1] != self.rgb_mean.shape[1]:  # one channel would be broadcast to the mean's three
+        if x.shape[1] != self.rgb_mean.shape[1]:  # PyTorch would broadcast one channel to the mean's three
             raise ValueError(
                 f"RCANArch: the input has {x.shape[1]} channels, num_in_ch is {self.rgb_mean.shape[1]}: make "
                 "num_in_ch, num_out_ch and the data set's color and channels agree."
@@ -266,7 +266,7 @@ class RCANArch(nn.Module):
         return self.conv_first(x)
 
     def trunk(self, shallow: Tensor) -> Tensor:
-        """Return the deep features: residual groups, a convolution, the long skip. Only this part pools."""
+        """Return the deep features: residual groups, a convolution, the long skip. Only this part pools globally."""
         deep = shallow
         for group in self.body:
             if self.use_checkpoint and self.training and torch.is_grad_enabled():
@@ -277,7 +277,7 @@ class RCANArch(nn.Module):
         return deep + shallow if self.long_skip else deep
 
     def tail(self, deep: Tensor) -> Tensor:
-        """Return images from deep features: upsampler and last convolution. `unshuffle` may make them too large."""
+        """Return images from deep features: upsampler and last convolution. Padding for `unshuffle` is not cropped."""
         return self.conv_last(self.upsample(deep)) / self.img_range + self.out_mean
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
@@ -322,8 +322,8 @@ class RCANArch(nn.Module):
     def own_weights(self, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Rename weights with the authors' key names, or RCAN-it's, to this network's; drop the prefix `module.`.
 
-        What the code with these names has and no file shows (activation, residual scale) is logged where this network
-        has something else.
+        The file does not show activation and residual scale; a warning is logged if this network's differ from those
+        of the code with these key names.
 
         Raises:
             ValueError: the file shows that it needs other arguments than this network's.
@@ -331,21 +331,21 @@ class RCANArch(nn.Module):
         given = {key.removeprefix("module."): value for key, value in state_dict.items()}
         if not rcan_layouts.has_authors_names(given):
             return given
-        assumed, log = rcan_layouts.assumed(given), logging.getLogger("basicsr")
-        if differing := self._differing(shown := rcan_layouts.shown(given)):
+        assumed, log = rcan_layouts.assumed_arguments(given), logging.getLogger("basicsr")
+        if differing := self._differing(shown := rcan_layouts.shown_arguments(given)):
             has = {name: getattr(self, name) for name in differing}
             to_set = shown | (assumed if "activate_all" in differing else {})
             raise ValueError(
-                f"RCANArch: the file was trained with {rcan_layouts.listed(differing)}, this network has "
-                f"{rcan_layouts.listed(has)}: set {rcan_layouts.listed(to_set)}."
+                f"RCANArch: the file was trained with {rcan_layouts.as_options(differing)}, this network has "
+                f"{rcan_layouts.as_options(has)}: set {rcan_layouts.as_options(to_set)}."
             )
         self._check_mean(given)
         if differing := self._differing(assumed):
             log.warning(
                 "RCANArch: files with these key names were trained with %s, this network has %s: set the first, unless "
                 "you know that this file differs.",
-                rcan_layouts.listed(differing),
-                rcan_layouts.listed({name: getattr(self, name) for name in differing}),
+                rcan_layouts.as_options(differing),
+                rcan_layouts.as_options({name: getattr(self, name) for name in differing}),
             )
         renamed = rcan_layouts.without_mean_shift(given)
         log.info("RCANArch: the file has the official key names; %d renamed.", len(renamed))
@@ -355,7 +355,7 @@ class RCANArch(nn.Module):
         return {name: value for name, value in arguments.items() if getattr(self, name) != value}
 
     def _check_mean(self, given: Mapping[str, Tensor]) -> None:
-        """Compare mean and range with those of a file in the authors' layout: others would give wrong colours.
+        """Compare mean and range with those of a file in the authors' layout: if they differ, colours would be wrong.
 
         Raises:
             ValueError: they differ.

@@ -1,4 +1,4 @@
-"""Layouts of RCAN's weights that `RCANArch` loads: key names of the authors' code and of what descends from it.
+"""Layouts of RCAN's weights that `RCANArch` loads: key names of the authors' code and of code derived from it.
 
 | code | names |
 | --- | --- |
@@ -40,7 +40,7 @@ SAME_MEAN = 1e-4
 
 
 def has_authors_names(weights: Mapping[str, Any]) -> bool:
-    """Whether weights have the authors' key names, or those of code that descends from theirs."""
+    """Whether weights have the authors' key names, or those of code derived from theirs."""
     return any(key.startswith(("head.0.", "head.1.")) for key in weights) and any(
         re.match(BLOCK, key) for key in weights
     )
@@ -64,8 +64,8 @@ def renamed(key: str, rules: Sequence[tuple[str, str]]) -> str:
     return key
 
 
-def shown(weights: Mapping[str, Tensor]) -> dict[str, Any]:
-    """The arguments of `RCANArch` that the authors' names, or their descendants', show."""
+def shown_arguments(weights: Mapping[str, Tensor]) -> dict[str, Any]:
+    """The arguments of `RCANArch` that follow from the key names."""
     unshuffle = 1
     first, last = weights.get("head.1.weight"), weights.get("tail.1.weight")
     if first is not None and last is not None and first.dim() > 1 and last.dim() and len(last):
@@ -73,8 +73,8 @@ def shown(weights: Mapping[str, Tensor]) -> dict[str, Any]:
     return {"unshuffle": unshuffle, "activate_all": _is_rcan_it(weights)}
 
 
-def assumed(weights: Mapping[str, Tensor]) -> dict[str, Any]:
-    """The arguments of `RCANArch` that no file shows, as the code with these names has them.
+def assumed_arguments(weights: Mapping[str, Tensor]) -> dict[str, Any]:
+    """The arguments of `RCANArch` that no file shows, as in the code with these key names.
 
     The blocks of the authors, redux and neosr ignore their `res_scale`. RCAN-it: `RES_SCALE` in
     `ptsr/config/defaults.py`, `ACT_MODE` in `configs/RCAN/RCAN_Improved.yaml`, with which its public weights were
@@ -101,7 +101,7 @@ def mean_times_range(weights: Mapping[str, Tensor]) -> Tensor | None:
     try:
         return -torch.linalg.solve(_matrix(weights, "sub_mean"), bias.double().cpu())
     except torch.linalg.LinAlgError:
-        raise ValueError("its sub_mean mixes channels so that they cannot be told apart again: it is damaged") from None
+        raise ValueError("its sub_mean is a matrix that cannot be inverted: it is damaged") from None
 
 
 def without_mean_shift(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -111,7 +111,7 @@ def without_mean_shift(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     `sub_mean` and `add_mean` are untouched stay as they are.
 
     Raises:
-        ValueError: they are no 1x1 convolutions from the network's channels to as many, or cannot be undone.
+        ValueError: they are not 1x1 convolutions between the network's channels, or cannot be inverted.
     """
     own = own_names(weights)
     mean = mean_times_range(weights)
@@ -129,7 +129,7 @@ def without_mean_shift(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         raise ValueError(f"its sub_mean and add_mean have {channels} channels, its first or last convolution others")
     offset = added.double().cpu() - mean
     if first is not None and not _is_identity(before):
-        by_channel = first.double().cpu().unflatten(1, (len(before), -1))  # a channel's unshuffled pixels are together
+        by_channel = first.double().cpu().unflatten(1, (len(before), -1))  # a channel's unshuffled pixels are adjacent
         own["conv_first.weight"] = torch.einsum("ockhw,cd->odkhw", by_channel, before).flatten(1, 2).to(first)
     if last is not None and bias is not None and (bool(offset.any()) or not _is_identity(after)):
         own["conv_last.weight"] = torch.einsum("oc,cihw->oihw", after, last.double().cpu()).to(last)
@@ -156,7 +156,7 @@ def _is_identity(matrix: Tensor) -> bool:
 
 
 def likely_range(mean: Tensor) -> float:
-    """The range inside the network, 255 or 1, by its mean times the range (not all zero)."""
+    """The range inside the network, 255 or 1, guessed from its mean times the range (not all zero)."""
     return 255.0 if bool((mean.abs() > 1).any()) else 1.0
 
 
@@ -166,12 +166,12 @@ def default_mean(channels: int) -> tuple[float, ...]:
 
 
 def rounded(values: Tensor) -> list[float]:
-    """Values as messages give them."""
+    """Values rounded to four digits, for messages."""
     return [round(value, 4) for value in values.tolist()]
 
 
-def listed(arguments: Mapping[str, Any]) -> str:
-    """Arguments as an option file has them."""
+def as_options(arguments: Mapping[str, Any]) -> str:
+    """Arguments as text of an option file: `img_range: 255, upscale: 4`."""
     return ", ".join(f"{name}: {_written(value)}" for name, value in arguments.items())
 
 

@@ -8,7 +8,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rcan_plugin._checks import is_whole
-from rcan_plugin.archs.layers import check_channels, conv, initialise, keep_buffers_apart, two_widths, whole_numbers
+from rcan_plugin.archs.layers import (
+    check_channels,
+    check_whole_numbers,
+    checked_widths,
+    conv,
+    initialise,
+    keep_buffers_apart,
+)
 from rcan_plugin.resampling.bicubic_modules import BicubicUpsample
 
 
@@ -43,8 +50,8 @@ class SRCNNArch(nn.Module):
         upscale: int = 3,
     ) -> None:
         super().__init__()
-        whole_numbers("SRCNNArch", num_in_ch=num_in_ch, upscale=upscale)
-        first, second = two_widths("SRCNNArch", num_feats)
+        check_whole_numbers("SRCNNArch", num_in_ch=num_in_ch, upscale=upscale)
+        first, second = checked_widths("SRCNNArch", num_feats)
         is_triple = isinstance(kernel_sizes, Sequence) and len(kernel_sizes) == 3
         if not is_triple or not all(is_whole(size) and size % 2 == 1 for size in kernel_sizes):
             raise ValueError(f"SRCNNArch: kernel_sizes is {kernel_sizes!r}; expected three odd sizes: [9, 5, 5].")

@@ -7,7 +7,7 @@ from itertools import pairwise
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rcan_plugin.archs.layers import check_channels, conv, he, initialise, keep_buffers_apart, whole_numbers
+from rcan_plugin.archs.layers import check_channels, check_whole_numbers, conv, he, initialise, keep_buffers_apart
 from rcan_plugin.resampling.bicubic_modules import BicubicUpsample
 
 
@@ -37,7 +37,7 @@ class VDSRArch(nn.Module):
         self, num_in_ch: int = 1, num_feat: int = 64, num_layers: int = 20, bias: bool = True, upscale: int = 1
     ) -> None:
         super().__init__()
-        whole_numbers("VDSRArch", num_in_ch=num_in_ch, num_feat=num_feat, num_layers=num_layers, upscale=upscale)
+        check_whole_numbers("VDSRArch", num_in_ch=num_in_ch, num_feat=num_feat, num_layers=num_layers, upscale=upscale)
         if num_layers < 2:
             raise ValueError(f"VDSRArch: num_layers is {num_layers}; expected 2 or more: a first and a last.")
         self.num_in_ch, self.upscale = num_in_ch, upscale

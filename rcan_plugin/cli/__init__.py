@@ -1,7 +1,7 @@
 """Command line programs, one module a command; `rcan COMMAND` starts them.
 
-This module imports no room of the package, and little else, so that `rcan --help` is quick, and so that Ctrl-C soon
-finds `stopping_at_once`.
+This module imports no room of the package and few other modules, so that `rcan --help` is quick and `stopping_at_once`
+is active soon after the start.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(name: str, argv: Sequence[str] | None = None) -> int:
-    """Run a command; Ctrl-C, also while its modules are imported, and errors of files end it without a traceback.
+    """Run a command. Ctrl-C, also during imports, and errors of files end it without a traceback.
 
     Args:
         name: a key of `COMMANDS`, or another module of this package that has a `main`.
@@ -100,15 +100,15 @@ def run(name: str, argv: Sequence[str] | None = None) -> int:
 def stopping_at_once() -> Iterator[None]:
     """In this context, Ctrl-C ends the process at once, with exit code 130.
 
-    For imports, when nothing is open yet that would have to be closed: other packages may turn an exception into
-    another one or pass over it.
+    Used during imports, when no file is open yet. Raising an exception there is not reliable: other packages may catch
+    or replace it.
     """
 
     def stop(number: int, frame: object) -> None:
         os.write(2, b"\nStopped.\n")
         os._exit(130)
 
-    # What a parent or a host program chose stays: a program in the background ignores Ctrl-C.
+    # Keep a handler that a parent or host program set: a program in the background ignores Ctrl-C.
     if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         yield
         return

@@ -6,7 +6,7 @@ import importlib
 import sys
 from collections.abc import Callable
 
-from rcan_plugin._files import in_words
+from rcan_plugin._files import describe_error
 from rcan_plugin.cli import stopping_at_once
 
 
@@ -19,7 +19,7 @@ def run(command: Callable[[], int], hint: str = "", module: str = "") -> int:
         module: imported first, because `command` needs it; Ctrl-C during this import ends the process.
 
     Returns:
-        The exit code of `command`; 2 if it cannot be done, 130 after Ctrl-C.
+        The exit code of `command`; 2 if it raised an expected error, 130 after Ctrl-C.
     """
     try:
         if module:
@@ -27,7 +27,7 @@ def run(command: Callable[[], int], hint: str = "", module: str = "") -> int:
                 importlib.import_module(module)
         return command()
     except (OSError, RuntimeError, ValueError) as error:
-        print(in_words(error), file=sys.stderr)
+        print(describe_error(error), file=sys.stderr)
         return 2
     except MemoryError:
         print(f"There is not enough memory: close other programs.{hint}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""What the commands that make LMDBs share: options, the job they give, the last lines, exit codes."""
+"""Shared by the commands that make LMDBs: options, the job they describe, the lines printed at the end, exit codes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from rcan_plugin.cli import _exit_codes
 
-if TYPE_CHECKING:  # at run time these are imported where they are used: `--help` needs none of them
+if TYPE_CHECKING:  # at run time these are imported where they are used, so that `--help` is quick
     from rcan_plugin.preparation.prepare import Job
     from rcan_plugin.preparation.targets import Target
 
@@ -56,7 +56,7 @@ def job(args: argparse.Namespace, out: Path) -> Job:
 
 def print_option_lines(out: Path, targets: Sequence[Target]) -> None:
     """Print the lines that name the LMDBs in an option file."""
-    rows = [(f"dataroot_gt: {out / 'HR.lmdb'}", "alone: the LR is made on the fly" if targets[1:] else "")]
+    rows = [(f"dataroot_gt: {out / 'HR.lmdb'}", "by itself: LR images are made on the fly" if targets[1:] else "")]
     for target in targets[1:]:
         degradation = target.recipe.degradation if target.recipe else None
         border = f", border: {degradation.border}" if degradation and degradation.border != "replicate" else ""
@@ -72,8 +72,7 @@ def run(command: Callable[[], None]) -> int:
     """Run a command that makes LMDBs.
 
     Returns:
-        0; 1 if images cannot be used: all of them are printed; 2 if it cannot be done for another reason; 130 after
-        Ctrl-C.
+        0; 1 if images cannot be used (all of them are printed); 2 if another error ended it; 130 after Ctrl-C.
     """
 
     def listing_unusable_images() -> int:

@@ -2,9 +2,9 @@
 
     rcan check FILE...
 
-A file with a data set `train` is checked as for training, one with `methods` and `sets` as a comparison's, others as
-for testing. Data, weights and GPUs that are not here are listed, and are no mistakes. Nothing is built, moved or
-written.
+A file with a data set `train` is checked for training, a file with `methods` and `sets` as that of a comparison, others
+for testing. Data, weights and GPUs that this machine lacks are listed, but do not count as mistakes. Nothing is built,
+moved or written.
 Exit code: 0 if all files are understood; 1 if one has a mistake; 2 for wrong arguments.
 """
 
@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def print_findings(files: Sequence[str], changes: Sequence[str]) -> int:
-    """Print what there is to say about each file; return the exit code."""
+    """Print the findings about each file; return the exit code."""
     for file in files:
         require_file("option file", file)
     with stopping_at_once():
@@ -62,7 +62,7 @@ def print_findings(files: Sequence[str], changes: Sequence[str]) -> int:
 
 
 def examine_comparison(file: str, changes: Sequence[str]) -> Findings:
-    """Check the option file of a comparison, and whether what it names is here."""
+    """Check the option file of a comparison, and whether this machine has what it names."""
     from rcan_plugin.compare.plan import make_plan
     from rcan_plugin.compare.spec import read_spec
     from rcan_plugin.options.examine import Findings

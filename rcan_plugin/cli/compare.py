@@ -3,8 +3,8 @@
     rcan compare options/compare/BI.yml
 
 Writes PSNR, SSIM, parameters, multiply-adds, latency and memory to OUT/results.json, the upscaled images to
-OUT/pictures, and tables, plots and a page beside them; OUT is the option file's `out`. What is missing is listed before
-the work. A stopped comparison goes on where it was; what has not changed is not computed again.
+OUT/pictures, and tables, plots and a page beside them; OUT is the option file's `out`. Missing data and weights are
+listed before the work. The same command resumes a stopped comparison; what has not changed is not computed again.
 Exit code: 0 if all is done; 2 if something is wrong or missing; 130 after Ctrl-C.
 """
 
@@ -37,12 +37,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--force_yml", nargs="+", default=[], metavar="KEY=VALUE", help="change options: out=results/other"
     )
     args = parser.parse_args(argv)
-    hint = " Run the command again to go on."
+    hint = " Run the same command again to resume."
     return _exit_codes.run(lambda: compare_files(args), hint, module="rcan_plugin.compare.run")
 
 
 def compare_files(args: argparse.Namespace) -> int:
-    """Compare by each file; return the exit code. Mistakes of all files are printed before any work."""
+    """Run the comparison of each file; return the exit code. Mistakes in all files are printed before any work."""
     from rcan_plugin.compare.plan import make_plan
     from rcan_plugin.compare.run import compare
     from rcan_plugin.compare.spec import read_spec
@@ -68,7 +68,7 @@ def compare_files(args: argparse.Namespace) -> int:
 
 
 def print_mistakes(file: str, error: Exception) -> None:
-    """Print what is wrong with an option file, or missing."""
+    """Print the mistakes in an option file, and what is missing."""
     print(f"{file}:", file=sys.stderr)
     for line in str(error).splitlines():
         print(f"  {line}", file=sys.stderr)

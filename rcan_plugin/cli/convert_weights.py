@@ -5,10 +5,10 @@
     rcan convert-weights net_g_latest.pth RCAN_x4.pth --layout spandrel    # for chaiNNer, ComfyUI
     rcan convert-weights net_g_latest.pth EDSR_x2.safetensors --opt experiments/EDSR_x2/train_EDSR_x2.yml
 
-Reads RCAN of its authors, BasicSR, traiNNer-redux, neosr and RCAN-it, and safetensors of them; and each network that
-BasicSR knows by its name. Name and arguments come from the file, which safetensors and checkpoints of
-AcceleratedSRModel hold; for other RCANs from their tensors; else from --opt, or --network and --arguments. What is
-assumed because the file does not say it is printed as a note; --arguments changes it.
+Reads weights of RCAN from its authors' code, BasicSR, traiNNer-redux, neosr and RCAN-it, and of every network that
+BasicSR registers. The network's name and arguments are taken from the file (safetensors and checkpoints of
+AcceleratedSRModel hold them); for other files of RCAN from the tensors; otherwise from --opt, or from --network and
+--arguments. What the file does not say and is assumed is printed as a note; --arguments overrides it.
 Exit code: 0 if the file was written; 2 if not.
 """
 
@@ -71,13 +71,13 @@ def add_network_arguments(parser: argparse.ArgumentParser | argparse._ArgumentGr
 
 
 def read_weights(source: Path, args: argparse.Namespace) -> Any:
-    """Read a file of weights as the arguments of `add_network_arguments` say, and print what it is.
+    """Read a file of weights by the arguments of `add_network_arguments`, and print network, scale and layout.
 
     Returns:
         `Weights`.
 
     Raises:
-        FileNotFoundError, ValueError: as `weights.read`, or an argument is wrong.
+        FileNotFoundError, ValueError: those of `weights.read`, or an argument is wrong.
     """
     from rcan_plugin import weights
     from rcan_plugin.options.values import as_yaml
@@ -100,7 +100,7 @@ def reading_arguments(args: argparse.Namespace) -> dict[str, Any]:
     """
     from rcan_plugin import autoload
 
-    autoload.supply_functional_tensor()  # BasicSR is imported for its networks
+    autoload.supply_functional_tensor()  # before BasicSR is imported for its networks
     name, arguments = network_of(args)
     reading = {"name": name, "param_key": args.param_key, "strict": args.strict}
     if clashing := arguments.keys() & {"path", *reading}:
@@ -138,7 +138,7 @@ def network_of(args: argparse.Namespace) -> tuple[str | None, dict[str, Any]]:
 
 
 def require_target(target: Path, overwrite: bool) -> None:
-    """Check that a file can be written and replaces none, unless `overwrite` allows it.
+    """Check that a file can be written, and does not exist unless `overwrite` is set.
 
     Raises:
         FileNotFoundError, ValueError: the message says what to do.

@@ -5,9 +5,9 @@
     rcan create-lmdb mine/HR --scales 4 --degradations BI --out datasets/mine  # LR images are made
 
 OUT/HR.lmdb, OUT/LRBI_x4.lmdb and so on are for `DegradationPairedDataset` and for BasicSR's `PairedImageDataset`.
-Images in subfolders are included; an image's key is its name without folders and suffix. A run that was stopped is
-resumed by the same command.
-Exit code: 0; 1 if images cannot be used: all of them are printed; 2 if it cannot be done for another reason.
+Images in subfolders are included; an image's key is its name without folders and suffix. The same command resumes a
+stopped run.
+Exit code: 0; 1 if images cannot be used (all of them are printed); 2 if another error ended it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("hr", metavar="HR", type=Path, help="folder, zip archive or LMDB")
     parser.add_argument(
-        "--lr", nargs="+", default=[], metavar="LR", type=Path, help="the same of LR images, one for each scale"
+        "--lr", nargs="+", default=[], metavar="LR", type=Path, help="LR images in the same forms, one for each scale"
     )
     parser.add_argument("--out", type=Path, required=True, help="folder of the LMDBs")
     _lmdb.add_options(parser)

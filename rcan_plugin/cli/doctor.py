@@ -33,13 +33,13 @@ class Report:
     """Prints the report line by line and counts the problems."""
 
     def __init__(self) -> None:
-        self.wrong = 0
+        self.problems = 0
 
-    def say(self, what: str, value: object) -> None:
+    def add(self, what: str, value: object) -> None:
         print(f"  {what:<22} {value}")
 
-    def complain(self, what: str, value: object, remedy: str) -> None:
-        self.wrong += 1
+    def add_problem(self, what: str, value: object, remedy: str) -> None:
+        self.problems += 1
         print(f"✗ {what:<22} {value}\n    → {remedy}")
 
 
@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Print the report.
 
     Args:
-        argv: arguments, of which there are none but `--help`; by default those of the process.
+        argv: arguments (only `--help` is accepted); by default those of the process.
 
     Returns:
         0, or 1 if something is wrong.
@@ -73,37 +73,39 @@ def main(argv: Sequence[str] | None = None) -> int:
             _copies(report, Path(str(basicsr.__file__)).parent)
             _registered(report)
     for problem in autoload.problems:
-        report.complain("autoload", problem, "please report this line; until then call rcan_plugin.register() yourself")
-    print(f"\n{report.wrong} problem(s)." if report.wrong else "\nAll is well.")
-    return 1 if report.wrong else 0
+        report.add_problem(
+            "autoload", problem, "please report this line; until then call rcan_plugin.register() yourself"
+        )
+    print(f"\n{report.problems} problem(s)." if report.problems else "\nNo problems.")
+    return 1 if report.problems else 0
 
 
 def _versions(report: Report) -> None:
     version = platform.python_version()
     if (3, 10) <= sys.version_info < (3, 14):
-        report.say("Python", f"{version} ({sys.executable})")
+        report.add("Python", f"{version} ({sys.executable})")
     else:
-        report.complain("Python", version, "use Python 3.10, 3.11, 3.12 or 3.13")
-    report.say("rcan_plugin", f"{__version__} ({Path(__file__).parents[1]})")
+        report.add_problem("Python", version, "use Python 3.10, 3.11, 3.12 or 3.13")
+    report.add("rcan_plugin", f"{__version__} ({Path(__file__).parents[1]})")
     for package in PACKAGES:
         if (installed := _version(package)) is not None:
-            report.say(package, installed)
+            report.add(package, installed)
         else:
-            report.complain(package, "not installed", f"pip install {package}")
+            report.add_problem(package, "not installed", f"pip install {package}")
     opencv = [f"{name} {installed}" for name in OPENCV if (installed := _version(name))]
     if len(opencv) == 1:
-        report.say("OpenCV", opencv[0])
+        report.add("OpenCV", opencv[0])
     elif not opencv:
-        report.complain("OpenCV", "not installed", "pip install opencv-python (or opencv-python-headless)")
+        report.add_problem("OpenCV", "not installed", "pip install opencv-python (or opencv-python-headless)")
     else:
-        report.complain(
+        report.add_problem(
             "OpenCV", " and ".join(opencv), "they share one folder: pip uninstall all but one, reinstall that"
         )
     installed = _version("basicsr")
     if installed is None or installed.startswith("1.4."):
-        report.say("basicsr", installed or "not installed as a package (a checkout on PYTHONPATH will do)")
+        report.add("basicsr", installed or "not installed as a package (a checkout on PYTHONPATH will do)")
     else:
-        report.complain("basicsr", installed, f"the plugin is made for 1.4.2: {_basicsr()}")
+        report.add_problem("basicsr", installed, f"the plugin is made for 1.4.2: {_basicsr()}")
 
 
 def _basicsr() -> str:
@@ -117,37 +119,39 @@ def _autoload(report: Report, torch: ModuleType) -> None:
     off = [f"{autoload.SWITCH}=0"] * (os.environ.get(autoload.SWITCH) == "0")
     if (torch_switch := os.environ.get("TORCH_DEVICE_BACKEND_AUTOLOAD", "1")) != "1":
         off.append(f"TORCH_DEVICE_BACKEND_AUTOLOAD={torch_switch}")
-    autoload.supply_functional_tensor()  # else the same problem would appear again below
+    autoload.supply_functional_tensor()  # otherwise the same problem would be reported again below
     if not hasattr(torch, "_is_device_backend_autoload_enabled"):
-        report.complain("autoload", f"torch {torch.__version__} has none", "use torch 2.5 or later")
+        report.add_problem("autoload", f"torch {torch.__version__} has none", "use torch 2.5 or later")
     elif not entries:
-        report.complain("autoload", "the plugin is not installed", "pip install --no-deps -e . in the plugin's folder")
+        report.add_problem(
+            "autoload", "the plugin is not installed", "pip install --no-deps -e . in the plugin's folder"
+        )
     elif off:
-        report.complain("autoload", f"switched off by {off[0]}", f"unset {off[0].split('=')[0]}")
+        report.add_problem("autoload", f"switched off by {off[0]}", f"unset {off[0].split('=')[0]}")
     else:
-        report.say("autoload", "on")
+        report.add("autoload", "on")
 
 
 def _device(report: Report, torch: ModuleType) -> None:
     if not torch.cuda.is_available():
         built = f"torch is built for CUDA {torch.version.cuda}" if torch.version.cuda else "torch is built without CUDA"
-        report.say("GPU", f"none available ({built}); training runs on the CPU")
+        report.add("GPU", f"none available ({built}); training runs on the CPU")
     for number in range(torch.cuda.device_count()):
         properties = torch.cuda.get_device_properties(number)
         bf16 = "bf16" if properties.major >= 8 else "no bf16"
-        report.say(f"GPU {number}", f"{properties.name}, {properties.total_memory / 2**30:.0f} GiB, {bf16}")
-    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)  # torch's own, and not in each version
-    report.say("bf16 on the CPU", "not known" if supported is None else "yes" if supported() else "emulated (slow)")
+        report.add(f"GPU {number}", f"{properties.name}, {properties.total_memory / 2**30:.0f} GiB, {bf16}")
+    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)  # a private function; not in every version
+    report.add("bf16 on the CPU", "not known" if supported is None else "yes" if supported() else "emulated (slow)")
 
 
 def _imported(report: Report, name: str, remedy: str) -> ModuleType | None:
     try:
         with stopping_at_once():
             module = importlib.import_module(name)
-    except Exception as error:  # of any kind: the report shows it
-        report.complain(f"import {name}", f"{type(error).__name__}: {error}", remedy)
+    except Exception as error:  # a damaged package may raise any exception; the report shows it
+        report.add_problem(f"import {name}", f"{type(error).__name__}: {error}", remedy)
         return None
-    report.say(f"import {name}", module.__file__)
+    report.add(f"import {name}", module.__file__)
     return module
 
 
@@ -156,27 +160,29 @@ def _copies(report: Report, imported: Path) -> None:
     copies = {folder.resolve() for folder in candidates if (folder / "archs").is_dir()}
     if len(copies) > 1:
         others = ", ".join(str(folder) for folder in sorted(copies - {imported.resolve()}))
-        report.complain(
+        report.add_problem(
             "copies of basicsr",
             f"{imported} was imported, {others} is on sys.path as well",
             "which one runs depends on the folder you start from: uninstall one, or put the one you want on PYTHONPATH",
         )
     else:
-        report.say("copies of basicsr", "one")
+        report.add("copies of basicsr", "one")
 
 
 def _registered(report: Report) -> None:
     registries = importlib.import_module("basicsr.utils.registry")
     names = ("ARCH_REGISTRY", "DATASET_REGISTRY", "LOSS_REGISTRY", "MODEL_REGISTRY")
-    # Before the import of `registration`, which registers.
+    # Before the import of `registration`, which registers what is missing.
     registered = {name: set(getattr(registries, name).keys()) for name in names}
     classes = importlib.import_module("rcan_plugin.registration").CLASSES
     for name in names:
         plugin_classes = [cls.__name__ for cls in classes[name]]
         if missing := [cls for cls in plugin_classes if cls not in registered[name]]:
-            report.complain(name, f"{', '.join(missing)} missing", "see autoload above, or call rcan_plugin.register()")
+            report.add_problem(
+                name, f"{', '.join(missing)} missing", "see autoload above, or call rcan_plugin.register()"
+            )
         else:
-            report.say(name, ", ".join(plugin_classes))
+            report.add(name, ", ".join(plugin_classes))
 
 
 def _version(package: str) -> str | None:

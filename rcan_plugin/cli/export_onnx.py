@@ -4,12 +4,12 @@
     rcan export-onnx RCAN_BIX4.pt RCAN_x4_256.onnx --size 256x256    # for runtimes that need a fixed size
     rcan export-onnx MDSR.safetensors MDSR_x2.onnx --scale 2
 
-Input and output are float32, N x C x H x W, RGB, range 0 to 1; height, width and batch are free. The network is that of
-the file of weights: see `rcan convert-weights --help`. Before the file gets its name, ONNX Runtime computes three sizes
-with it; a result that differs from the network's by more than 0.0001 is an error, and nothing is written.
-`--fp16` halves the file, and memory and time on GPUs. fp16 holds values up to 65,504: RCAN computes in a range of 255,
-and values that grow beyond give black or damaged images. Test images are computed in fp16 first; if a value is too
-large, or a result differs by more than 2/255, nothing is written.
+Input and output are float32, N x C x H x W, RGB, range 0 to 1; height, width and batch are free. The network is found
+as `rcan convert-weights --help` describes. ONNX Runtime runs the file at three sizes before it is renamed into place;
+if a result differs from the network's by more than 0.0001 of the range 0 to 1, nothing is written.
+`--fp16` halves the file, and memory and time on GPUs. fp16 holds values up to 65,504. RCAN computes in a range of 255;
+if its values exceed the limit, images are black or damaged. Therefore test images are computed in fp16 first; if a
+value is too large, or a result differs by more than 2/255, nothing is written.
 Exit code: 0 if the file was written; 2 if not.
 """
 

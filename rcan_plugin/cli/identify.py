@@ -3,8 +3,8 @@
     rcan identify HR_FOLDER LR_FOLDER
 
 Prints one line for each group of pairs that were made in the same way, the largest group first, then the pairs outside
-of it. If a group was not made by a degradation of the papers (BI, BD, DN), its line says how many values differ, and
-what five of its pairs look like: the result of a resizer of OpenCV, Pillow, torch or BasicSR, or a JPEG of it.
+the largest group. If a group was not made by a degradation of the papers (BI, BD, DN), its line says how many values
+differ, and which resizer of OpenCV, Pillow, torch or BasicSR, or JPEG of its result, five of its pairs look like.
 Exit code: 0 if all pairs were made by one degradation of the papers; 1 if not; 2 if the folders cannot be read.
 """
 
@@ -27,9 +27,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("hr", metavar="HR_FOLDER")
     parser.add_argument("lr", metavar="LR_FOLDER")
     parser.add_argument(
-        "--hr-template", metavar="T", help="how HR names are made, such as {}_HR_x4; guessed if not given"
+        "--hr-template", metavar="T", help="pattern of HR names, such as {}_HR_x4; guessed if not given"
     )
-    parser.add_argument("--lr-template", metavar="T", help="how LR names are made, such as {}_LRBI_x4")
+    parser.add_argument("--lr-template", metavar="T", help="pattern of LR names, such as {}_LRBI_x4")
     args = parser.parse_args(argv)
     return _exit_codes.run(lambda: print_groups(args), module="rcan_plugin.preparation.survey")
 

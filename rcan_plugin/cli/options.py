@@ -4,8 +4,9 @@
     rcan options reference              # a page in Markdown: each key, its values, its default, what it is
     rcan options schema --out FILE      # JSON schema (draft 2020-12), for editors
 
-The page and the schema know the classes that are registered here: networks, losses, metrics, data sets and models of
-other plugins too. The copy overwrites no file: it is refused if DIR has a file of the same name and other content.
+The page and the schema cover the classes that are registered on this machine: networks, losses, metrics, data sets and
+models, also of other plugins. No file is overwritten: if DIR has a file of the same name and other content, nothing is
+copied.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _folder(text: str) -> Path:
-    if not text:  # as a shell's variable that is not set; `Path("")` is the current folder
+    if not text:  # from an unset shell variable; `Path("")` would be the current folder
         raise argparse.ArgumentTypeError("it is an empty text; expected a folder, . for the current one")
     return Path(text)
 
@@ -57,7 +58,7 @@ def shipped() -> Path:
 
 
 def copy_files(folder: Path) -> int:
-    """Copy the option files to a folder, print what was written, and return the exit code. Equal files stay.
+    """Copy the option files to a folder, print what was written, and return the exit code. Equal files are kept.
 
     Raises:
         ValueError: something else has the name of a file or folder to write. Then nothing was written.

@@ -2,8 +2,8 @@
 
     rcan plot-training experiments/RCAN_x2 experiments/EDSR_x2 --over hours --out training.svg
 
-A run is the folder experiments/NAME (its train_*.log, of all times it was resumed), the folder tb_logger/NAME
-(TensorBoard's event files, which have neither learning rate nor images a second), or one such file.
+RUN is a folder experiments/NAME (all its train_*.log are read), a folder tb_logger/NAME (TensorBoard's event files,
+which have neither learning rate nor images a second), or one such file.
 Needs matplotlib: pip install matplotlib
 """
 
@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("runs", metavar="RUN", nargs="+", help="folder or log of a run")
-    parser.add_argument("--over", choices=("iterations", "hours"), default="iterations", help="what the axis shows")
+    parser.add_argument("--over", choices=("iterations", "hours"), default="iterations", help="horizontal axis")
     parser.add_argument(
         "--out", metavar="FILE", default="training.svg", help=".svg, .png or .pdf; %(default)s by default"
     )

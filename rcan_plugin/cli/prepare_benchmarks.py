@@ -5,7 +5,7 @@
 Reads folders, zip and tar archives as they are published: `Set5/HR` (EDSR's benchmark.tar), `Set5/GTmod12` (BasicSR),
 `Set5/image_SRF_4` (SelfExSR), `OriginalTestData/Set5` and `HR/Set5/x4` (RCAN), or just `Set5`. Only HR images are used:
 the LR is made from them on the fly.
-Exit code: 0 if all sets found are in ROOT now, 1 if one was refused, 2 if the arguments cannot be used.
+Exit code: 0 if all sets found are in ROOT now; 1 if a set was refused; 2 if the arguments cannot be used.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("paths", metavar="FOLDER_OR_ARCHIVE", nargs="+", help="a test set, or what holds some")
+    parser.add_argument("paths", metavar="FOLDER_OR_ARCHIVE", nargs="+", help="a test set, or several")
     parser.add_argument("--root", default="datasets/benchmark", help="folder of the result (default: %(default)s)")
     args = parser.parse_args(argv)
 

@@ -5,8 +5,8 @@
     rcan prepare-div2k --scales 2 3 4 --degradations BI BD     # with LR images
 
 The archives (DIV2K_train_HR.zip, DIV2K_valid_HR.zip, DIV2K_train_LR_bicubic_X2.zip, ...) are read without unpacking.
-The official LR images are used if they exist; others are made. A run that was stopped is resumed by the same command.
-Exit code: 0; 1 if images cannot be used: all of them are printed; 2 if it cannot be done for another reason.
+The official LR images are used if they exist; others are made. The same command resumes a stopped run.
+Exit code: 0; 1 if images cannot be used (all of them are printed); 2 if another error ended it.
 """
 
 from __future__ import annotations

@@ -63,14 +63,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(
         description="Train a small RCAN x2 on the photographs inside scikit-image and compare it with bicubic (minutes "
-        "on two CPU cores). Run it in the project's root. Run again, it keeps completed steps."
+        "on two CPU cores). Run it in the project's root. A second run skips completed steps."
     )
     parser.parse_args(argv)
-    return _exit_codes.run(make, " Run the command again to continue.")
+    return _exit_codes.run(make, " Run the same command again to resume.")
 
 
 def make() -> int:
-    """Take the three steps. Returns and raises what `main` does."""
+    """Build the data, train and report; returns and raises as `main`."""
     if not OPTIONS.is_file() or not Path("basicsr/train.py").is_file():
         sys.exit(
             f"{OPTIONS} or basicsr/train.py is missing in {Path.cwd()}: run `make quickstart` in the project's root."

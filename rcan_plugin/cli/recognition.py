@@ -3,13 +3,13 @@
     rcan recognition --images ILSVRC2012_val --labels val.txt --first 1000 \\
         --classifier resnet50 --classifier-weights resnet50-0676ba61.pth --weights RCAN=RCAN_BIX4.pt EDSR=edsr_x4.pth
 
-Each image is cut to 224x224 as torchvision evaluates classifiers, reduced to 56x56 (BI x4), and enlarged by each
-network. Top-1 and top-5 errors of the classifier stand between those of bicubic and of the original images, with their
-differences from bicubic. The table is printed, and written to OUT/recognition.md, .csv and .json.
-The list has lines NAME CLASS, classes from 0 as in ImageNet's val.txt, or is a CSV file. Nothing is fetched: the
-address of torchvision's weights is torchvision.models.ResNet50_Weights.IMAGENET1K_V1.url, for example.
-Predictions are kept in OUT/predictions: the same command continues a run that was stopped, and computes for other
-networks or images only what is new.
+Each image is cropped to 224x224 as torchvision evaluates classifiers, reduced to 56x56 (BI x4), and upscaled by each
+network. The table has top-1 and top-5 errors of the classifier for bicubic, each network and the original images, with
+the differences from bicubic. It is printed, and written to OUT/recognition.md, .csv and .json.
+The list has lines NAME CLASS, classes from 0 as in ImageNet's val.txt, or is a CSV file. Nothing is downloaded; the
+address of torchvision's weights is in torchvision.models.ResNet50_Weights.IMAGENET1K_V1.url, for example.
+Predictions are kept in OUT/predictions: the same command resumes a stopped run, and with other networks or images only
+new predictions are computed.
 Exit code: 0; 2 if something is wrong or missing; 130 after Ctrl-C.
 """
 
@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--first", type=_whole, metavar="N", help="only the first N lines of the list (the paper: 1000)"
     )
-    parser.add_argument("--classifier", required=True, metavar="NAME", help="of torchvision, such as resnet50")
+    parser.add_argument("--classifier", required=True, metavar="NAME", help="a model of torchvision, such as resnet50")
     parser.add_argument("--classifier-weights", required=True, type=Path, metavar="FILE", help=".pth or .safetensors")
     parser.add_argument(
         "--weights", nargs="+", default=[], metavar="[NAME=]FILE", help="networks; the name is the file's by default"
@@ -43,12 +43,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("results/recognition"), help="%(default)s by default")
     parser.add_argument("--resize", type=_whole, default=256, metavar="N", help="shorter side (default %(default)s)")
     parser.add_argument(
-        "--crop", type=_whole, default=224, metavar="N", help="side of the center (default %(default)s)"
+        "--crop", type=_whole, default=224, metavar="N", help="side of the center crop (default %(default)s)"
     )
-    parser.add_argument("--scale", type=_whole, default=4, metavar="N", help="of the networks (default %(default)s)")
+    parser.add_argument(
+        "--scale", type=_whole, default=4, metavar="N", help="the networks' scale (default %(default)s)"
+    )
     parser.add_argument("--device", metavar="D", help="cpu, cuda, cuda:1, ... (default: a GPU if there is one)")
     args = parser.parse_args(argv)
-    hint = " Predictions are kept; the same command continues."
+    hint = " Predictions are kept; run the same command again to resume."
     return _exit_codes.run(lambda: recognise(args), hint, module="rcan_plugin.recognition.table")
 
 
@@ -76,7 +78,7 @@ def recognise(args: argparse.Namespace) -> int:
 
 
 def named(arguments: Sequence[str]) -> dict[str, Path]:
-    """Files by name, of arguments `FILE` or `NAME=FILE`.
+    """Return the files by name, from arguments `FILE` or `NAME=FILE`.
 
     Raises:
         ValueError: two have the same name.

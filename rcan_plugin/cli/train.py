@@ -7,7 +7,7 @@ The arguments are those of `python basicsr/train.py`. The differences:
   run continues at that position: with `DegradationPairedDataset` and `AcceleratedSRModel` it ends with the weights of
   an uninterrupted run.
 - It trains until `total_iter`. BasicSR ends earlier if epochs have incomplete batches.
-- A validation that an earlier run did not get to after its last checkpoint is made up for.
+- If the earlier run was stopped between its last checkpoint and the validation, the resumed run validates first.
 - SIGTERM and Ctrl-C save and stop after the current step, with exit code 143 or 130; before training and at a second
   signal they stop at once.
 """
@@ -41,7 +41,8 @@ log = logging.getLogger("basicsr")
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 DUPLICATE_SIGNAL_S = 2.0
-"""Seconds within which a second signal counts as a copy of the first: torchrun forwards those its processes got too."""
+"""Seconds within which a second signal counts as a copy of the first: torchrun forwards signals that its processes also
+received directly."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -54,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         SystemExit: wrong arguments or options, or a signal asked the run to stop.
     """
     with stopping_at_once():
-        # Before the import of BasicSR, which fails with recent versions of torchvision if the plugin is not autoloaded.
+        # Before the import of BasicSR, which fails with recent versions of torchvision unless the plugin is loaded.
         rcan_plugin.register()
         import basicsr.train
 
@@ -176,8 +177,8 @@ class Run:
     def build_model(self, opt: dict[str, Any]) -> Any:
         """Build BasicSR's model.
 
-        After each step it saves and stops if a signal asked for it. A resumed one starts at the sampler's epoch and
-        makes up for a validation that the earlier run did not get to.
+        After each step it saves and stops if a signal was received. When resumed, it starts at the sampler's epoch and
+        runs a validation that the earlier run missed.
         """
         from basicsr.models import build_model
 
@@ -199,7 +200,7 @@ class Run:
                 assert self.sampler is not None
                 model.save(self.sampler.epoch, current_iter)
                 if opt["dist"]:
-                    torch.distributed.barrier()  # torchrun ends all processes when the first has left
+                    torch.distributed.barrier()  # torchrun ends all processes when the first one exits
                 saved = "saved"
                 if isinstance(model, AcceleratedSRModel) and model.last_saved[1] != current_iter:
                     saved = "not saved"  # the log has the reason
@@ -215,13 +216,13 @@ class Run:
     def ask_to_stop(self, number: int, frame: object) -> None:
         """Handle a signal: stop after the current step. Before training, or at a second signal, stop at once."""
         if self.sampler is None:
-            os._exit(128 + number)  # nothing is running yet; an exception could be lost in others' imports
+            os._exit(128 + number)  # nothing runs yet; another package's import could swallow an exception
         if self.signal and time.monotonic() > self.signal_time + DUPLICATE_SIGNAL_S:
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
         elif not self.signal:
             self.signal, self.signal_time = number, time.monotonic()
-            # Not by a logger or `print`, which the signal may have interrupted.
+            # Not with a logger or `print`, whose locks the interrupted code may hold.
             os.write(2, b"Stopping after the current step; a second signal stops at once.\n")
 
     def _agreed_signal(self, current_iter: int) -> int:
@@ -252,8 +253,8 @@ process_start = BaseProcess.start
 def start_masked(self: BaseProcess) -> None:
     """Start a data loader's worker with SIGTERM and SIGINT blocked; only the main process stops it.
 
-    Ctrl-C, torchrun and `pkill` reach the workers too, which the main process needs to finish its step. Forked and
-    spawned workers inherit the mask, so they are protected before they run any code of their own.
+    Ctrl-C, torchrun and `pkill` send signals to the workers too, but the main process needs them to finish its step.
+    Forked and spawned workers inherit the mask, so signals are blocked before they run any code.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
@@ -263,7 +264,7 @@ def start_masked(self: BaseProcess) -> None:
 
 
 def end_workers() -> None:
-    """Kill the remaining workers. Python would send SIGTERM, which they block, and wait for ever."""
+    """Kill the remaining workers. Python would send SIGTERM, which they block, and wait forever."""
     if hasattr(signal, "SIGCHLD"):
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's handler would report a failed worker
     for worker in multiprocessing.active_children():

@@ -5,11 +5,11 @@
     rcan upscale photos -o larger --weights RCAN_x4.pth                  # a folder and its subfolders
     find . -name '*.png' | rcan upscale - -o larger --weights RCAN_x4.pth
 
-Network, arguments and scale are read from the weights. OUTPUT is a file for one picture, else a folder. Results keep
-the format of their picture, or are PNG where it cannot be written; transparency, 16 bits, gray, colour profile and EXIF
-are kept. Results that exist are kept: the command continues a run that was stopped.
-Exit code: 0; 1 if pictures could not be upscaled: all of them are printed; 2 if it cannot be done for another reason;
-130 after Ctrl-C.
+Network, arguments and scale are read from the weights. For one picture OUTPUT is a file, otherwise a folder. Results
+have the format of their picture, or PNG if that format cannot be written. Transparency, 16 bits, gray, colour profile
+and EXIF are kept. Existing results are kept, so that the same command resumes a stopped run.
+Exit code: 0; 1 if pictures could not be upscaled (all of them are printed); 2 if another error ended it; 130 after
+Ctrl-C.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from rcan_plugin.upscaling.plan import Plan
     from rcan_plugin.upscaling.run import Outcome, Upscaler
 
-STOPPED = " Results that were written are complete; the same command (without --overwrite) continues."
+STOPPED = " Written results are complete; run the same command again (without --overwrite) to resume."
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -40,19 +40,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("inputs", nargs="+", metavar="INPUT", help="picture or folder; -: a list of them on stdin")
-    parser.add_argument("-o", "--output", required=True, help="file for one picture, else a folder")
+    parser.add_argument("-o", "--output", required=True, help="file for one picture, otherwise a folder")
     parser.add_argument(
         "--weights", metavar="FILE", help=".pth, .pt or .safetensors; by default a light RCAN (--scale 2, 3 or 4)"
     )
     results = parser.add_argument_group("results")
-    results.add_argument("--format", metavar="F", help="png, jpg, tif, webp, ...: the format of all results")
+    results.add_argument("--format", metavar="F", help="format of all results: png, jpg, tif, webp, ...")
     results.add_argument(
-        "--quality", type=_whole(1, 100), metavar="N", help="1 to 100, of JPEG and WebP (default 95) and AVIF (90)"
+        "--quality", type=_whole(1, 100), metavar="N", help="1 to 100, for JPEG and WebP (default 95) and AVIF (90)"
     )
     results.add_argument("--suffix", default="", metavar="S", help="appended to the names: _x4 makes cat_x4.png")
     results.add_argument("--overwrite", action="store_true", help="replace results that exist")
     results.add_argument(
-        "--max-pixels", type=_whole(1), metavar="N", help="refuse pictures of more pixels (default 178956970)"
+        "--max-pixels", type=_whole(1), metavar="N", help="refuse pictures with more pixels (default 178956970)"
     )
     network = parser.add_argument_group("network")
     network.add_argument(
@@ -63,10 +63,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="auto: the whole picture, or the largest tiles that fit in memory; N: tiles of N pixels; none: no tiles",
     )
     network.add_argument(
-        "--exact", action="store_true", help="never tiles that change the result, even if it is slower"
+        "--exact", action="store_true", help="never use tiles that change the result, even if this is slower"
     )
     network.add_argument(
-        "--ensemble", action="store_true", help="mean of eight flips and rotations: better, 8 x slower"
+        "--ensemble", action="store_true", help="mean over eight flips and rotations: better, takes 8 times as long"
     )
     network.add_argument("--precision", choices=("auto", "fp32", "bf16", "fp16"), default="auto")
     network.add_argument("--device", metavar="D", help="cpu, cuda, cuda:1, ... (default: a GPU if there is one)")
@@ -74,10 +74,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--scale",
         type=_whole(2),
         metavar="N",
-        help="without --weights; and for those of several scales (MDSR) or of any (VDSR, DRRN, MemNet)",
+        help="needed without --weights, and for networks with several scales (MDSR) or any scale (VDSR, DRRN, MemNet)",
     )
     network.add_argument("--compile", action="store_true", help="compile the network's blocks (GPU)")
-    add_network_arguments(parser.add_argument_group("network, where the weights do not say it"))
+    add_network_arguments(parser.add_argument_group("network, if the file of weights does not name it"))
     args = parser.parse_args(argv)
     return _exit_codes.run(lambda: upscale(args), STOPPED, "rcan_plugin.upscaling.run")
 
@@ -103,7 +103,7 @@ def upscale(args: argparse.Namespace) -> int:
     run = Run(upscaler, quality=args.quality, max_pixels=max_pixels, say=_say)
     run.outcome.failures.update(inputs.failures)
     try:
-        with logging_redirect_tqdm([logging.getLogger("basicsr")]):  # of the network: tiles, memory
+        with logging_redirect_tqdm([logging.getLogger("basicsr")]):  # messages about tiles and memory
             run(plan.jobs, {path: header.width * header.height for path, header in headers.items()})
     finally:
         print(f"Upscaled {len(run.outcome.written)} of {len(plan.jobs)} pictures: {printable(args.output)}.")
@@ -130,7 +130,7 @@ def _plan(args: argparse.Namespace) -> tuple[Inputs, Plan]:
     require_file("--weights", args.weights)
     inputs = find(args.inputs, Path(args.output), is_picture_name, sys.stdin.buffer if "-" in args.inputs else ())
     if not inputs.found and not inputs.failures:
-        others = f", but {inputs.passed_over_in_words()}" if inputs.passed_over else ""
+        others = f", but {inputs.ignored_in_words()}" if inputs.ignored else ""
         raise ValueError(f"The inputs hold no picture (looked for {', '.join(sorted(SUFFIXES))}){others}.")
     planned = plan(args.inputs, inputs.found, Names(args.output, args.suffix, form), args.overwrite)
     formats = {output_format("", path=job.output) for job in planned.jobs}
@@ -158,10 +158,10 @@ def _light(args: argparse.Namespace) -> str:
 
 
 def _print_what_is_left_out(inputs: Inputs, plan: Plan) -> None:
-    if inputs.passed_over:
-        print(f"Passed over by their suffix: {inputs.passed_over_in_words()}.")
+    if inputs.ignored:
+        print(f"Ignored because of their suffix: {inputs.ignored_in_words()}.")
     if plan.results:
-        print(f"Passed over as results of other inputs: {len(plan.results)}.")
+        print(f"Ignored as results of other inputs: {len(plan.results)}.")
     if plan.existing:
         from rcan_plugin.upscaling.inputs import printable
 

@@ -2,9 +2,9 @@
 
     rcan verify-lmdb datasets/DIV2K/train/HR.lmdb [...]
 
-Any changed byte is found by the checksums beside the data. If an LMDB has no checksums, such as one made by BasicSR's
-tools, every image is decoded and compared with meta_info.txt; not every change is found in this way, so that the exit
-code is 1.
+The checksums beside the data reveal any changed byte. If an LMDB has no checksums, such as one made by BasicSR's tools,
+every image is decoded and compared with meta_info.txt instead; because this does not find every change, the exit code
+is then 1.
 Exit code: 0 if nothing has changed, 1 if there are faults or no checksums, 2 if there is no such LMDB.
 """
 
@@ -14,7 +14,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from rcan_plugin._files import in_words
+from rcan_plugin._files import describe_error
 from rcan_plugin.cli import _exit_codes
 
 
@@ -39,7 +39,7 @@ def verify_all(paths: Sequence[str]) -> int:
         try:
             faults = verify(path)
         except (OSError, ValueError) as error:
-            print(in_words(error), file=sys.stderr)
+            print(describe_error(error), file=sys.stderr)
             code = 2
             continue
         print(f"{path}: {len(faults) or 'no'} fault{'s' * (len(faults) != 1)}")

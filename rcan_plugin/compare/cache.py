@@ -1,4 +1,4 @@
-"""Results kept between runs, under hashes of all that they depend on."""
+"""Results kept between runs, stored under hashes of everything that they depend on."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rcan_plugin._version import __version__
 _PACKAGE = Path(__file__).resolve().parents[1]
 _ROOMS = ("archs", "data", "degradations", "images", "inference", "resampling", "weights")
 _MODULES = ("complexity", "costs", "data", "metrics", "networks", "work")
-"""Rooms, and modules of this room, whose code changes results: a change of it makes all kept results void."""
+"""Rooms, and modules of this room, whose code affects results. If it changes, all kept results are computed again."""
 OUTPUTS = ("tables", "plots", "page", "labels", "layout")
 """Modules of this room that make the files beside `results.json`."""
 
@@ -48,7 +48,7 @@ def code_key() -> str:
 
 
 def outputs_key(results: Mapping[str, Any]) -> str:
-    """Hash of results and of the source that makes tables, plots and the page of them."""
+    """Hash of results and of the source that makes tables, plots and the page from them."""
     room = _PACKAGE / "compare"
     code = _hash_of_files([*(room / f"{name}.py" for name in OUTPUTS), *sorted((room / "assets").iterdir())])
     return key_of([code, {**results, "created": ""}])
@@ -73,7 +73,7 @@ def write_bytes(path: Path, content: bytes) -> None:
 class Table:
     """Results by key in one JSON file, written at each change. Safe to use from several threads.
 
-    A damaged or foreign file is taken for an empty one: its results are computed again.
+    A damaged file, or one of another program, counts as empty: the results are computed again.
     """
 
     def __init__(self, path: Path) -> None:
@@ -102,8 +102,8 @@ class Cache:
     """The tables in a folder.
 
     Args:
-        folder: of the cache.
-        context: what all results depend on: versions, device.
+        folder: folder of the cache.
+        context: values that all results depend on, such as versions and device.
     """
 
     def __init__(self, folder: str | os.PathLike[str], context: Iterable[Any]) -> None:
@@ -112,7 +112,7 @@ class Cache:
         self.tables: dict[str, Table] = {}
 
     def table(self, what: str, *identity: Any) -> Table:
-        """The table of what has this identity; `what` begins its file's name."""
+        """The table for `identity`; its file name begins with `what`."""
         name = f"{what}_{key_of([*identity, *self.context])}"
         if name not in self.tables:
             self.tables[name] = Table(self.folder / f"{name}.json")

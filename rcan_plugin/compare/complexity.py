@@ -1,4 +1,4 @@
-"""Number of parameters and of multiply-adds of a network."""
+"""Counts the parameters and multiply-adds of a network."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def parameters(net: nn.Module) -> int:
 
 
 def multiply_adds(net: nn.Module, height: int, width: int) -> int:
-    """Multiply-adds for one input of height x width, counted on tensors without values."""
+    """Multiply-adds for one input of height x width, counted on the meta device."""
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     tensors: dict[str, torch.Tensor] = {name: mode.from_tensor(tensor.detach()) for name, tensor in _tensors(net)}
     device = next(iter(tensors.values())).device

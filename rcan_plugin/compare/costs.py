@@ -47,14 +47,14 @@ def counts(upscaler: EntrantNetwork) -> dict[str, Any]:
     multiply_adds: dict[str, int] | None
     try:
         multiply_adds = {name: times * complexity.multiply_adds(net, *size) for name, size in sizes.items()}
-    except Exception as error:  # of a network that needs the values of tensors
+    except Exception as error:  # the network may need the values of tensors
         log.warning("%s: multiply-adds cannot be counted: %s", upscaler.entrant.method.name, error)
         multiply_adds = None
     return {"parameters": complexity.parameters(upscaler.net), "multiply_adds": multiply_adds}
 
 
 class _AtScale(nn.Module):
-    """A network of several scales at one of them."""
+    """A network with several scales, fixed to one of them."""
 
     def __init__(self, upscaler: EntrantNetwork) -> None:
         super().__init__()
@@ -67,14 +67,14 @@ class _AtScale(nn.Module):
 
 
 def latencies(upscalers: Mapping[str, EntrantNetwork], device: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Median time and peak memory of each network, measured in turns.
+    """Median time and peak memory of each network; the networks take turns.
 
     Args:
         upscalers: by key.
         device: `cpu`, `cuda`, ...
 
     Yields:
-        Key, and `latency` and `memory_mb` for the report.
+        Key of the network, and its `latency` and `memory_mb` for the report.
     """
     images = {
         key: torch.rand(1, 3, *input_size(upscaler.entrant.scale), generator=torch.Generator().manual_seed(0)).to(
@@ -130,7 +130,7 @@ def _synchronize(device: str) -> None:
 
 
 def _peak_memory(upscaler: EntrantNetwork, image: torch.Tensor, device: str) -> float | None:
-    """Peak of one run in 2^20 bytes, weights included; None where the system does not tell."""
+    """Peak memory of one run in MiB, weights included; None if the system does not report it."""
     weights = sum(tensor.nbytes for tensor in upscaler.whole.parameters())
     if device.startswith("cuda"):
         torch.cuda.synchronize(device)
@@ -140,7 +140,7 @@ def _peak_memory(upscaler: EntrantNetwork, image: torch.Tensor, device: str) -> 
         torch.cuda.synchronize(device)
         return float(torch.cuda.max_memory_allocated(device) - before + weights) / 2**20
     try:
-        ctypes.CDLL(None).malloc_trim(0)  # memory that was freed but not given back would not be counted
+        ctypes.CDLL(None).malloc_trim(0)  # otherwise the run reuses freed memory, which is not counted
         Path("/proc/self/clear_refs").write_text("5")  # sets VmHWM to VmRSS
         before = _status("VmRSS")
         upscaler.tensor(image)

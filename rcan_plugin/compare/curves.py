@@ -32,11 +32,11 @@ UNITS = {LOSS: "loss", PSNR: "PSNR, dB", RATE: "learning rate", SPEED: "images a
 def draw(runs: Sequence[Run], path: str | Path, over: str = "iterations") -> Path:
     """Draw runs into one figure: a panel for each kind of value that any run has, a colour for each run.
 
-    Losses are drawn as logged, pale, and as a running mean. Runs that differ in their seed alone (`NAME_seed0`,
+    Losses are drawn as logged (pale) and as a running mean. Runs that differ only in their seed (`NAME_seed0`,
     `NAME_seed1`) share colour and name.
 
     Args:
-        runs: what was read of the runs.
+        runs: the runs, as `runs.read` returns them.
         path: the figure; its suffix is its format: `.svg`, `.png` or `.pdf`.
         over: `iterations` or `hours`.
 
@@ -81,7 +81,7 @@ def draw(runs: Sequence[Run], path: str | Path, over: str = "iterations") -> Pat
 
 
 def _key(name: str, number: int, names: Counter[str]) -> tuple[str, int | None]:
-    """What runs of several seeds have in common, and no others: two folders may have the same name."""
+    """A key that runs of several seeds share, and no other runs: two folders may have the same name."""
     common = without_seed(name)
     seeds = [other for other in names if without_seed(other) == common != other]
     alone = len(seeds) < 2 or any(names[other] > 1 for other in seeds)
@@ -89,12 +89,12 @@ def _key(name: str, number: int, names: Counter[str]) -> tuple[str, int | None]:
 
 
 def _entries(keys: Counter[tuple[str, int | None]], inches: float) -> list[str]:
-    """The names of runs for a legend of a width."""
+    """The names of runs for a legend that is `inches` wide."""
     return [_short(name if count == 1 else f"{name} ({count} seeds)", inches) for (name, _), count in keys.items()]
 
 
 def _short(name: str, inches: float) -> str:
-    """A name as matplotlib shows it as it is, shortened in the middle if it does not fit into a legend of a width."""
+    """A name escaped for matplotlib, shortened in the middle if it does not fit into a legend of `inches`."""
     over = math.ceil((labels.entry_width(name) - inches) / labels.LETTER)
     if over > 0:
         half = (len(name) - over - 1) // 2

@@ -1,4 +1,4 @@
-"""Test sets as they lie on the disk: images in pairs, hashes of their files, the degradation of LR images."""
+"""Test sets on disk: pairs of images, hashes of their files, the degradation of LR images."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from rcan_plugin.preparation.layouts import COUNTS
 from rcan_plugin.preparation.survey import survey
 
 _ENDING = re.compile(r"(_SRF_\d)?([_-](HR|GT))?([_-]?x\d)?$", re.IGNORECASE)
-"""What HR files have behind the image's name: `_HR_x4`, `_SRF_4_HR`, `_GT`."""
+"""Endings of the names of HR files: `_HR_x4`, `_SRF_4_HR`, `_GT`."""
 
 
 @dataclass(frozen=True)
 class SetImage:
-    """An image of a test set: its name, the names of its files, its key (hash of both files), and size."""
+    """An image of a test set: its name, the names of its files, its key (hash of both files), and its size."""
 
     name: str
     pair: Pair
@@ -42,7 +42,7 @@ class SetAtScale:
     """A test set at a scale.
 
     Attributes:
-        id: name of its files.
+        id: name for files: `Set5_BI_x4`.
         degradation: `BI`, `BD`, `DN`, or `given` for LR images from files.
         recipe: how LR images are made; None if they are given.
     """
@@ -91,13 +91,13 @@ class SetAtScale:
 
 
 class Hashes:
-    """SHA-256 of files, each read once."""
+    """SHA-256 of files; each file is read once."""
 
     def __init__(self) -> None:
         self.known: dict[tuple[Path, str], str] = {}
 
     def of_file(self, path: str | Path) -> str:
-        """Of a file."""
+        """Hash of a file."""
         key = (Path(path), "")
         if key not in self.known:
             with Path(path).open("rb") as file:
@@ -109,7 +109,7 @@ class Hashes:
         return self.known[key]
 
     def of_image(self, store: ImageStore, name: str) -> str:
-        """Of an encoded image of a folder or LMDB."""
+        """Hash of an encoded image of a folder or LMDB."""
         key = (store.root, name)
         if key not in self.known:
             self.known[key] = hashlib.sha256(store.read_bytes(name)).hexdigest()
@@ -163,7 +163,7 @@ def open_set(test_set: TestSet, scale: int, hashes: Hashes) -> SetAtScale:
 
 
 def short_names(stems: list[str]) -> list[str]:
-    """Names of images without the endings of HR files, made into file names; the stems where they would be equal.
+    """Names of images without the endings of HR files, as file names; the stems if these names would not be unique.
 
     >>> short_names(["baby_HR_x4", "bird_HR_x4"]), short_names(["img_001_SRF_4_HR"]), short_names(["a_x2", "a_x3"])
     (['baby', 'bird'], ['img_001'], ['a_x2', 'a_x3'])
@@ -182,13 +182,13 @@ def _identity(recipe: Recipe | None, name: str = "") -> Any:
 
 @dataclass(frozen=True)
 class LowResolution:
-    """What the LR images of a set are.
+    """How the LR images of a set were made.
 
     Attributes:
-        text: in words, as `rcan identify` says it.
-        kind: `BI`, `BD`, `DN`; None for none of the papers'.
-        border: of BI: `replicate`, `symmetric`; None if unknown.
-        marks: how they differ from the papers' LR images.
+        text: a description, as `rcan identify` prints it.
+        kind: `BI`, `BD`, `DN`; None if it is not a degradation of the papers.
+        border: border of BI: `replicate`, `symmetric`; None if unknown.
+        marks: how the images differ from the papers' LR images.
     """
 
     text: str
@@ -198,7 +198,7 @@ class LowResolution:
 
 
 def low_resolution(test_set: SetAtScale) -> LowResolution:
-    """Find out what the LR images of a set are: by its recipe, or value for value from the files."""
+    """Find out how the LR images of a set were made: from its recipe, or by comparing the files' values."""
     marks: list[str]
     if test_set.recipe is not None:
         degradation = test_set.recipe.degradation
@@ -225,10 +225,10 @@ def _border_marks(border: str | None) -> Iterator[str]:
 
 
 def as_json(low: LowResolution) -> Mapping[str, Any]:
-    """For the cache."""
+    """Convert to plain data for the cache."""
     return dataclasses.asdict(low)
 
 
 def from_json(content: Mapping[str, Any]) -> LowResolution:
-    """From the cache."""
+    """Convert from the plain data in the cache."""
     return LowResolution(**{**content, "marks": tuple(content["marks"])})

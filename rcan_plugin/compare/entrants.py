@@ -1,4 +1,4 @@
-"""Methods at one scale: which network, weights or folder, and how it is run; resolved without torch."""
+"""Methods at one scale: network, weights or folder, and how the network is run. Needs no torch."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Entrant:
     """A method at a scale.
 
     Attributes:
-        network: registered network and its arguments; None if the file of weights tells.
-        weights: file of weights; None for networks without.
-        sha256: of that file.
+        network: registered network and its arguments; None if the file of weights determines them.
+        weights: file of weights; None for a network without weights.
+        sha256: SHA-256 of that file.
     """
 
     method: Method
@@ -36,7 +36,7 @@ class Entrant:
 
     @functools.cached_property
     def identity(self) -> list[Any]:
-        """What its images depend on, beside the LR image."""
+        """What its upscaled images depend on, besides the LR image."""
         method = self.method
         if method.kind != "network":
             return [method.kind]
@@ -49,7 +49,7 @@ class Entrant:
 
     @property
     def inference(self) -> str:
-        """How the image is cut, in words: `whole`, `tiles 128/32`, `official chop`, `pictures`, `bicubic`."""
+        """How images are processed: `whole`, `tiles 128/32`, `official chop`, `pictures`, `bicubic`."""
         if self.method.kind != "network":
             return self.method.kind
         tile = self.method.tile
@@ -76,7 +76,7 @@ def resolve(method: Method, scale: int, hashes: Hashes) -> Entrant:
 
     Raises:
         FileNotFoundError: the option file or the file of weights is missing.
-        ValueError: the option file cannot be read, or is of another scale.
+        ValueError: the option file cannot be read, or has another scale.
     """
     if method.kind != "network":
         return Entrant(method, scale)
@@ -95,7 +95,7 @@ def resolve(method: Method, scale: int, hashes: Hashes) -> Entrant:
 
 
 def _of_option_file(file: str, scale: int) -> tuple[dict[str, Any], str]:
-    """Network and file of weights of an option file of training, as its run leaves it."""
+    """Network of a training option file, and the file of weights that its run writes."""
     require_file("options", file)
     try:
         options = read(file).options

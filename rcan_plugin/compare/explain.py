@@ -1,4 +1,4 @@
-"""What causes a difference from a published figure, found by trying."""
+"""Finds the cause of a difference from a published figure by trying other protocols and LR images."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 REPRODUCED = 0.02
 """dB; a PSNR this near to the published one counts as equal to it: published ones have two digits."""
 MOST_OF_BORDER = 0.3
-"""dB; a larger difference is not tried to be explained by the border of LR images that are BI."""
+"""dB; the border of BI cannot cause a larger difference, so it is not tried as an explanation."""
 
 
 def explanation(
@@ -25,14 +25,14 @@ def explanation(
     """Name the other protocol, or the other LR images, with which a method has the published PSNR.
 
     Args:
-        worker: that has done the tasks, with `others`.
-        tasks: of one method on one set.
-        low: what the LR images are.
-        published: PSNR in dB.
-        difference: of the measured PSNR from it, in dB.
+        worker: has done the tasks, with `others`.
+        tasks: tasks of one method on one set.
+        low: how the LR images were made.
+        published: published PSNR in dB.
+        difference: measured minus published PSNR in dB.
 
     Returns:
-        What it is and the PSNR with it, such as `with RGB instead of Y: 32.63`; None if nothing tried gives it.
+        The cause and the PSNR with it, such as `with RGB instead of Y: 32.63`; None if nothing tried gives this PSNR.
     """
     tried = _means([worker.others(task) for task in tasks])
     if found := _nearest(tried, published):

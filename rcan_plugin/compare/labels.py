@@ -1,4 +1,4 @@
-"""Names beside the points of a plot, placed so that they do not overlap, and in legends."""
+"""Places names beside the points of a plot so that they do not overlap; sizes of names in legends."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _DIRECTIONS = [(1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, 
 
 
 def place(figure: Figure, axes: Axes, points: Sequence[tuple[str, float, float, float]]) -> None:
-    """Write the name of each point beside it: not over another name or point, nor outside of the axes.
+    """Write the name of each point beside it, neither over another name or point nor outside the axes.
 
-    A name that is away from its point is joined to it by a thin line.
+    A thin line joins a name to its point if it is not next to it.
 
     Args:
-        figure: of the axes; their place in it is final.
-        axes: of the points.
+        figure: figure of the axes; the position of the axes in it must be final.
+        axes: axes of the points.
         points: name, x, y and the marker's area in square points; area 0 is the left end of a horizontal line.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -76,7 +76,7 @@ def place(figure: Figure, axes: Axes, points: Sequence[tuple[str, float, float, 
 
 
 def columns(names: Sequence[str], inches: float) -> int:
-    """Columns of a legend of these names, in letters of 8 to 9 points, that fit into a width; at least 1."""
+    """How many columns of these names, in letters of 8 to 9 points, fit into a legend of `inches`; at least 1."""
     return max(int(inches / max(map(entry_width, names), default=inches)), 1)
 
 
@@ -94,5 +94,5 @@ def _meet(a: Box, b: Box) -> bool:
 
 
 def _overlap(a: Box, b: Box) -> float:
-    """Area that two boxes share."""
+    """Common area of two boxes."""
     return max(0.0, min(a[2], b[2]) - max(a[0], b[0])) * max(0.0, min(a[3], b[3]) - max(a[1], b[1]))

@@ -1,7 +1,7 @@
 """Groups of a comparison's rows for tables, plots and the page: values as text, best and second best, footnotes.
 
-Rows of one degradation and one scale form a group. Only rows with the protocol that most networks of the group have are
-ranked; each other row has a footnote that names what differs.
+Rows of one degradation and one scale form a group. Only rows with the group's most frequent protocol are ranked; each
+other row has a footnote that names the difference.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ FILE = "results.json"
 FORMAT = 1
 ABSENT = "–"
 DEGRADATIONS = {"given": "LR as given"}
-"""Degradations of a results file that have another name in headings."""
+"""Headings for degradations of a results file, if they differ from its name."""
 
 OF_NETWORKS = ("inference", "ensemble", "precision")
-"""Parts of a protocol that say how a network was run: bicubic interpolation and finished pictures have none."""
+"""Parts of a protocol that say how a network was run; bicubic interpolation and finished pictures lack them."""
 
 Results = Mapping[str, Any]
 """The content of results.json."""
@@ -112,7 +112,7 @@ def read(folder: str | Path) -> Results:
 
     Raises:
         FileNotFoundError: there is no results.json.
-        ValueError: it is no results file, or of another format.
+        ValueError: it is not a results file, or has another format.
     """
     path = Path(folder) / FILE
     require_file("results of a comparison", path, "run `rcan compare` first, or name its output folder")
@@ -127,7 +127,7 @@ def read(folder: str | Path) -> Results:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file as UTF-8 beside its place, then rename it."""
+    """Write a text file as UTF-8 under a temporary name in its folder, then rename it."""
     with written_beside(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
@@ -329,7 +329,7 @@ def count(number: float | None) -> str:
 
 
 def multiply_adds(facts: Mapping[str, Any]) -> float | None:
-    """Multiply-adds for a 1280x720 output, the size that papers use; None if they were not counted."""
+    """Multiply-adds for an output of 1280x720 pixels, as in papers; None if they were not counted."""
     return (facts.get("multiply_adds") or {}).get("1280x720")
 
 

@@ -1,4 +1,4 @@
-"""PSNR and SSIM by BasicSR's calculators, pyiqa's metrics, and what the PSNR would be by other protocols."""
+"""PSNR and SSIM by BasicSR's functions, pyiqa's metrics, and PSNR by other protocols."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Protocol:
     Attributes:
         color: `Y` (ITU-R BT.601, 16 to 235, as MATLAB's `rgb2ycbcr`) or `RGB`.
         border: pixels left out along the border.
-        gray: of a gray HR image: `gray` compares it as it is, `color` as three equal channels, of which Y is computed.
+        gray: how gray HR images are compared: `gray`: as they are; `color`: as three equal channels, converted to Y.
     """
 
     color: str
@@ -38,12 +38,12 @@ class Protocol:
 
     @property
     def key(self) -> str:
-        """For the cache."""
+        """Key of the cache."""
         return f"{self.color}/{self.border}/{self.gray}"
 
 
 def missing_package(names: Iterable[str]) -> str | None:
-    """What must be installed for these metrics; None if nothing."""
+    """Message about a package that these metrics need and that is not installed; None if there is none."""
     others = [name for name in names if name not in OWN_METRICS]
     if others and importlib.util.find_spec("pyiqa") is None:
         return f"names {', '.join(others)}; only psnr and ssim work without pyiqa: `pip install pyiqa`, or remove them."
@@ -51,10 +51,10 @@ def missing_package(names: Iterable[str]) -> str | None:
 
 
 def describe(name: str) -> dict[str, Any]:
-    """Name, unit, which is better, and digits of a metric, for the report.
+    """Name, unit, direction (higher or lower is better) and digits of a metric, for the report.
 
     Raises:
-        ValueError: pyiqa has no such metric, or it compares sets of images.
+        ValueError: pyiqa has no such metric, or the metric compares sets of images (FID).
     """
     if name in DESCRIPTIONS:
         return DESCRIPTIONS[name]
@@ -73,8 +73,8 @@ def to_8_bits(image: np.ndarray) -> np.ndarray:
     return np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
 
 
-def like(image: np.ndarray, hr: np.ndarray) -> np.ndarray:
-    """An image of one or three equal channels with as many channels as the HR image; cut to its size."""
+def with_channels_of(image: np.ndarray, hr: np.ndarray) -> np.ndarray:
+    """Convert an upscaled image to the HR image's number of channels, 1 or 3, and crop it to its size."""
     image = image[: hr.shape[0], : hr.shape[1]]
     if image.shape[2] == hr.shape[2]:
         return np.ascontiguousarray(image)
@@ -90,8 +90,8 @@ def measure(sr: np.ndarray, hr: np.ndarray, protocol: Protocol, names: Iterable[
 
     Args:
         sr, hr: H x W x C, uint8, BGR or gray.
-        protocol: of PSNR and SSIM.
-        names: of metrics.
+        protocol: protocol of PSNR and SSIM.
+        names: names of the metrics.
     """
     from basicsr.metrics import calculate_psnr, calculate_ssim
 
@@ -115,13 +115,13 @@ def _in_color(sr: np.ndarray, hr: np.ndarray, protocol: Protocol) -> tuple[np.nd
 def other_protocols(
     sr: np.ndarray, exact: np.ndarray | None, hr: np.ndarray, protocol: Protocol, scale: int
 ) -> dict[str, float]:
-    """PSNR by protocols that are often taken by mistake, by what they are in words.
+    """PSNR by protocols that are often used by mistake. Keys describe the protocol: `with RGB instead of Y`.
 
     Args:
         sr, hr: H x W x C, uint8, BGR or gray.
         exact: the upscaled image before rounding, float, range 0 to 1; None if it is not known.
-        protocol: the one that the comparison uses.
-        scale: whose multiple the border usually is.
+        protocol: protocol of the comparison.
+        scale: scale of the test set; the border is usually one or two times the scale.
     """
     from basicsr.metrics import calculate_psnr
 
@@ -169,7 +169,7 @@ def _by_pyiqa(name: str, sr: np.ndarray, hr: np.ndarray) -> float:
 
 
 _PYIQA = threading.Lock()
-"""Its metrics are networks, which use all cores, and are not known to be safe in several threads."""
+"""pyiqa's metrics are networks that use all cores, and may not be thread-safe."""
 
 
 @functools.cache

@@ -22,11 +22,12 @@ PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def read(entrant: Entrant) -> Weights:
-    """The network of an entrant and its weights.
+    """Read an entrant's weights, and the network that they belong to.
 
     Raises:
         FileNotFoundError: the file of weights does not exist.
-        ValueError: the network is not known or cannot be built, the weights do not fit it, or its scale is another one.
+        ValueError: the network is unknown or cannot be built, the weights do not fit it, or its scale is not the
+            entrant's.
     """
     arguments = dict(entrant.network or {})
     name = arguments.pop("type", None)

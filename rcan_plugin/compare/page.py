@@ -1,7 +1,7 @@
-"""The page of a comparison: `index.html` beside the pictures. It opens without a server and without a network.
+"""The page of a comparison: `index.html` beside the pictures. It opens without a server and without internet access.
 
-A browser lets a page read the pixels of its own data only; a PNG beside a page opened from a disk does not count as
-such. Each picture therefore has a twin, `NAME.png.js`: a script that hands the same bytes to the page when it is shown.
+A page opened from a disk may not read the pixels of a PNG beside it (same-origin policy). Each picture therefore has a
+twin, `NAME.png.js`: a script that passes the same bytes to the page when the picture is shown.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from rcan_plugin.compare.layout import ABSENT, Group, Line, Results
 
 ASSETS = Path(__file__).parent / "assets"
 SCRIPTS = ("state.js", "table.js", "pixels.js", "crops.js", "stage.js", "strip.js", "main.js")
-"""In the order in which they use each other."""
+"""In order of dependency: each uses only scripts before it."""
 
 
 def write(folder: str | Path) -> Path:
@@ -92,7 +92,7 @@ def _write_twin(folder: Path, picture: Path) -> None:
 
 
 def _data(results: Results, pictures: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
-    """What the scripts need: the sets with pictures, the names of the methods, PSNR by set, method and image."""
+    """Data for the scripts: the sets with pictures, the names of the methods, PSNR by set, method and image."""
     psnr: dict[str, dict[str, dict[str, float]]] = {}
     for row in results["rows"]:
         found = {image: metrics["psnr"] for image, metrics in row["images"].items() if "psnr" in metrics}
@@ -141,7 +141,7 @@ def _group_choice(found: Sequence[Group]) -> str:
 
 
 def _table(results: Results, group: Group) -> str:
-    """The table of a group; scripts sort it and show its footnotes where they are pointed at."""
+    """The table of a group; scripts sort it, and show footnotes under the mouse pointer."""
     metrics = results["metrics"]
     facts = _facts(group)
     heads = [_sort_head("name", "Method", "", 'rowspan="2"')]
@@ -175,7 +175,7 @@ best</span> among rows of this protocol. Letters mark what differs.</p>
 
 
 def _facts(group: Group) -> dict[str, tuple[str, str, dict[str, tuple[float | None, str]]]]:
-    """Columns of what is known of the networks, but for empty ones: head, unit, and value and text by method's id."""
+    """The columns of network costs that are not empty: head, unit, and value and text by the method's id."""
     parameters = {line.method["id"]: line.facts.get("parameters") for line in group.lines}
     adds = {line.method["id"]: layout.multiply_adds(line.facts) for line in group.lines}
     times = {line.method["id"]: layout.milliseconds(line.facts) for line in group.lines}
@@ -234,7 +234,7 @@ def _number_cell(value: float | None, text: str, name: str = "") -> str:
 
 
 def _plot_lines(folder: Path, found: Sequence[Group]) -> Iterator[str]:
-    """The plots of `plots/`, in the page itself, so that they take its colours."""
+    """The plots of `plots/`, inlined so that they have the page's colours."""
     for group in found:
         for entry in group.sets:
             paths = [folder / "plots" / f"{name}_{entry['id']}.svg" for name in plots.NAMES]
@@ -247,7 +247,7 @@ def _plot_lines(folder: Path, found: Sequence[Group]) -> Iterator[str]:
 
 
 def _inline(path: Path) -> str:
-    """An SVG without its prolog, with names of its own for what it refers to, and of the width of its place."""
+    """An SVG to inline: without prolog, with unique ids, and as wide as its container."""
     text = path.read_text(encoding="utf-8")
     text = text[text.index("<svg") : text.index("</svg>") + len("</svg>")]
     own = re.sub(r"\W", "-", path.stem)

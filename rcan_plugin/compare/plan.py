@@ -1,4 +1,4 @@
-"""Finds all that a comparison needs before any work: sets, networks, weights, pictures; lists all that is missing."""
+"""Finds the sets, networks, weights and pictures of a comparison before any work; lists all that are missing."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from rcan_plugin._files import in_words
+from rcan_plugin._files import describe_error
 from rcan_plugin.compare import metrics
 from rcan_plugin.compare.data import Hashes, SetAtScale, open_set
 from rcan_plugin.compare.entrants import Entrant, resolve
 from rcan_plugin.compare.spec import Method, Spec
 from rcan_plugin.images.store import ImageStore
-from rcan_plugin.options.mistakes import Mistake, Mistakes, line_of
-from rcan_plugin.options.mistakes import Path as Keys
+from rcan_plugin.options.mistakes import KeyPath, Mistake, Mistakes, line_of
 
 Result = TypeVar("Result")
 
@@ -26,7 +25,7 @@ class Plan:
         sets: test sets, by scale.
         entrants: methods, by scale.
         pictures: folder and names of finished pictures, by key of `pictures_key`.
-        left_out: what is not here and is left out, in words.
+        left_out: descriptions of what is missing and therefore left out.
     """
 
     spec: Spec
@@ -37,7 +36,7 @@ class Plan:
     left_out: list[str] = field(default_factory=list)
 
     def rows(self) -> Iterator[tuple[Entrant, SetAtScale]]:
-        """Methods and sets that belong together, by set."""
+        """Yield each method with each set of its scale, by set."""
         for scale, sets in self.sets.items():
             for test_set in sets:
                 for entrant in self.entrants[scale]:
@@ -67,12 +66,12 @@ def make_plan(spec: Spec, available: bool = False) -> Plan:
                 for test_set in plan.sets[scale]:
                     finder.find(entrant.method.keys, _find_pictures, plan, entrant, test_set)
     if finder.missing:
-        text = "go on without what is missing by --available (in Python: available=True)."
+        text = "--available continues without what is missing (in Python: available=True)."
         finder.mistakes.append(Mistake((), text, missing=True))
     if finder.mistakes:
         raise Mistakes(finder.mistakes, spec.lines)
     if not any(True for _ in plan.rows()):
-        text = "no method and test set of one scale are here."
+        text = "this machine has no method and test set of the same scale."
         raise Mistakes([Mistake((), " ".join([text, *plan.left_out]))], spec.lines)
     return plan
 
@@ -95,25 +94,25 @@ class _Finder:
         found = [self.find(method.keys, resolve, method, scale, self.plan.hashes) for method in methods]
         return [entrant for entrant in found if entrant is not None]
 
-    def find(self, keys: Keys, search: Callable[..., Result], *arguments: Any) -> Result | None:
-        """What a search finds; None if it raises, which is noted."""
+    def find(self, keys: KeyPath, search: Callable[..., Result], *arguments: Any) -> Result | None:
+        """Return what a search finds. If it raises, note the mistake and return None."""
         try:
             return search(*arguments)
         except FileNotFoundError as error:
             if self.available:
-                self.plan.left_out.append(f"{self._name(keys)}: {in_words(error)}")
+                self.plan.left_out.append(f"{self._name(keys)}: {describe_error(error)}")
             else:
                 self.missing = True
-                self._add(keys, in_words(error))
+                self._add(keys, describe_error(error))
         except (OSError, ValueError) as error:
-            self._add(keys, in_words(error))
+            self._add(keys, describe_error(error))
         return None
 
-    def _add(self, keys: Keys, text: str) -> None:
+    def _add(self, keys: KeyPath, text: str) -> None:
         line = line_of((*keys, "name"), self.plan.spec.lines)
         self.mistakes.append(Mistake((keys[0], self._name(keys)), text, line))
 
-    def _name(self, keys: Keys) -> str:
+    def _name(self, keys: KeyPath) -> str:
         section, number = keys
         entries: tuple[Method, ...] = getattr(self.plan.spec, section)
         return entries[int(number)].name

@@ -31,11 +31,11 @@ MISSING = "Plots are not drawn: matplotlib is not installed. Install it: pip ins
 NAMES = ("parameters", "latency", "images", "difference")
 """Plots of a set: `NAME_SET.svg`."""
 NAMED_IMAGES = 24
-"""Up to so many images have their names on the axis."""
+"""Most images whose names are on the axis."""
 NAMED_POINTS = 10
-"""Up to so many methods have their names beside their points; of more, numbers stand there, and the names below."""
+"""Most methods whose names are beside their points. Otherwise points have numbers, explained below the plot."""
 
-_TEXT, _GRID = "#1f2328", "#b9b5ab"  # in the page both take the colours of its theme: `_themed`
+_TEXT, _GRID = "#1f2328", "#b9b5ab"  # replaced by the page's theme, see `_themed`
 _COLORS = ("#24569f", "#c4541d", "#2d7d4f", "#8b3f8f", "#a98600", "#2a8a9b", "#b33951", "#6b6f76")
 _MARKERS = "osD^vPX*"
 _SETTINGS: Any = {
@@ -90,7 +90,7 @@ def write(folder: str | Path) -> list[Path]:
 
 
 def _write_set(place: Path, group: Group, entry: Mapping[str, Any]) -> list[Path]:
-    """The plots of a set; those there are kept if they are all that were drawn from the same values by the same code.
+    """Draw the plots of a set; existing ones are kept if all were drawn from the same values by the same code.
 
     Each file has a mark with their number: a run that was stopped wrote only some of them.
     """
@@ -176,9 +176,9 @@ def _psnr(line: Line, set_id: str) -> dict[str, float]:
 
 
 def _axes(title: str, below: float = 0.55) -> tuple[Figure, Axes]:
-    """A figure of 5.2 inches with one pair of axes of 4.25 x 2.7 inches, and `below` inches for what is under them.
+    """A figure 5.2 inches wide with axes of 4.25 x 2.7 inches, and `below` inches for the text under them.
 
-    Margins are fixed: matplotlib's search for them takes more time than the drawing.
+    Margins are fixed, because matplotlib's automatic layout takes more time than the drawing.
     """
     from matplotlib.figure import Figure
 
@@ -243,7 +243,7 @@ def _scatter(
 
 
 def _by_image(lines: Sequence[Line], set_id: str, title: str) -> Figure:
-    """PSNR of each method on each image; images in order of the first method's PSNR if they are too many for names."""
+    """PSNR of each method on each image. Images too many for names are sorted by mean PSNR."""
     values = {line.name: _psnr(line, set_id) for line in lines}
     names = list(dict.fromkeys(name for found in values.values() for name in found))
     many = len(names) > NAMED_IMAGES
@@ -281,7 +281,7 @@ def _upright(names: Sequence[str]) -> bool:
 
 
 def _name_images(axes: Axes, names: Sequence[str]) -> None:
-    """Names of the images on the axis, upright if they are long; none if they are many."""
+    """Write the images' names on the axis, upright if they are long; no names if there are too many images."""
     if len(names) > NAMED_IMAGES:
         axes.set_xlabel(f"{len(names)} images, by mean PSNR")
         axes.set_xticks([])
@@ -330,6 +330,6 @@ def _save(figure: Figure, path: Path, title: str, mark: str) -> None:
 
 
 def _themed(svg: str, title: str) -> str:
-    """The SVG with a title, and its text in the colour of the page around it, where there is one."""
+    """The SVG with a title. Its text has the colour of the page that contains it."""
     svg = re.sub(rf"(fill|stroke): {_TEXT}", r"\1: currentColor", svg)
     return re.sub(r"<svg ([^>]*)>", rf'<svg color="{_TEXT}" \1><title>{html.escape(title)}</title>', svg, count=1)

@@ -30,7 +30,7 @@ def published(method: str | None, test_set: str, degradation: str | None, scale:
 
 
 def names() -> list[str]:
-    """The methods of which figures are known."""
+    """The methods that have published figures in the file."""
     return sorted({method for method, *_ in _figures()})
 
 

@@ -1,4 +1,4 @@
-"""`results.json`: all that was measured, with its protocol, marks and published figures."""
+"""Builds the content of `results.json`: all measurements, with their protocol, marks and published figures."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from rcan_plugin.compare.published import TOLERANCE, Published
 
 FORMAT = 1
 COMPARED = ("inference", "ensemble", "precision")
-"""Parts of the protocol in which networks of one report may differ."""
+"""Parts of the protocol that may differ between networks of one report."""
 
 
 def number(value: float) -> float | None:
-    """A value for JSON, which has no infinity: that of equal images is null."""
+    """A value for JSON, which has no infinity: the PSNR of equal images becomes null."""
     return value if math.isfinite(value) else None
 
 
@@ -49,7 +49,7 @@ def row(
 
 
 def set_entry(test_set: SetAtScale, low: LowResolution) -> dict[str, Any]:
-    """A test set of the report."""
+    """The entry of a test set."""
     return {
         "id": test_set.id,
         "name": test_set.name,
@@ -63,7 +63,7 @@ def set_entry(test_set: SetAtScale, low: LowResolution) -> dict[str, Any]:
 
 
 def method_entries(entrants: Iterable[Entrant], costs: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The methods of the report, with what is known of each at each scale."""
+    """The entries of the methods, with the costs of each at each scale."""
     entries: dict[str, dict[str, Any]] = {}
     for entrant in entrants:
         method = entrant.method
@@ -81,10 +81,10 @@ def method_entries(entrants: Iterable[Entrant], costs: Mapping[str, Mapping[str,
 
 
 def mark_protocols(rows: Iterable[dict[str, Any]], kinds: Mapping[str, str]) -> None:
-    """Mark rows whose protocol is not that of most networks on the same set, and finished pictures.
+    """Mark rows of finished pictures, and rows whose protocol is not that of most networks on the same set.
 
     Args:
-        rows: of the report; `marks` is extended.
+        rows: rows of the report; their `marks` are extended.
         kinds: `network`, `pictures` or `bicubic`, by method.
     """
     by_set: dict[str, list[dict[str, Any]]] = {}
@@ -110,7 +110,7 @@ def _differs(part: str, own: Any, other: Any) -> str:
 
 
 def add_published(entry: dict[str, Any], figure: Published | None) -> float | None:
-    """Put a published figure into a row and mark a difference. Returns the difference in dB if it is marked."""
+    """Add a published figure to a row, and mark a difference. Returns the difference in dB if it is marked."""
     if figure is None:
         return None
     entry["published"] = figure._asdict()

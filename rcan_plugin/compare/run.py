@@ -24,17 +24,17 @@ from rcan_plugin.options.mistakes import Mistake, Mistakes
 
 RESULTS = "results.json"
 MADE = ("table.md", "table.csv", "table.tex", "index.html")
-"""Files made from `results.json`, beside the plots, which need matplotlib."""
+"""Files made from `results.json`. (Plots, which need matplotlib, are not listed.)"""
 
 
 @dataclass(frozen=True)
 class Report:
-    """A report on the disk.
+    """A report on disk.
 
     Attributes:
-        folder: with `results.json`, pictures, tables, plots and the page.
+        folder: folder of `results.json`, pictures, tables, plots and the page.
         results: content of `results.json`.
-        is_new: false if the results were there already.
+        is_new: false if the same results existed before.
     """
 
     folder: Path
@@ -51,18 +51,18 @@ def compare(
 ) -> Report:
     """Compare methods on test sets and write the report.
 
-    Results are kept in the folder `cache` of the report as they come: a stopped comparison goes on where it was, and
-    what has not changed (files of images and weights, by content; options; versions) is not computed again.
+    Results are written to the folder `cache` of the report at once, so that a stopped comparison can be resumed. What
+    has not changed (content of images and weights, options, versions) is not computed again.
 
     Args:
-        spec: an option file, its content, a comparison that was read, or the plan made of it.
+        spec: an option file, its content, a `Spec`, or a `Plan`.
         available: leave out weights, pictures and test sets that are not on this machine.
         say: called with lines about what is left out.
-        before_work: called if there is work, before BasicSR is imported: `rcan_plugin.register`, where the plugin does
-            not load itself.
+        before_work: called if there is work, before BasicSR is imported: `rcan_plugin.register`, if the plugin is not
+            loaded at `import torch`.
 
     Raises:
-        Mistakes: the options are wrong, or something is missing or does not fit; all of it, before any work.
+        Mistakes: all wrong options, and everything that is missing or does not fit; raised before any work.
         ValueError: an image cannot be read, or a network's result is not finite or of the wrong size.
         OSError: files cannot be read or written.
     """
@@ -77,7 +77,7 @@ def compare(
     is_new = _write_results(spec.out / RESULTS, results)
     key, table = outputs_key(results), comparison.cache.table("outputs")
     made = all((spec.out / name).exists() for name in MADE)
-    if comparison.worker.worked or not made or table.get("key") != key:
+    if comparison.worker.did_work or not made or table.get("key") != key:
         say("writing tables, plots and the page")
         for write in (tables.write, plots.write, page.write):
             write(spec.out)
@@ -92,7 +92,7 @@ class _Comparison:
         self.worker = Worker(plan, self.cache, self.device, before_work)
 
     def results(self) -> dict[str, Any]:
-        """Measure what is not known, and put everything together."""
+        """Measure what is not in the cache, and return the content of `results.json`."""
         described = {name: self._describe(name) for name in self.spec.metrics}
         rows = list(self.plan.rows())
         tasks = {
@@ -189,17 +189,19 @@ class _Comparison:
 
 
 def _papers_kind(test_set: SetAtScale, low: LowResolution | None = None) -> str | None:
-    """The degradation whose published figures a set is compared with; BI for LR images that are none of the papers'."""
+    """The degradation whose published figures a set is compared with; BI if the LR images are not those of a paper."""
     if test_set.recipe is not None:
         return test_set.recipe.degradation.kind
     return "BI" if low is None else low.kind or "BI"
 
 
 def choose_device(spec: Spec) -> str:
-    """Return `cuda` for `auto` where a GPU can be used, else `cpu`; for these two without a GPU torch is not imported.
+    """Return the device: for `auto`, `cuda` if there is a usable GPU, otherwise `cpu`.
+
+    For `auto` and `cpu`, torch is not imported on a machine without a GPU.
 
     Raises:
-        Mistakes: torch does not know the device, or it is not here.
+        Mistakes: torch does not know the device, or this machine lacks it.
     """
     if spec.device == "cpu":
         return spec.device
@@ -218,7 +220,7 @@ def choose_device(spec: Spec) -> str:
 
 
 def _write_results(path: Path, results: dict[str, Any]) -> bool:
-    """Write `results.json`, unless it holds the same results. Returns whether it was written."""
+    """Write `results.json` unless it holds the same results already. Returns whether it was written."""
     try:
         old = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""Reads what BasicSR logged while it trained: text logs and TensorBoard's event files."""
+"""Reads the logs of BasicSR's training runs: text logs and TensorBoard's event files."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _WORLD = re.compile(r"^\s+world_size: (\d+)", re.MULTILINE)
 
 @dataclass
 class Series:
-    """One logged value along a run. Hours are those of training: pauses between runs that were resumed are left out."""
+    """One logged value along a run. Hours count only training: pauses before a run was resumed are left out."""
 
     iterations: list[int] = field(default_factory=list)
     hours: list[float] = field(default_factory=list)
     values: list[float] = field(default_factory=list)
 
     def add(self, iteration: int, hours: float, value: float) -> None:
-        """Append a value. What was logged for this iteration or later ones, before a resumption, is dropped."""
+        """Append a value. Values logged before a resumption, for this iteration or later ones, are dropped."""
         while self.iterations and self.iterations[-1] >= iteration:
             for column in (self.iterations, self.hours, self.values):
                 column.pop()
@@ -46,8 +46,8 @@ class Run:
     """A training run.
 
     Attributes:
-        name: of its folder or file.
-        series: by kind (`KINDS`) and name: the loss's, the validated set's; empty for the others.
+        name: name of its folder or file.
+        series: by kind (`KINDS`) and name: that of the loss or of the validated set; empty for other kinds.
     """
 
     name: str
@@ -99,7 +99,7 @@ def read(path: str | Path) -> Run:
 
 
 def _read_texts(run: Run, paths: list[Path]) -> None:
-    """Read the text logs of a run that was resumed as often as there are logs, less one."""
+    """Read the text logs of a run: one log for the first start and one for each resumption."""
     before = 0.0
     for path in paths:
         text = path.read_text(encoding="utf-8", errors="replace")
@@ -115,9 +115,9 @@ def _read_texts(run: Run, paths: list[Path]) -> None:
 def _values(text: str, images: int | None) -> Iterator[tuple[float, int, str, str, float]]:
     """Hours since the start, iteration, kind, name and value of all values in a text log.
 
-    The iteration of a validation is logged with a new best value alone; others get that of the last line of losses,
-    or of the start.
-    The validation at the end of a run is logged with an iteration beyond the last one.
+    BasicSR logs the iteration of a validation only with a new best value. Other validations get the iteration of the
+    last line of losses, or of the start. The validation at the end of a run is logged with an iteration beyond the
+    last one.
     """
     start, hours, iteration, set_name, validated, ended = None, 0.0, 0, "", 0, False
     for line in text.splitlines():

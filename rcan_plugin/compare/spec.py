@@ -1,4 +1,4 @@
-"""What a comparison is asked for: its option file, read and checked."""
+"""Reads and checks the option file of a comparison."""
 
 from __future__ import annotations
 
@@ -26,8 +26,7 @@ from rcan_plugin.options.kinds import (
     remedy,
     whole,
 )
-from rcan_plugin.options.mistakes import Mistake, Mistakes, did_you_mean
-from rcan_plugin.options.mistakes import Path as Keys
+from rcan_plugin.options.mistakes import KeyPath, Mistake, Mistakes, did_you_mean
 from rcan_plugin.options.read import OptionFile, read
 from rcan_plugin.options.values import as_short_yaml
 
@@ -60,11 +59,11 @@ _TILE = Kind(
 _FILES = either(TEXT, Kind("a mapping of scales to files, such as {x2: A, x4: B}", _is_scale_to_file))
 
 HOW = {
-    "ensemble": Key(FLAG, "mean over eight flips and turns of the image", False),
+    "ensemble": Key(FLAG, "mean over eight flips and rotations of the image", False),
     "tile": Key(_TILE, "networks run on tiles; ~ for the whole image", None),
     "precision": Key(one_of("fp32", "bf16", "fp16"), "of networks", "fp32"),
 }
-"""How networks are run: for all methods at the top level, for one in its own section."""
+"""Keys that say how networks are run: at the top level for all methods, or in a method's section."""
 
 COMPARISON = {
     "title": Key(TEXT, "of the report; by default the file's name"),
@@ -72,13 +71,13 @@ COMPARISON = {
     "scales": Key(_SCALES, "scales to compare at", REQUIRED),
     "methods": Key(list_of(either(one_of("bicubic"), MAPPING), least=1), "what is compared", REQUIRED),
     "sets": Key(list_of(MAPPING, least=1), "test sets", REQUIRED),
-    "color": Key(one_of("Y", "RGB"), "of PSNR and SSIM", "Y"),
+    "color": Key(one_of("Y", "RGB"), "colour space of PSNR and SSIM", "Y"),
     "gray": Key(one_of("gray", "color"), "gray HR images: as they are, or as three equal channels", "gray"),
     "border": Key(either(one_of("scale"), whole(0, 1000)), "pixels left out along the border", "scale"),
     "metrics": Key(list_of(TEXT, least=1), "psnr, ssim, and names of pyiqa's metrics", list(OWN_METRICS)),
     "pictures": Key(FLAG, "write the upscaled images", True),
     "latency": Key(FLAG, "measure time and memory of networks for an output of 1280x720", True),
-    "explain": Key(FLAG, "where a figure differs from the published one, try what may cause it", True),
+    "explain": Key(FLAG, "for figures that differ from the published ones, look for the cause", True),
     "device": Key(TEXT, "auto, cpu, cuda, cuda:1, ...", "auto"),
     **HOW,
 }
@@ -114,7 +113,7 @@ class Method:
     """A method to compare.
 
     Attributes:
-        id: name of its files: letters, digits, `_-+`.
+        id: name for files: letters, digits, `_-+`.
         kind: `network`, `pictures` or `bicubic`.
         pictures: folder of finished pictures, with `{scale}` and `{set}`.
         options: option file of training, with `{scale}`.
@@ -126,7 +125,7 @@ class Method:
     id: str
     name: str
     kind: str
-    keys: Keys
+    keys: KeyPath
     scales: tuple[int, ...]
     pictures: str | None = None
     options: str | None = None
@@ -141,12 +140,12 @@ class Method:
 
 @dataclass(frozen=True)
 class TestSet:
-    """A test set: HR images, and LR images or the degradation that makes them. `hr` and `lr` may hold `{scale}`."""
+    """A test set: HR images, and LR images or the degradation that makes them. `hr` and `lr` may contain `{scale}`."""
 
-    __test__ = False  # not a class of tests, for pytest
+    __test__ = False  # pytest must not collect it
 
     name: str
-    keys: Keys
+    keys: KeyPath
     scales: tuple[int, ...]
     hr: str
     lr: str | None = None
@@ -157,7 +156,7 @@ class TestSet:
 
 @dataclass(frozen=True)
 class Spec:
-    """A comparison. Attributes are the keys of its option file; `border` is None for that of the scale."""
+    """A comparison. Attributes are the keys of its option file; `border` is None for as many pixels as the scale."""
 
     title: str
     out: Path
@@ -172,7 +171,7 @@ class Spec:
     latency: bool
     explain: bool
     device: str
-    lines: Mapping[Keys, int]
+    lines: Mapping[KeyPath, int]
 
     def border_at(self, scale: int) -> int:
         """Pixels left out along the border at a scale."""
@@ -221,7 +220,7 @@ def _file_of(source: str | os.PathLike[str] | Mapping[str, Any], changes: list[s
     return read(source, changes)
 
 
-def _check(options: Mapping[str, Any], table: Mapping[str, Key], path: Keys) -> Iterator[Mistake]:
+def _check(options: Mapping[str, Any], table: Mapping[str, Key], path: KeyPath) -> Iterator[Mistake]:
     for name, value in options.items():
         if name not in table:
             known = did_you_mean(name, table) or f" Known are {', '.join(table)}."
@@ -333,7 +332,7 @@ def _set(entry: Mapping[str, Any], scales: tuple[int, ...], number: int, mistake
 
 
 def ident(name: str) -> str:
-    """A name as files have it: other characters than letters, digits, `_-+` become `_`.
+    """Make a name usable in file names: characters other than letters, digits and `_-+` become `_`.
 
     >>> ident("RCAN+ (x8, EMA)")
     'RCAN+_x8_EMA'
@@ -342,7 +341,7 @@ def ident(name: str) -> str:
 
 
 def filled(value: Any, scale: int, set_name: str = "") -> Any:
-    """Put a scale, and the name of a set, in place of `{scale}` and `{set}`; `"{scale}"` alone becomes the number.
+    """Replace `{scale}` and `{set}` by a scale and the name of a set; the text `"{scale}"` becomes the number.
 
     >>> filled({"upscale": "{scale}", "file": "a_x{scale}.pth"}, 4)
     {'upscale': 4, 'file': 'a_x4.pth'}

@@ -24,7 +24,7 @@ _LATEX = str.maketrans(
         "<": r"\textless{}",
         ">": r"\textgreater{}",
         "|": r"\textbar{}",
-        "[": "{[}",  # at the beginning of a row it would be an argument of the \\ before it, as a star would
+        "[": "{[}",  # at the start of a row, `[` and `*` would be arguments of the `\\` before it
         "*": "{*}",
     }
 )
@@ -55,7 +55,7 @@ def write(folder: str | Path) -> list[Path]:
 
 
 def markdown(results: Results, found: Sequence[Group]) -> str:
-    """One table a group; the best values bold, the second best underlined; footnotes below."""
+    """One table per group; best values bold, second best underlined; footnotes below."""
     parts = [f"# {results['title']}"]
     for group in found:
         parts += [f"## {group.title}", _markdown_table(results, group)]
@@ -199,7 +199,7 @@ def _count(line: Line) -> str:
 
 
 def _protocols(members: Sequence[Group]) -> str:
-    """The protocols of the groups, once where they are equal but for a border of as many pixels as the scale."""
+    """The protocols of the groups. Protocols that differ only in a border as wide as the scale are given once."""
     texts = []
     for group in members:
         border = group.protocol.get("border")

@@ -1,4 +1,4 @@
-"""Upscales the images of test sets and measures them; what was measured before is taken from the cache."""
+"""Upscales the images of test sets and measures them. Earlier measurements are taken from the cache."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from rcan_plugin.compare.networks import EntrantNetwork
 
 Upscaled = tuple[np.ndarray, "np.ndarray | None"]
-"""An upscaled image, uint8, and the same before rounding, float of range 0 to 1, if it is known."""
+"""An upscaled image, uint8, and the same before rounding, float of range 0 to 1; None if it is not known."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Task:
 
 
 class Worker:
-    """Does tasks, and knows which are done.
+    """Does tasks, and records which are done.
 
     Args:
         plan: what is compared.
@@ -62,7 +62,7 @@ class Worker:
         before_work: called before BasicSR is imported.
 
     Attributes:
-        worked: whether anything was not done before.
+        did_work: whether any task had to be computed.
     """
 
     def __init__(self, plan: Plan, cache: Cache, device: str, before_work: Callable[[], object]) -> None:
@@ -71,7 +71,7 @@ class Worker:
         self.folder = plan.spec.out
         self.networks: dict[str, EntrantNetwork] = {}
         self.checked: set[str] = set()
-        self.worked = False
+        self.did_work = False
 
     def protocol(self, scale: int) -> Protocol:
         """The protocol of PSNR and SSIM at a scale."""
@@ -79,7 +79,7 @@ class Worker:
         return Protocol(spec.color, spec.border_at(scale), spec.gray)
 
     def entry(self, task: Task) -> dict[str, Any]:
-        """What is known of a task: `values` by metric and protocol, `others` by protocol, `picture`."""
+        """The results of a task so far: `values` by metric and protocol, `others` by protocol, `picture`."""
         return self._table(task).get(self._key(task)) or {}
 
     def values(self, task: Task) -> dict[str, float]:
@@ -93,7 +93,7 @@ class Worker:
         return others
 
     def do(self, tasks: Iterable[Task]) -> None:
-        """Do the tasks that are not done; the results are kept as they come.
+        """Do the tasks that are not done yet. Each result is written to the cache at once.
 
         Raises:
             Mistakes: networks that cannot be built or weights that do not fit, all of them, before any work.
@@ -109,7 +109,7 @@ class Worker:
         if not todo and not inputs:
             return
         workers = max(1, os.cpu_count() or 1)
-        self.worked = True
+        self.did_work = True
         self.before_work()
         importlib.import_module("basicsr.metrics")  # here, not in several threads at once
         with ThreadPoolExecutor(workers) as pool, tqdm(total=len(todo), unit="image", disable=None, leave=False) as bar:
@@ -122,7 +122,7 @@ class Worker:
                 hr = first.test_set.read_hr(first.image)
                 lr = first.test_set.read_lr(first.image, hr)
                 for task in of_image:
-                    queue.add(self._begun(task, hr, lr))
+                    queue.add(self._start(task, hr, lr))
                     bar.update()
             queue.finish()
 
@@ -161,8 +161,8 @@ class Worker:
             raise Mistakes(mistakes, self.plan.spec.lines)
         self.checked |= {entrant.key for entrant in new}
 
-    def _begun(self, task: Task, hr: np.ndarray, lr: np.ndarray) -> Callable[[], None]:
-        """Run a network now, in this thread; returns what is left to do in another."""
+    def _start(self, task: Task, hr: np.ndarray, lr: np.ndarray) -> Callable[[], None]:
+        """Run a network in this thread; returns the rest of the task, to be run in another thread."""
         if self._lacking(task) == {"values"} and (kept := self._kept_picture(task)) is not None:
             return lambda: self._finish(task, hr, (kept, None))
         if task.entrant.method.kind == "network":
@@ -195,7 +195,7 @@ class Worker:
 
     def _finish(self, task: Task, hr: np.ndarray, upscaled: Upscaled) -> None:
         """Write the picture and measure it."""
-        sr, exact = (None if image is None else metrics.like(image, hr) for image in upscaled)
+        sr, exact = (None if image is None else metrics.with_channels_of(image, hr) for image in upscaled)
         assert sr is not None
         entry = {"values": {}, "others": {}} | self.entry(task)
         protocol = self.protocol(task.test_set.scale)
@@ -211,7 +211,7 @@ class Worker:
         self._table(task).put(self._key(task), entry)
 
     def _lacking(self, task: Task) -> set[str]:
-        """What of a task is not known yet: `values`, `others`, `picture`."""
+        """The missing results of a task: `values`, `others`, `picture`."""
         entry = self.entry(task)
         lacking = set()
         if any(self._value_key(task, name) not in entry.get("values", {}) for name in task.names):
@@ -257,7 +257,7 @@ class Worker:
         return {"sha256": hashlib.sha256(content).hexdigest(), "size": stat.st_size, "mtime": stat.st_mtime_ns}
 
     def _is_intact(self, path: Path, record: dict[str, Any] | None) -> bool:
-        """Whether a picture is the one that was written; read only where size or time differ from what was noted."""
+        """Whether a picture is unchanged since it was written. It is read only if its size or time has changed."""
         try:
             stat = path.stat()
         except OSError:
@@ -289,7 +289,7 @@ class Worker:
 
 
 class _Queue:
-    """Work for the threads of a pool, of which not more than `size` wait, so that few images are in memory."""
+    """Work for the threads of a pool. At most `size` items wait, so that few images are in memory."""
 
     def __init__(self, pool: ThreadPoolExecutor, size: int) -> None:
         self.pool = pool
@@ -297,7 +297,7 @@ class _Queue:
         self.futures: list[Future[None]] = []
 
     def add(self, work: Callable[[], None]) -> None:
-        """Add work; waits for room. Raises the error of earlier work."""
+        """Add work; waits while the queue is full. Raises the error of earlier work."""
         self.room.acquire()
         self._raise([future for future in self.futures if future.done()])
         self.futures = [future for future in self.futures if not future.done()]

@@ -1,4 +1,4 @@
-"""Image pairs read whole or as random crops, with LR images degraded on the fly where none are stored."""
+"""Reads image pairs, whole or as random crops; makes LR images on the fly if none are stored."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rcan_plugin.images.store import ImageStore, Window
 from rcan_plugin.resampling.bicubic_modules import BicubicUpsample
 
 UPSAMPLE_REACH = 2
-"""LR pixels on each side that a bicubically upsampled pixel depends on."""
+"""LR pixels on each side of a bicubically upsampled pixel that affect its value."""
 
 HFLIP, VFLIP, TRANSPOSE = 1, 2, 4
 """Bits of an orientation."""
@@ -27,12 +27,12 @@ Images = tuple[np.ndarray, np.ndarray]
 
 
 class PairReader:
-    """Reads pairs of HR and LR images; where no LR image is stored, degrades the HR image.
+    """Reads pairs of HR and LR images; if no LR image is stored, it is made from the HR image.
 
     Args:
         gt: HR images.
         lq: LR images, or None to make them as the options' `recipe` says.
-        options: of the data set.
+        options: options of the data set.
     """
 
     def __init__(self, gt: ImageStore, lq: ImageStore | None, options: DatasetOptions) -> None:
@@ -41,9 +41,9 @@ class PairReader:
         self.upsample = {scale: BicubicUpsample(scale) for scale in options.scales} if options.pre_upsample else None
 
     def whole(self, pair: Pair, scale: int) -> Images:
-        """Both images whole, the HR image cropped to a multiple of the scale as in the papers.
+        """Both whole images; the HR image is cropped to a multiple of the scale, as in the papers.
 
-        Noise of a degradation depends on the recipe's seed and the file name alone.
+        The noise of a degradation depends only on the recipe's seed and the file name.
         """
         gt = self.gt.read(pair.gt, **self.decoding)
         if self.lq is not None:
@@ -62,7 +62,7 @@ class PairReader:
             pair: names of the images.
             hr_shape: height and width of the HR image.
             scale: HR pixels per LR pixel.
-            numbers: decide on the position, the orientation and the noise.
+            numbers: random numbers for the position, the orientation and the noise.
             training: size of the crop, and which orientations are allowed.
         """
         lq_shape = hr_shape[0] // scale, hr_shape[1] // scale
@@ -91,7 +91,7 @@ class PairReader:
         size: int,
         upsample: BicubicUpsample,
     ) -> Images:
-        """A crop that begins at any HR pixel, and the same crop of the whole upsampled LR image."""
+        """A crop that begins at any HR pixel, and the same crop of the upsampled LR image."""
         starts = [number % (side * scale - size + 1) for number, side in zip(numbers[:2], lq_shape, strict=True)]
         # The LR pixels under the crop and around it; fewer at the image's border, where `upsample` repeats the last.
         firsts = [max(0, start // scale - UPSAMPLE_REACH) for start in starts]
@@ -112,7 +112,7 @@ class PairReader:
             window: (top, left, height, width) in LR pixels.
             lq_shape: height and width of the LR image.
             scale: HR pixels per LR pixel.
-            noise_seed: of DN's noise.
+            noise_seed: seed of DN's noise.
         """
         if self.lq is not None:
             gt = self.gt.crop(pair.gt, _scaled(window, scale), use="gt", **self.decoding)

@@ -20,7 +20,7 @@ class PixelOptions:
         keep_depth: keep 16 bits a value where BasicSR cuts to 8.
         channels: 1 (gray, or luma of colour) or 3.
         luma: convert colour to luma, as floats (`color: y`).
-        mean, std: subtracted from the tensors, and what they are divided by after that; both or neither.
+        mean, std: tensors become (value - mean) / std; both or neither are given.
     """
 
     keep_depth: bool = False
@@ -56,7 +56,7 @@ class TrainingOptions:
         gt_size, lq_size: side of the HR or of the LR crop in pixels; one of the two is None.
         use_hflip: flip left and right at random.
         use_rot: flip top and bottom and transpose at random.
-        enlarge_ratio: how many times an epoch has each image.
+        enlarge_ratio: how often each image occurs in an epoch.
         batch_size: samples a process takes in a step.
     """
 
@@ -96,11 +96,11 @@ class DatasetOptions:
     Attributes:
         name: for messages.
         scales: one, or several to draw from.
-        scale_in_item: whether an item tells its scale.
-        pre_upsample: enlarge the LR image to the HR image's size.
+        scale_in_item: whether an item includes its scale.
+        pre_upsample: upsample the LR image to the HR image's size.
         dataroot_gt, dataroot_lq: folders or LMDBs.
-        backend: `disk` or `lmdb`, if an option file says which.
-        recipe: the degradation that makes the LR images, or is known to have made them.
+        backend: `disk` or `lmdb`, or None if the option file does not say.
+        recipe: the degradation that makes the LR images, or made the stored ones.
         gt_template, lq_template: how names are made from the name that the two images share.
         meta_info_file: text file that lists the HR images to take.
         pixels: how images are decoded and converted.

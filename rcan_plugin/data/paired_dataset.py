@@ -25,18 +25,18 @@ class DegradationPairedDataset(Dataset[dict[str, Any]]):
 
     An item is `{lq, gt, lq_path, gt_path}`: float32 tensors, C x H x W, RGB, range 0 to 1. In validation of 8-bit
     colour they equal those of `PairedImageDataset` bit for bit. In training they are a random crop, flipped and
-    transposed at random; the LR crop made on the fly equals the same crop of the whole image's LR, value for value.
+    transposed at random; an LR crop made on the fly equals the same crop of the whole LR image, value for value.
 
-    With an index that is a `stream.SampleIndex` the random choices depend on the seed and the position in the run's
-    stream of samples alone. With other indices they come from torch's generator of this process, which BasicSR's
-    `manual_seed` and torch's DataLoader seed: the same seed, workers and ranks give the same samples, another epoch
-    gives others. (BasicSR's own data sets use Python's generator, which its workers reset at every epoch.)
+    If the index is a `stream.SampleIndex`, the random choices depend only on the seed and the position in the run's
+    stream of samples. With other indices they come from torch's generator of this process, which is seeded by BasicSR's
+    `manual_seed` and torch's DataLoader: the same seed and numbers of workers and ranks give the same samples, and each
+    epoch has new ones. (BasicSR's own data sets use Python's generator, which its workers reset at every epoch.)
 
     Options (`opt`):
         phase: `train`, `val` or `test`.
-        scale: set by BasicSR from the option file's top level, or else this data set's own.
-        pre_upsample: true enlarges the LR image to the HR image's size, by bicubic (`BicubicUpsample`), to floats that
-            are not rounded, for networks that take such images (their `upscale` is 1).
+        scale: set by BasicSR from the option file's top level; otherwise the data set's own.
+        pre_upsample: true: upsample the LR image to the HR image's size by bicubic interpolation (`BicubicUpsample`),
+            without rounding, for networks whose `upscale` is 1.
         scales: [2, 3, 4] instead of `scale`, in training, for one network that serves several scales. With
             `pre_upsample` one is drawn for each sample; without, one for each batch, the same on all ranks, and the
             item has a `scale`. (BasicSR's own `train.py` on several GPUs draws the same for every epoch;
@@ -45,7 +45,7 @@ class DegradationPairedDataset(Dataset[dict[str, Any]]):
         dataroot_lq: folder or LMDB of LR images; without it LR images are made on the fly as `degradation` says.
         degradation: {type: BI|BD|DN, border, sigma, kernel_size, noise, seed}: how LR images are made, or were made:
             compared with the `degradation.json` of stored LR images, or without one with the first pairs. DN's noise
-            is new for every training sample, and depends on seed and file name alone in validation.
+            is new for every training sample; in validation it depends only on seed and file name.
         meta_info_file: text file that lists the HR images to take, one a line: `NAME` or `NAME (h,w,c)`.
         gt_filename_tmpl, filename_tmpl: how HR and LR names are made from the name that both share, `{}_HR_x4`.
         gt_size: side of the HR crop in pixels, or instead lq_size: side of the LR crop (training only). Without
@@ -53,7 +53,7 @@ class DegradationPairedDataset(Dataset[dict[str, Any]]):
         use_hflip, use_rot: as in BasicSR (training only).
         keep_depth: true keeps 16 bits (range 0 to 1 of 65,535) where BasicSR cuts to 8.
         channels: 1 keeps gray images gray and converts colour to luma before anything else; 3 by default.
-        color: `y` for luma alone, of HR and LR image each; mean, std: as in BasicSR.
+        color: `y`: convert both images to luma; mean, std: as in BasicSR.
 
     Raises:
         FileNotFoundError: a folder, LMDB or listed image is missing.
@@ -69,7 +69,7 @@ class DegradationPairedDataset(Dataset[dict[str, Any]]):
         self.gt, self.lq, self.pairs, self.sizes = files.gt, files.lq, files.pairs, files.sizes
         self.reader = PairReader(self.gt, self.lq, self.options)
         pixels = self.options.pixels
-        # Nothing is done to the floats, so that the main process can make them.
+        # Workers may send uint8 if nothing else is computed from the floats.
         self.packable = self.options.training is not None and not pixels.luma and pixels.mean is None
         self.ranks = torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
         self.batches = 0  # made by this process
@@ -83,8 +83,8 @@ class DegradationPairedDataset(Dataset[dict[str, Any]]):
     def __getitems__(self, indices: list[int]) -> list[dict[str, Any]]:
         """The samples of a batch, as DataLoaders ask for them.
 
-        In a worker 8-bit images may be `PackedUint8`, which torch's `default_collate` knows and a custom `collate_fn`
-        has to handle.
+        In a worker 8-bit images may be `PackedUint8`, which torch's `default_collate` supports; a custom `collate_fn`
+        must handle it.
         """
         worker = torch.utils.data.get_worker_info()
         packed = self.packable and worker is not None
@@ -126,6 +126,6 @@ class DegradationPairedDataset(Dataset[dict[str, Any]]):
         return {**item, "scale": scale} if self.options.scale_in_item else item
 
     def _tensor(self, image: np.ndarray, packed: bool) -> torch.Tensor | PackedUint8:
-        if packed and image.dtype == np.uint8:  # 16 bits gain nothing: torch can do little else than convert them
+        if packed and image.dtype == np.uint8:  # torch supports few operations on uint16
             return PackedUint8.pack(image)
         return to_tensor(image, self.options.pixels)

@@ -1,4 +1,4 @@
-"""Remarks on the kinds of files in a data set, once for the set, and the kinds that are refused."""
+"""Remarks on the kinds of files in a data set, made once for the set; refuses kinds that cannot be used."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import NamedTuple
 from rcan_plugin.images.header import Header
 from rcan_plugin.images.store import ImageStore
 
-# Pillow's names of pixel modes that OpenCV converts to colour or gray as it can.
+# Pillow's names of pixel modes that OpenCV converts to colour or gray without a colour profile.
 _CONVERTED = frozenset(["CMYK", "YCbCr", "LAB", "HSV"])
-_SAMPLES = 3  # images of an LMDB whose own headers are read: meta_info.txt does not tell their depth
+_SAMPLES = 3  # images of an LMDB whose headers are read: meta_info.txt does not contain the depth
 
 
 class File(NamedTuple):
@@ -50,8 +50,8 @@ def remarks(files: Sequence[File], keep_depth: bool) -> list[tuple[int, str]]:
         text = "16 bits are cut to 8, as in BasicSR; keep_depth: true keeps them."
         messages.append((logging.WARNING, f"{_counted(deep)}: {text}"))
     for store in stores.values():
-        if store.passed_over:
-            messages.append((logging.INFO, f"{store.root}: passed over by their suffix: {store.passed_over}."))
+        if store.ignored:
+            messages.append((logging.INFO, f"{store.root}: ignored because of their suffix: {store.ignored}."))
     return messages
 
 

@@ -11,7 +11,7 @@ from pathlib import Path, PurePath
 import numpy as np
 import torch
 
-from rcan_plugin._files import in_words
+from rcan_plugin._files import describe_error
 from rcan_plugin.data.options import DatasetOptions
 from rcan_plugin.data.remarks import File, remarks
 from rcan_plugin.degradations import identify, matches_up_to_ties
@@ -21,10 +21,10 @@ from rcan_plugin.images.pairs import Pair, find_pairs, forms_differ
 from rcan_plugin.images.store import Header, ImageStore
 
 IDENTIFIED_PAIRS = 3
-"""How many pairs of stored LR images without a record are compared with what the options say."""
+"""How many pairs are compared with the options' degradation if stored LR images have no record."""
 
 COMMANDS = {"DIV2K": "rcan prepare-div2k", "benchmark": "rcan prepare-benchmarks FOLDER_OR_ARCHIVE"}
-"""What makes the data of our option files, by a folder in their paths."""
+"""Commands that make the data of the project's option files, by a folder in their paths."""
 
 _kept: dict[DatasetOptions, Scan] = {}
 
@@ -105,7 +105,7 @@ def _open_store(options: DatasetOptions, key: str, root: str) -> ImageStore:
         command = next((command for folder, command in COMMANDS.items() if folder in Path(root).parts), None)
         hint = f" `{command}` makes it." if command and not isinstance(error, PermissionError) else ""
         kind = type(error) if isinstance(error, OSError) else ValueError
-        raise kind(f"data set {options.name}: {key}: {in_words(error)}{hint}") from None
+        raise kind(f"data set {options.name}: {key}: {describe_error(error)}{hint}") from None
     if options.backend not in (None, "lmdb" if store.is_lmdb else "disk"):
         raise ValueError(
             f"data set {options.name}: io_backend type is {options.backend!r} and {key} is {root!r}: "
@@ -149,7 +149,7 @@ def _check_headers(options: DatasetOptions, result: Scan) -> None:
 
 
 def _check_result_names(options: DatasetOptions, result: Scan) -> None:
-    """In validation each image has a result of its own: it is named after the LR image without folders and suffix."""
+    """Check that no two results of a validation have one name: that of the LR image without folders and suffix."""
     store = result.lq or result.gt
     by_name: dict[str, str] = {}
     for pair in result.pairs if options.training is None else ():
@@ -205,7 +205,7 @@ def _check_degradation(options: DatasetOptions, result: Scan, lq: ImageStore) ->
     if options.recipe is None:
         return
     for pair in result.pairs[:IDENTIFIED_PAIRS]:
-        # As they were made: neither cut to 8 bits nor converted to luma.
+        # Decode as stored: neither cut to 8 bits nor converted to luma.
         images = result.gt.read(pair.gt, keep_depth=True), lq.read(pair.lq, keep_depth=True)
         if images[0].dtype == images[1].dtype and not _made_by(options.recipe, *images, scale):
             identification = identify(*images)

@@ -12,7 +12,7 @@ from torch.utils.data import Sampler
 
 RANGE = 2**62
 DRAWS = 4
-"""How many numbers below `RANGE` the choices of a sample are made of."""
+"""How many random numbers below `RANGE` a sample needs."""
 
 
 class RandomNumbers(NamedTuple):
@@ -42,7 +42,7 @@ class SampleIndex(int):
     """An index into a data set that carries the random numbers of its position in the stream.
 
     Attributes:
-        random_numbers: of this sample alone.
+        random_numbers: the numbers of this sample.
         shared: one number from 0 up to `RANGE`, the same for all samples of a step, on all ranks.
     """
 
@@ -60,29 +60,29 @@ class SampleIndex(int):
 
 
 def random_numbers_of(index: int) -> RandomNumbers:
-    """The numbers that a `SampleIndex` carries; for a plain index new ones, from torch's generator."""
+    """The numbers that a `SampleIndex` carries; for a plain index, new numbers from torch's generator."""
     if isinstance(index, SampleIndex):
         return index.random_numbers
     return RandomNumbers.split(torch.randint(RANGE, (DRAWS,)).tolist())
 
 
 def draws_at(seed: int, position: int | str) -> tuple[int, ...]:
-    """`DRAWS` numbers from 0 up to `RANGE` that depend on the seed and the position alone (BLAKE2b)."""
+    """`DRAWS` numbers from 0 up to `RANGE` that depend only on the seed and the position (BLAKE2b)."""
     digest = hashlib.blake2b(f"{seed}/{position}".encode(), digest_size=8 * DRAWS).digest()
     return tuple(int.from_bytes(digest[i : i + 8], "little") >> 2 for i in range(0, len(digest), 8))
 
 
 class StreamSampler(Sampler[int]):
-    """Gives the order of BasicSR's `EnlargedSampler` as `SampleIndex`es, and can start in the middle of an epoch.
+    """Yields `SampleIndex`es in the order of BasicSR's `EnlargedSampler`; can start in the middle of an epoch.
 
     The random numbers depend on the seed and on the position in the whole run's stream, not on workers and ranks: two
     ranks with batches of 8 draw the samples of one rank with batches of 16.
 
     Args:
         dataset: has a length.
-        num_replicas, rank: number of ranks that share the stream, and the number of this one.
-        ratio: how often each image comes in an epoch.
-        seed: the run's.
+        num_replicas, rank: number of ranks that share the stream, and the rank of this process.
+        ratio: how often each image occurs in an epoch.
+        seed: seed of the run.
         batch: samples of a rank in a step.
     """
 
@@ -108,7 +108,7 @@ class StreamSampler(Sampler[int]):
         generator = torch.Generator()
         generator.manual_seed(self.epoch)
         order = torch.randperm(total, generator=generator).tolist()
-        # By epoch, and not for the next iterator only: BasicSR makes an iterator that it discards before training.
+        # Kept for the epoch, not only for the next iterator: BasicSR makes and discards an iterator before training.
         skip = self.resume_at[1] if self.epoch == self.resume_at[0] else 0
         for offset in range(self.rank + skip * self.num_replicas, total, self.num_replicas):
             random_numbers = RandomNumbers.split(draws_at(self.seed, self.epoch * total + offset))

@@ -1,4 +1,4 @@
-"""Decoded images to tensors as BasicSR's networks take them."""
+"""Converts decoded images to tensors in the form that BasicSR's networks expect."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from rcan_plugin.data.options import PixelOptions
 from rcan_plugin.images.buffers import buffer
 
-PEAKS = {1: 255, 2: 65535, 4: 1}
+WHITE = {1: 255, 2: 65535, 4: 1}
 """The value of white, by bytes a value: uint8, uint16, float32."""
 
 
@@ -51,7 +51,7 @@ def to_tensor(image: np.ndarray, pixels: PixelOptions) -> torch.Tensor:
     if pixels.luma:
         from basicsr.utils import bgr2ycbcr  # on first use: the data set works without BasicSR otherwise
 
-        luma = bgr2ycbcr(image.astype(np.float32) / np.float32(PEAKS[image.itemsize]), y_only=True)
+        luma = bgr2ycbcr(image.astype(np.float32) / np.float32(WHITE[image.itemsize]), y_only=True)
         tensor = torch.from_numpy(luma)[None]
     else:
         shape = image.shape[2], *image.shape[:2]

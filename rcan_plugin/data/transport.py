@@ -13,9 +13,9 @@ from rcan_plugin.data.tensors import to_floats, to_planes
 
 
 class PackedUint8:
-    """A uint8 tensor in a worker; unpickled in the main process it is a float32 tensor of 0 to 1.
+    """A uint8 tensor in a worker. Unpickling it in the main process gives a float32 tensor, range 0 to 1.
 
-    A loader spends most of its time on the shared memory for its workers' results.
+    A loader spends most of its time on the shared memory that holds its workers' results.
 
     Args:
         values: uint8, of any shape.

@@ -1,4 +1,4 @@
-"""BI, BD and DN: the three degradations that super-resolution papers make LR images with."""
+"""BI, BD and DN: the three degradations with which super-resolution papers make LR images."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rcan_plugin.resampling.separable import Image, Taps, check_border, check_im
 KINDS = ("BI", "BD", "DN")
 OFFICIAL_NOISE = 30.0  # of DN in RCAN's `Prepare_TestData_HR_LR.m`
 
-_NOISE_VALUES = 1 << 18  # drawn at a time, to bound memory: as float64 they take eight times the 8-bit image
+_NOISE_VALUES = 1 << 18  # drawn at a time to bound memory: the noise is float64, eight times an 8-bit image
 
 Region = tuple[int, int, int, int]
 """Top, left, height, width, in LR pixels."""
@@ -182,7 +182,7 @@ def degrade(
         rng: source of the noise, required by DN; for instance `noise_rng(seed, name)`.
         region: (top, left, height, width) in LR pixels: make only this window of the LR image, reading only the HR
             pixels it needs. For BI and BD it equals the same crop of the whole LR image, value for value; for DN the
-            noise is drawn for the window alone.
+            noise is drawn only for the window.
 
     Returns:
         H // scale x W // scale [x C], or the region, of the type of `hr`. Integers are rounded (halves away from zero)

@@ -20,7 +20,7 @@ def gaussian_kernel(size: int, sigma: float) -> Floats:
 
 
 def official_kernel_size(scale: int, sigma: float) -> int:
-    """Return the kernel size in RCAN's `Prepare_TestData_HR_LR.m`: 7 at x3 with sigma 1.6, else odd at odd scales."""
+    """Return the kernel size in RCAN's `Prepare_TestData_HR_LR.m`: 7 at x3 with sigma 1.6; odd at odd scales."""
     if scale == 3 and sigma == OFFICIAL_SIGMA:
         return 7
     return 2 * math.ceil(3 * sigma) + (1 if scale % 2 else 2)

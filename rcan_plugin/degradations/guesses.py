@@ -28,7 +28,7 @@ class Guess:
 
     Attributes:
         kind: `BI`, `BD` or `decimation`.
-        border: of the HR image; None for the default.
+        border: border of the HR image; None for the default.
         shift: displacement of the sampling grid.
     """
 

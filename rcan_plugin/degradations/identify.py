@@ -17,11 +17,11 @@ SCALES = (2, 3, 4, 8)
 
 _MIN_SIDE_FOR_SHIFTS = 16  # LR pixels; smaller images have too little detail to find a shift by
 # Correlations at a quarter of the size. Unrelated photographs mostly reach less than 0.7, pairs with DN's noise more
-# than 0.9. (Far stronger noise on small images of fine texture falls below, and is then called no pair.) From _BELONGS
-# to _SURELY_BELONGS, where mirrored faces are found too, the correlation of details decides: 0.5 at most for mirrored
-# faces, 0.7 or more for other resizers.
+# than 0.9. (Pairs with far stronger noise on small images of fine texture are below, and are reported as "not a pair".)
+# Between _BELONGS and _SURELY_BELONGS, where mirrored faces occur too, the correlation of details decides: at most 0.5
+# for mirrored faces, 0.7 or more for other resizers.
 _SURELY_BELONGS, _BELONGS, _DETAIL_BELONGS = 0.98, 0.9, 0.6
-_MIN_NOISE = 1.0  # gray levels of 255; below, the same filter with another rounding looks like noise
+_MIN_NOISE = 1.0  # gray levels of 255; less may come from the same filter with another rounding
 _MAX_BD_ERROR = 0.7  # BD with less than this part of BI's squared error is BD, even if BI's error looks like noise
 
 
@@ -33,14 +33,14 @@ class Identification:
         belongs: whether the LR image shows the HR image at all. If not, `reason` says why.
         scale: 2, 3, 4 or 8; None if the sizes fit none of them.
         kind: the nearest of `BI`, `BD`, `DN` and `decimation` (every scale-th pixel, no filter); None if not a pair.
-        border: of BI and BD: `replicate` or `symmetric`, or `either` if both differ in the same number of values; None
-            where it cannot be determined: DN, a shifted pair, decimation.
-        noise: of DN: estimated standard deviation of the noise, on the scale of 0 to 255; else None.
+        border: for BI and BD: `replicate` or `symmetric`, or `either` if both differ in the same number of values; None
+            if it cannot be determined: DN, a shifted pair, decimation.
+        noise: for DN: estimated standard deviation of the noise, on the scale of 0 to 255; otherwise None.
         differing: number of values, out of `total`, that differ from what `kind` gives (for DN, from BI).
         total: number of values compared: the whole LR image or, if it is shifted, the shared part without a margin.
         max_difference: the largest difference, in units of the images.
         shift: (down, right) displacement of the LR image's sampling grid, in HR pixels. (0, 0) is correct.
-        reason: why the pair does not belong together, else empty.
+        reason: why the pair does not belong together; empty if it does.
     """
 
     belongs: bool
@@ -66,7 +66,7 @@ class Identification:
 
     @property
     def of_papers(self) -> bool:
-        """Whether papers make LR images like this: BI or BD but for ties, or DN with their noise, within 10 %."""
+        """Whether the LR image is as in papers: BI or BD except for ties, or DN with their noise, within 10 %."""
         if self.kind == "DN":
             return abs((self.noise or 0.0) - OFFICIAL_NOISE) <= 0.1 * OFFICIAL_NOISE
         return self.kind in ("BI", "BD") and self.shift == (0, 0) and self.matches_up_to_ties
@@ -125,7 +125,9 @@ def with_same_channels(hr: Image, lr: Image) -> tuple[Image, Image]:
     """Return both as H x W x C; a gray image is repeated for each channel of the other, as in the official script."""
     hr, lr = (image[..., None] if image.ndim == 2 else image for image in (hr, lr))
     if hr.shape[2] != lr.shape[2] and 1 not in (hr.shape[2], lr.shape[2]):
-        raise ValueError(f"hr has {hr.shape[2]} channels and lr {lr.shape[2]}; expected as many, or one gray image")
+        raise ValueError(
+            f"hr has {hr.shape[2]} channels and lr {lr.shape[2]}; expected equal numbers, or one gray image"
+        )
     channels = max(hr.shape[2], lr.shape[2])
     hr, lr = (image if image.shape[2] == channels else image.repeat(channels, 2) for image in (hr, lr))
     return hr, lr
@@ -164,7 +166,7 @@ def _identify_at_scale(hr: Image, lr: Image, scale: int) -> Identification:
 
 def _as_dn(hr: Image, lr: Image, scale: int, guess: Guess, error: float) -> Identification | None:
     """Report the pair as DN if its difference from BI is noise and `guess`, with its squared `error`, is not clearly
-    nearer; else None."""
+    nearer; otherwise return None."""
     if guess.kind == "decimation":
         return None
     clean = Guess("BI", shift=guess.shift)  # under strong noise BD may come slightly nearer than BI, by chance

@@ -24,7 +24,7 @@ class Recipe:
 
     Attributes:
         degradation: how the LR images are made.
-        seed: of DN's noise in validation and in prepared data, where it must not change; 0 and unused otherwise.
+        seed: seed of DN's noise in validation and in prepared data, where the noise must not change; otherwise 0.
     """
 
     degradation: Degradation
@@ -71,7 +71,7 @@ class Record:
         recipe: how the LR images were made.
         scale: their scale.
         images: number of images they were made from.
-        version: of rcan_plugin, at the time.
+        version: version of rcan_plugin that made them.
     """
 
     recipe: Recipe
@@ -109,4 +109,4 @@ class Record:
             seed, scale, images, version = (content.pop(key) for key in ("seed", "scale", "images", "rcan_plugin"))
             return cls(Recipe(Degradation(**content), seed), scale, images, version)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"{path} is no record of a degradation ({error!r}): make the data again.") from None
+            raise ValueError(f"{path} is not a record of a degradation ({error!r}): make the data again.") from None

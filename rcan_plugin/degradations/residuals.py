@@ -1,4 +1,4 @@
-"""Judges the residual of a predicted and an actual LR image: is it noise, and do both show the same thing?"""
+"""Tests whether two LR images show the same thing, and whether their difference is noise."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Grey255 = npt.NDArray[np.float32]
 _COARSE_SIDE = 64  # pixels
 _FLAT_VARIANCE, _FLAT_DETAIL_VARIANCE = 16.0, 1.0  # on the scale of 0 to 255; with less an image is flat
 _NORMAL_MEDIAN = 0.6745  # half of a normal distribution is within this many standard deviations
-_MIN_VALUES = 200  # with fewer no judgement is made
+_MIN_VALUES = 200  # fewer are too few to estimate noise
 
 
 def as_grey255(image: Image) -> Grey255:
@@ -54,7 +54,7 @@ def noise_level(predicted: Image, actual: Image) -> float | None:
     """Estimate the standard deviation of white Gaussian noise in `actual` - `predicted`, on the scale of 0 to 255.
 
     Noisy values were clipped to the image's range, so only deviations towards the farther end of the range count:
-    upwards where the prediction is darker than mid-gray, else downwards. Half of the noise's variance is there.
+    upwards where the prediction is darker than mid-gray, otherwise downwards. They have half of the noise's variance.
 
     Args:
         predicted, actual: H x W x C, of one type.

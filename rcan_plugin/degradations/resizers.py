@@ -1,4 +1,4 @@
-"""What an LR image looks like that no paper's degradation made: the result of another resizer, or a JPEG of one."""
+"""Finds the resizer, or the JPEG quality, that made an LR image if no degradation of the papers did."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class Resemblance(NamedTuple):
     """The resizer whose result is nearest to an LR image.
 
     Attributes:
-        name: of one resizer, or of several with the same result.
-        share: of the values that differ, 0 to 1.
+        name: name of the resizer, or of several with the same result.
+        share: share of the values that differ, 0 to 1.
     """
 
     name: str
@@ -53,11 +53,11 @@ class Resemblance(NamedTuple):
 
 
 def resemblance(hr: Image, lr: Image, identification: Identification) -> Resemblance | None:
-    """Find the resizer that made an LR image which is not what a paper's degradation makes.
+    """Find the resizer that made an LR image, if no degradation of the papers did.
 
     Args:
         hr, lr: as in `identify`; colours in OpenCV's order B, G, R.
-        identification: of the pair.
+        identification: result of `identify` for the pair.
 
     Returns:
         The nearest of the resizers of OpenCV, Pillow, torch and BasicSR, and of their results as JPEG; None if the pair
@@ -68,22 +68,22 @@ def resemblance(hr: Image, lr: Image, identification: Identification) -> Resembl
     if not identification.belongs or scale is None or exact or identification.of_papers:
         return None
     nearest = _nearest(hr, lr, scale)
-    # In an image that is itself like noise, the difference of two resizers is, too.
+    # In an image of noise, the difference of two resizers looks like noise too.
     return nearest if nearest.close or identification.kind != "DN" else None
 
 
 def _nearest(hr: Image, lr: Image, scale: int) -> Resemblance:
     hr, lr = with_same_channels(hr, lr)
     results = _distinct(_results(hr, lr.shape[:2], scale))
-    name, nearest = min(results.items(), key=lambda one: _squared_error(one[1], lr))
+    name, nearest = min(results.items(), key=lambda item: _squared_error(item[1], lr))
     best = Resemblance(name, share_of_differing(nearest, lr))
     if best.close or lr.dtype != np.uint8 or lr.shape[2] not in (1, 3):
         return best
-    return min(best, _nearest_jpeg(results, lr), key=lambda one: one.share)
+    return min(best, _nearest_jpeg(results, lr), key=lambda candidate: candidate.share)
 
 
 def _distinct(results: Iterable[tuple[str, Image]]) -> dict[str, Image]:
-    """The results by name; equal ones once, with all their names."""
+    """The results by name; equal results are one entry with all their names."""
     names: dict[bytes, list[str]] = {}
     images = {}
     for name, result in results:
@@ -125,10 +125,10 @@ def _by_size(hr: Image, size: tuple[int, int]) -> Iterator[tuple[str, Image]]:
 
 
 def antialiased_bicubic(hr: Image, size: tuple[int, int]) -> Image:
-    """Resize like torch's `interpolate(mode="bicubic", antialias=True)` of floats, rounded at the end.
+    """Resize like torch's `interpolate(mode="bicubic", antialias=True)` on floats, rounded at the end.
 
-    It is MATLAB's bicubic without rounding between the passes; past the border there is nothing: the weights of the
-    pixels inside are scaled to sum to 1.
+    This is MATLAB's bicubic without rounding between the passes. Taps past the border are dropped, and the other
+    weights are scaled to sum to 1.
 
     Args:
         hr: H x W x C.
@@ -145,7 +145,7 @@ def _within(taps: Taps, side: int) -> Taps:
 
 
 def _nearest_jpeg(results: Mapping[str, Image], lr: Image) -> Resemblance:
-    """The resizer, quality and sampling whose JPEG is nearest, by the luma of a window with much detail."""
+    """The resizer, quality and sampling whose JPEG is nearest in the luma of the window with the most detail."""
     top, left, height, width = window_with_most_detail(lr)
     top, left = (start // _JPEG_BLOCK * _JPEG_BLOCK for start in (top, left))
     window = np.s_[top : top + height, left : left + width]
@@ -164,7 +164,7 @@ def _nearest_jpeg(results: Mapping[str, Image], lr: Image) -> Resemblance:
             )
             for sampling, factor in _JPEG_SAMPLINGS.items()
         ),
-        key=lambda one: one.share,
+        key=lambda candidate: candidate.share,
     )
 
 
@@ -180,7 +180,7 @@ def _squared_error(predicted: Image, actual: Image) -> float:
 
 
 def _jpeg(image: Image, quality: int, sampling_factor: int = _JPEG_SAMPLINGS[""]) -> Image:
-    """Encode and decode."""
+    """Encode an image as JPEG and decode it."""
     settings = [cv2.IMWRITE_JPEG_QUALITY, quality, _JPEG_SAMPLING_FACTOR, sampling_factor]
     decoded: Any = cv2.imdecode(cv2.imencode(".jpg", image, settings)[1], cv2.IMREAD_UNCHANGED)
     return np.asarray(decoded).reshape(image.shape)

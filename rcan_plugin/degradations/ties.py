@@ -1,4 +1,4 @@
-"""The one rule by which an LR image counts as made by a degradation although a few of its values differ."""
+"""The rule for ties: how many values may differ in an LR image that counts as made by a degradation."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ _LARGE = 1 << 27  # pixels; half of Pillow's own limit is 89 million
 
 
 class ImageError(ValueError):
-    """An image that cannot be used. The message gives the reason and does not name the image."""
+    """An image cannot be used. The message gives the reason and does not name the image."""
 
 
 def decode_pixels(content: bytes, flags: int = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH) -> np.ndarray:
@@ -82,13 +82,13 @@ def _why_undecodable(content: bytes) -> str:
             "store it as TIFF"
         )
     return (
-        f"({len(content)} bytes) cannot be read as an image: it is damaged or cut short, or no image: fetch or make it "
+        f"({len(content)} bytes) cannot be read as an image: it is damaged, cut short or no image: fetch or make it "
         "again"
     )
 
 
 def _size(content: bytes) -> str:
-    """The size of an image for a message that begins with its name."""
+    """The size of an image, for a message that begins with the image's name."""
     header = read_header(io.BytesIO(content))
     return f"({header.height}x{header.width})" if header else f"({len(content)} bytes)"
 
@@ -104,7 +104,7 @@ def decode_verified(content: bytes) -> np.ndarray:
         MemoryError: there is not enough memory.
     """
     header = read_header(io.BytesIO(content))
-    # The limits of large images are OpenCV's: it comes first, before Pillow allocates what OpenCV refuses.
+    # OpenCV first, because its limits apply: Pillow would allocate memory for images that OpenCV refuses.
     large = header is not None and header.height * header.width > _LARGE
     if not large:
         _check_complete(content)
@@ -115,7 +115,7 @@ def decode_verified(content: bytes) -> np.ndarray:
 
 
 def _check_complete(content: bytes) -> None:
-    """Check with Pillow, because some versions of OpenCV fill in what is missing at the end of a file."""
+    """Check with Pillow, because some versions of OpenCV invent the missing pixels of an incomplete file."""
     try:
         with open_image(io.BytesIO(content)) as image:
             if image.format == "PNG":
@@ -123,7 +123,7 @@ def _check_complete(content: bytes) -> None:
             else:
                 image.load()
     except UnidentifiedImageError:
-        pass  # a format that OpenCV alone knows, or no image
+        pass  # a format that only OpenCV reads, or not an image
     except MemoryError:
         raise
     except Exception as error:  # Pillow raises almost any exception for a damaged image

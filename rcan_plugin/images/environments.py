@@ -12,7 +12,7 @@ _environments: dict[str, lmdb.Environment] = {}
 
 
 class IncompleteLmdbError(ValueError):
-    """The data of an LMDB are cut short, empty or no LMDB; the message names the file and its size."""
+    """The data of an LMDB are cut short, empty or not an LMDB; the message names the file and its size."""
 
 
 def environment(path: str) -> lmdb.Environment:
@@ -23,10 +23,10 @@ def environment(path: str) -> lmdb.Environment:
 
 
 def check_size(path: str) -> None:
-    """Check that the data of the LMDB at the resolved `path` are not cut: reading what is missing is a bus error.
+    """Check that the data of the LMDB at the resolved `path` are complete: reading a missing part is a bus error.
 
     Raises:
-        IncompleteLmdbError: `data.mdb` is cut, empty or no LMDB.
+        IncompleteLmdbError: `data.mdb` is cut short, empty or not an LMDB.
         OSError: it may not be read.
     """
     if path not in _environments:
@@ -34,7 +34,7 @@ def check_size(path: str) -> None:
 
 
 def missing_keys(path: str, names: Iterable[str]) -> list[str]:
-    """Return those of `names` that are no keys of the LMDB at the resolved `path`.
+    """Return the `names` that are not keys of the LMDB at the resolved `path`.
 
     Raises:
         IncompleteLmdbError, OSError: as in `check_size`.
@@ -68,7 +68,7 @@ def _open(path: str) -> lmdb.Environment:
         opened = lmdb.open(path, readonly=True, lock=False, readahead=False, meminit=False)
     except lmdb.Error as error:
         if not size or isinstance(error, lmdb.InvalidError):
-            raise IncompleteLmdbError(f"{data} ({size} bytes) is no LMDB: fetch or make the LMDB again.") from None
+            raise IncompleteLmdbError(f"{data} ({size} bytes) is not an LMDB: fetch or make the LMDB again.") from None
         raise
     needed = (opened.info()["last_pgno"] + 1) * opened.stat()["psize"]
     if size < needed:

@@ -34,16 +34,16 @@ def is_image_name(name: str) -> bool:
     return PurePosixPath(name).suffix.lower() in SUFFIXES
 
 
-def count_passed_over(names: Iterable[str], folders: int = 0) -> str:
-    """Return in words how many of these files are no images by their suffix: `3 .gif, 1 .txt, 2 folders`, or "".
+def count_ignored(names: Iterable[str], folders: int = 0) -> str:
+    """Count the files whose suffix is not that of an image: `3 .gif, 1 .txt, 2 folders`; "" if there are none.
 
     Args:
-        names: of files, with or without folders.
-        folders: number of folders that are passed over, too.
+        names: names of files, with or without folders.
+        folders: number of folders that are also ignored.
     """
     files = (PurePosixPath(name) for name in names if not is_image_name(name))
     counts = Counter(file.suffix.lower() or "without suffix" for file in files if file.name not in _NOT_COUNTED)
-    parts = [f"{count} {suffix}" for suffix, count in sorted(counts.items(), key=lambda one: (-one[1], one[0]))]
+    parts = [f"{count} {suffix}" for suffix, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))]
     return ", ".join([*parts, f"{folders} folder{'s' * (folders > 1)}"] if folders else parts)
 
 
@@ -51,14 +51,14 @@ class Header(NamedTuple):
     """Properties of an image.
 
     Attributes:
-        height, width: in pixels, after the rotation that EXIF asks for; but see `turned`.
+        height, width: in pixels, after EXIF's rotation; but see `turned`.
         alpha: whether it has transparency.
         gray: whether it has one colour channel, or a palette of grays.
         mode: Pillow's name of the pixel mode; "" if the header was not read by Pillow.
         bits: bits per value, 8, 16 or 32.
         file_format: Pillow's name of the file format; "" if the header was not read by Pillow.
-        turned: whether EXIF asks for a quarter turn. Which formats OpenCV turns depends on its version, so that
-            only decoding tells which of the sides is the height.
+        turned: whether EXIF requires a quarter turn. It depends on OpenCV's version which formats it turns, so only
+            the decoded pixels show which side is the height.
     """
 
     height: int
@@ -73,7 +73,7 @@ class Header(NamedTuple):
 
 @contextlib.contextmanager
 def open_image(file: IO[bytes]) -> Iterator[ImageFile]:
-    """`Image.open` without warnings and without Pillow's limit of pixels, which no setting outside of Python raises.
+    """`Image.open` without warnings and without Pillow's limit of pixels, which a user could not change.
 
     Raises:
         Exception: almost any, for a damaged header.
@@ -104,7 +104,7 @@ def read_header(file: IO[bytes]) -> Header | None:
     """Read the header of an encoded image.
 
     Returns:
-        The header, or None if only decoding can tell the size, or the file is not an image.
+        The header; None if only decoding shows the size, or the file is not an image.
 
     Raises:
         MemoryError: there is not enough memory.
@@ -147,8 +147,8 @@ def _bits(image: ImageFile) -> int:
 
 
 def _is_deep(codec: str, arguments: Any) -> bool:
-    """Whether a tile has 16 bits per value. Pillow's mode of 16-bit colour is RGB, too: the raw mode tells, or in PPM
-    the largest value."""
+    """Whether a tile has 16 bits per value. Pillow's mode is RGB for 8 and 16 bits; the raw mode differs, or in PPM the
+    largest value."""
     raw_mode, *more = arguments if isinstance(arguments, tuple) else (arguments,)
     return "16" in str(raw_mode) or (codec == "ppm" and more[-1] > 255)
 

@@ -20,8 +20,8 @@ _SUFFIX = re.compile(rf"(?:{'|'.join(map(re.escape, sorted(SUFFIXES)))})(?=\s|$)
 def listed_names(meta_info_file: str | os.PathLike[str], store: ImageStore) -> list[str]:
     """Return the names in `store` of the images that a text file lists, sorted.
 
-    A line is `NAME`, `NAME (height,width,channels)` or `NAME.png` and further columns. A name may have blanks, and
-    folders in front. A name in another Unicode form is found; so is one whose LMDB key `key_of` made.
+    A line is `NAME`, `NAME (height,width,channels)` or `NAME.png` and further columns. A name may contain blanks, and
+    folders. A name in another Unicode form is found, and so is a name from which `key_of` made the LMDB key.
 
     Raises:
         FileNotFoundError: the file, or an image that it names, is missing.
@@ -57,7 +57,7 @@ def listed_names(meta_info_file: str | os.PathLike[str], store: ImageStore) -> l
 
 
 def _readings(line: str) -> Iterator[str]:
-    """What the name in a line may be, the longest first: without the shape, or up to the suffix of an image file."""
+    """The possible names in a line, the longest first: without the shape, or up to the suffix of an image file."""
     text = _SHAPE.sub("", line)
     yield text
     for match in reversed(list(_SUFFIX.finditer(text))):
@@ -70,7 +70,7 @@ def _find(listed: str, store: ImageStore, known: Collection[str]) -> str | None:
     listed = str(PurePosixPath(listed))  # without `./`, so that one image has one name
     forms = (listed, *(unicodedata.normalize(form, listed) for form in ("NFC", "NFD")))
     if not store.is_lmdb:
-        # `names` are the files directly in the folder; a list may name files in subfolders.
+        # `names` has only the files directly in the folder; a list may name files in subfolders.
         return next((form for form in forms if form in known or _is_file(store.root / form)), None)
     stems = [form[: -len(suffix)] if (suffix := _suffix(form)) else form for form in forms]
     made = (key_of(stems[0]), key_of(PurePosixPath(stems[0]).name))  # keys have no folders

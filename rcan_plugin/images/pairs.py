@@ -23,7 +23,7 @@ class Pair(NamedTuple):
 
 
 class Affixes(NamedTuple):
-    """What stands before and after the name that an HR and an LR image share, such as `_HR_x4` in `baby_HR_x4`."""
+    """Text before and after the name that an HR and an LR image share, such as `_HR_x4` in `baby_HR_x4`."""
 
     prefix: str = ""
     suffix: str = ""
@@ -72,7 +72,7 @@ def match_names(names: Iterable[str], partners: Collection[str], gt: Affixes, lq
 def guess_affixes(names: Iterable[str], partners: Iterable[str]) -> tuple[Affixes, Affixes]:
     """Guess the affixes of HR and LR names: those with which most names match, none if the names match as they are.
 
-    Tried are: none; LR names that end in `x2` or `_x2` (3, 4, 8); what all names of a side have in common.
+    Candidates: none; `x2` or `_x2` (3, 4, 8) at the end of LR names; what all HR names and all LR names have in common.
 
     Examples:
         >>> guess_affixes(["baby_HR_x4", "bird_HR_x4"], ["baby_LRBI_x4", "bird_LRBI_x4"])
@@ -135,10 +135,10 @@ def find_pairs(
         folder = PurePosixPath(name).parent
         if not gt.is_lmdb and folder.name and (lq.root / folder).is_dir():
             raise ValueError(
-                f"{gt.describe(name)} is in a folder that {lq.root} has, too, and LR images are taken from {lq.root} "
-                "itself: put them there, or name the folders one by one."
+                f"{gt.describe(name)} is in a subfolder that {lq.root} has too, but LR images are only read from "
+                f"{lq.root} itself: put them there, or name each pair of folders."
             )
-    # An LMDB has the names that `key_of` made. Templates are of names, too.
+    # The names in an LMDB were made by `key_of`, so templates are converted in the same way.
     comparable = key_of if gt.is_lmdb or lq.is_lmdb else _composed
     gt_affixes, lq_affixes = (Affixes(*map(comparable, affixes)) for affixes in (gt_affixes, lq_affixes))
     gt_by_stem, lq_by_stem = _by_stem(gt, gt_names, comparable), _by_stem(lq, lq.names, comparable)
@@ -178,7 +178,7 @@ def _by_stem(store: ImageStore, names: Iterable[str], comparable: Callable[[str]
 
 
 def forms_differ(name: str, other: str) -> str:
-    """Return a remark for a message that shows two names which look alike; "" for other names."""
+    """Return a remark for a message with two names that look alike; "" for other names."""
     same = unicodedata.normalize("NFC", name) == unicodedata.normalize("NFC", other)
     return f" (in another Unicode form: {name!a} and {other!a})" if same and name != other else ""
 

@@ -1,4 +1,4 @@
-"""Images to be prepared, in folders, zip archives and LMDBs, and the LMDB keys made of their names."""
+"""Images to be prepared, in folders, zip archives and LMDBs, and the LMDB keys made from their names."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from typing import IO
 import lmdb
 import numpy as np
 
-from rcan_plugin._files import in_words, kind_of
+from rcan_plugin._files import describe_error, kind_of
 from rcan_plugin.images.decode import ImageError, check_storable, decode_verified
-from rcan_plugin.images.header import SUFFIXES, Header, count_passed_over, is_image_name, of_pixels, read_header
+from rcan_plugin.images.header import SUFFIXES, Header, count_ignored, is_image_name, of_pixels, read_header
 from rcan_plugin.images.store import ImageStore
 
 _READ_ERRORS = (OSError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError, ValueError, lmdb.Error)
@@ -60,13 +60,13 @@ class Source:
         except ImageError:
             raise
         except _READ_ERRORS as error:
-            raise ImageError(f"cannot be read ({in_words(error).rstrip('.')})") from None
+            raise ImageError(f"cannot be read ({describe_error(error).rstrip('.')})") from None
 
     def header(self) -> Header:
-        """Return the image's header. Pixels are decoded only if the size cannot be told otherwise.
+        """Return the image's header. Pixels are decoded only if the header does not show the size.
 
         Raises:
-            ImageError: it cannot be read, is empty, is no image, or has pixels that `check_storable` refuses.
+            ImageError: it cannot be read, is empty or not an image, or has pixels that `check_storable` refuses.
         """
         try:
             with self.open() as file:
@@ -74,7 +74,7 @@ class Source:
         except ImageError:
             raise
         except _READ_ERRORS as error:
-            raise ImageError(f"cannot be read ({in_words(error).rstrip('.')})") from None
+            raise ImageError(f"cannot be read ({describe_error(error).rstrip('.')})") from None
         if header is not None:
             check_storable(header)
         if header is None or header.turned:
@@ -97,11 +97,12 @@ def find_images(root: str | os.PathLike[str], say: Callable[[str], object] | Non
 
     Args:
         root: the folder, archive or LMDB.
-        say: called with a line about files that are passed over by their suffix, if there are any.
+        say: called with a line about files that are ignored because of their suffix, if any.
 
     Raises:
         OSError: there is no such folder or file, or it may not be read.
-        ValueError: it is a FIFO or a device, no zip archive or a damaged one, an LMDB that is cut, or holds no image.
+        ValueError: it is a FIFO or a device, another kind of archive or a damaged one, an incomplete LMDB, or holds no
+            image.
     """
     path = Path(root).expanduser()
     kind = kind_of(path)
@@ -111,16 +112,16 @@ def find_images(root: str | os.PathLike[str], say: Callable[[str], object] | Non
         raise ValueError(f"{path} is {kind}; expected a folder, a zip archive or an LMDB.")
     if path.suffix == ".lmdb" and kind == "a folder":
         sources = _in_lmdb(path)
-        passed_over = ""
+        ignored = ""
     else:
         files = _in_archive(path) if kind == "a file" else _in_folder(path)
         sources = [source for source in files if is_image_name(source.name)]
-        passed_over = count_passed_over(source.name for source in files)
+        ignored = count_ignored(source.name for source in files)
     if not sources:
-        others = f", but {passed_over}" if passed_over else ""
+        others = f", but {ignored}" if ignored else ""
         raise ValueError(f"{path} holds no image (looked for {', '.join(sorted(SUFFIXES))}){others}.")
-    if passed_over and say:
-        say(f"{path}: passed over by their suffix: {passed_over}.")
+    if ignored and say:
+        say(f"{path}: ignored because of their suffix: {ignored}.")
     return sorted(sources, key=lambda source: source.name)
 
 
@@ -165,7 +166,7 @@ def _open_file(path: Path) -> IO[bytes]:
 
 def _in_archive(path: Path) -> list[Source]:
     with path.open("rb"):
-        pass  # may it be read?
+        pass  # raises if the file may not be read
     try:
         archive = zipfile.ZipFile(path)  # stays open while its sources exist; threads may share it
     except (zipfile.BadZipFile, OSError) as error:
@@ -183,7 +184,7 @@ def _in_archive(path: Path) -> list[Source]:
 def _in_lmdb(path: Path) -> list[Source]:
     store = ImageStore(path)
     with contextlib.suppress(*_READ_ERRORS):
-        store.read_bytes(store.names[0])  # opens the environment, which threads must not do at the same time
+        store.read_bytes(store.names[0])  # opens the environment here, because several threads must not do it at once
     stamp = _stamp(path / "data.mdb")
     return [Source(name, store.describe(name), stamp, partial(_open_value, store, name)) for name in store.names]
 

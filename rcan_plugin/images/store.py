@@ -17,14 +17,14 @@ from rcan_plugin.images import pnm
 from rcan_plugin.images.buffers import buffer
 from rcan_plugin.images.decode import ImageError, decode_pixels
 from rcan_plugin.images.environments import check_size, environment, missing_keys
-from rcan_plugin.images.header import SUFFIXES, Header, count_passed_over, of_pixels, read_header
+from rcan_plugin.images.header import SUFFIXES, Header, count_ignored, of_pixels, read_header
 from rcan_plugin.images.luma import bgr_to_y
 
 # A line of meta_info.txt as BasicSR writes it, `name.png (height,width,channels) compression`. BasicSR cuts the key at
 # the first dot.
 _META_LINE = re.compile(r"^([^.\n]+)[^(\n]*(?:\((\d+), ?(\d+), ?(\d+)\))?.*$", re.MULTILINE)
 
-_HEADER_BYTES = 1 << 16  # what of an LMDB value is read for a header; the rest is not fetched from disk
+_HEADER_BYTES = 1 << 16  # bytes of an LMDB value that are read for a header; the rest is not fetched from disk
 _CACHE_LINE = 64  # bytes
 
 Window = tuple[int, int, int, int]
@@ -41,11 +41,11 @@ class ImageStore:
 
     Attributes:
         names: all names, sorted.
-        passed_over: what else is in the folder, in words: `3 .gif, 1 folder`; "" if nothing.
+        ignored: other content of the folder: `3 .gif, 1 folder`; "" if there is none.
 
     Raises:
         FileNotFoundError: the folder, or a file of the LMDB, is missing.
-        ValueError: it holds no image, or what is named as an image is no file; the data of the LMDB are cut short.
+        ValueError: it holds no image, or a name with an image's suffix is not a file; the LMDB's data are cut short.
         OSError: it may not be read.
     """
 
@@ -55,7 +55,7 @@ class ImageStore:
             problem = f"is {kind_of(self.root)}" if self.root.exists() else "does not exist"
             raise FileNotFoundError(f"folder {self.root} {problem} (looked for from {Path.cwd()}).")
         self.is_lmdb = self.root.suffix == ".lmdb"
-        self.passed_over = ""
+        self.ignored = ""
         self._real_path = str(self.root.resolve())  # one environment, by whatever path it is named
         if self.is_lmdb:
             for name in ("data.mdb", "meta_info.txt"):
@@ -69,9 +69,9 @@ class ImageStore:
             self.names = sorted(image_names(self.root))
             entries = [entry for entry in os.scandir(self.root) if not entry.name.startswith(".")]
             files = [entry.name for entry in entries if entry.is_file()]
-            self.passed_over = count_passed_over(files, folders=sum(entry.is_dir() for entry in entries))
+            self.ignored = count_ignored(files, folders=sum(entry.is_dir() for entry in entries))
         if not self.names:
-            others = f", but {self.passed_over}" if self.passed_over else ""
+            others = f", but {self.ignored}" if self.ignored else ""
             raise ValueError(f"{self.root} holds no image (looked for {', '.join(sorted(SUFFIXES))}){others}.")
 
     def __len__(self) -> int:
@@ -91,11 +91,11 @@ class ImageStore:
             )
 
     def path(self, name: str) -> str:
-        """Return what BasicSR calls the image's path: that of the file, or in an LMDB the key."""
+        """Return what BasicSR calls the image's path: the path of the file, or the key in the LMDB."""
         return name if self.is_lmdb else str(self.root / name)
 
     def stem(self, name: str) -> str:
-        """Return the image's name without suffix: the same in a folder and in the LMDB made of it."""
+        """Return the image's name without suffix: the same in a folder and in an LMDB made from it."""
         return name if self.is_lmdb else Path(name).stem
 
     def describe(self, name: str) -> str:
@@ -145,10 +145,10 @@ class ImageStore:
         return self.file_header(name)
 
     def file_header(self, name: str) -> Header:
-        """Return the header of the encoded image, which in an LMDB may tell more than meta_info.txt.
+        """Return the header of the encoded image. For an LMDB it has more information than meta_info.txt.
 
         Raises:
-            FileNotFoundError, ValueError: as of `header`.
+            FileNotFoundError, ValueError: as in `header`.
         """
         with self._open(name) as file:
             header = read_header(file)
@@ -184,12 +184,12 @@ class ImageStore:
     def crop(
         self, name: str, window: Window, *, keep_depth: bool = False, channels: int = 3, use: str | None = None
     ) -> np.ndarray:
-        """Return a window of what `read` returns. Of a raw LMDB only the rows needed are read from disk.
+        """Return a window of what `read` returns. From a raw LMDB, only the needed rows are read from disk.
 
         Args:
             name, keep_depth, channels: as in `read`.
             window: (top, left, height, width) in pixels.
-            use: if given, the result may be in `buffers.buffer(use, ...)` and is overwritten by the next crop with it.
+            use: if given, the result may be in `buffers.buffer(use, ...)`; the next crop with this `use` overwrites it.
 
         Raises:
             FileNotFoundError: there is no such image.
@@ -202,7 +202,7 @@ class ImageStore:
                 value = transaction.get(name.encode())
                 pixels_view = None if value is None else self._view_pnm(name, value)
                 if pixels_view is not None:
-                    # Copied here: the view is invalid after the transaction.
+                    # Copy now: the view is invalid after the transaction.
                     part = _converted(pixels_view[top : top + height, left : left + width], keep_depth, channels, use)
         if part is None:
             part = self.read(name, keep_depth=keep_depth, channels=channels)[top : top + height, left : left + width]
@@ -230,7 +230,7 @@ def image_names(folder: Path) -> list[str]:
     """Return the names of the image files in a folder, in no order, without looking into them.
 
     Raises:
-        ValueError: what is named as an image is no file: a FIFO or a device would block its reader.
+        ValueError: a name with an image's suffix is not a file: a FIFO or a device would block its reader.
         OSError: the folder may not be listed.
     """
     names = []
@@ -249,7 +249,7 @@ def _converted(part: np.ndarray, keep_depth: bool, channels: int, use: str | Non
         part = part.astype(np.uint16) if keep_depth else (part >> 8).astype(np.uint8)
     if part.ndim == 2:
         return cv2.cvtColor(part, cv2.COLOR_GRAY2BGR) if channels == 3 else part[..., None].copy()
-    # Touch one value of each cache line first: this loop has many cache misses in flight, OpenCV's one at a time.
+    # Touch one value of each cache line first: this loop overlaps its cache misses, OpenCV's loop waits for each.
     part[:, :: _CACHE_LINE // (3 * part.itemsize), 0].T.copy()
     target = None if use is None else buffer(use, part.shape, part.dtype)
     bgr: np.ndarray = cv2.cvtColor(part, cv2.COLOR_RGB2BGR, dst=target)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 
 Upscale = Callable[[torch.Tensor], torch.Tensor]
-"""From N x C x H x W to N x C' x sH x sW, with a whole scale s of at least 1: a network or a wrapper of one."""
+"""A network or a wrapper of it: maps N x C x H x W to N x C' x sH x sW, with a whole scale s of at least 1."""
 
 
 def scale_of(lq: torch.Tensor, sr: torch.Tensor) -> int:

@@ -10,11 +10,11 @@ from rcan_plugin.inference.common import Upscale, at_least_float32, scale_of
 
 
 def self_ensemble(upscale: Upscale, lq: torch.Tensor) -> torch.Tensor:
-    """Average the results of the eight flips and quarter turns of an image, each turned back.
+    """Average a network's results for the eight flips and rotations of an image, each transformed back.
 
     Section 3.4, "Geometric Self-ensemble", of "Enhanced Deep Residual Networks for Single Image Super-Resolution"
-    (CVPRW 2017); as `forward_x8` of the official code, for any batch. It takes eight times the time, and little more
-    memory, since results are added one at a time (those of half precision in float32).
+    (CVPRW 2017); as `forward_x8` of the official code, for any batch. It takes eight times as long and little more
+    memory, since results are added one at a time (in float32 if they are in half precision).
 
     Args:
         upscale: network; called eight times, four of them with W x H images.

@@ -1,4 +1,4 @@
-"""Memory for inference: free memory, memory that a call takes, out-of-memory errors."""
+"""Memory for inference: how much is free, how much a call takes, out-of-memory errors."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ CGROUPS = (  # a container's limit, what it uses, and statistics: version 2 and 
 )
 
 
-MEASURED = 48
-"""Side of the image with which the memory that a network needs is measured."""
-SHARE = 0.7
-"""Of the free memory that tensors may take: convolutions need some besides, and others use the machine too."""
+MEASURED_SIDE = 48
+"""Side in pixels of the image with which a network's memory is measured."""
+TENSORS_SHARE = 0.7
+"""Share of the free memory for tensors: convolutions need workspace, and other programs need memory too."""
 
 
 class TooLittleMemory(MemoryError):
-    """There is too little memory for a call. The message says what to try."""
+    """There is too little memory for a call. The message says what to do."""
 
 
 def free_bytes(device: torch.device) -> int:
-    """Return the memory that is free on a device; of a CPU what the system or the container has, the lower one."""
+    """Return the free memory of a device in bytes; for a CPU that of the system or the container, whichever is less."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         reserved = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        return free + reserved  # torch keeps freed memory to use it again
+        return free + reserved  # torch reuses memory that it has reserved
     return max(0, min(_available(), _left_to_container(Path("/sys/fs/cgroup"))))
 
 
 def peak_bytes(call: Callable[[], Any], device: torch.device) -> int:
-    """Run `call` and return the most memory that its tensors took at a time, beside those there were before."""
+    """Run `call` and return the peak memory of the tensors that it allocated, in bytes."""
     if device.type == "cuda":
         before = torch.cuda.memory_allocated(device)
         torch.cuda.reset_peak_memory_stats(device)
@@ -52,17 +52,17 @@ def peak_bytes(call: Callable[[], Any], device: torch.device) -> int:
 
 
 def bytes_per_pixel(call: Callable[[torch.Tensor], Any], channels: int, device: torch.device) -> float:
-    """Return the most memory that `call` takes for an image, divided by its pixels, measured on a small one."""
-    image = torch.zeros(1, channels, MEASURED, MEASURED, device=device)
-    call(image)  # weights are converted at the first call
-    return max(1, peak_bytes(lambda: call(image), device)) / MEASURED**2
+    """Return the peak memory of `call` for an image, divided by the number of pixels, measured on a small image."""
+    image = torch.zeros(1, channels, MEASURED_SIDE, MEASURED_SIDE, device=device)
+    call(image)  # the first call also converts weights
+    return max(1, peak_bytes(lambda: call(image), device)) / MEASURED_SIDE**2
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error means that memory was too small: of Python, of torch on a GPU or a CPU."""
+    """Whether an error, of Python or of torch, means that there was too little memory."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
-    # "could not create ..." are oneDNN's, which does not say why.
+    # "could not create ..." are errors of oneDNN, which gives no reason.
     words = (
         *("DefaultCPUAllocator", "out of memory", "CUDNN_STATUS_ALLOC_FAILED", "CUBLAS_STATUS_ALLOC_FAILED"),
         *("could not create a primitive", "could not create a memory object"),
@@ -71,16 +71,16 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 class _Counting(TorchDispatchMode):
-    """Counts the bytes of the storages that operations return, as long as they live."""
+    """Counts the bytes of storages that operations return, until they are freed."""
 
     def __init__(self) -> None:
         super().__init__()
         self.now = self.peak = 0
-        self.living: set[int] = set()
+        self.tracked: set[int] = set()
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        """Nothing is compiled here, and importing dynamo to say so takes seconds (torch 2.14)."""
+        """Nothing is compiled here; the default method would import dynamo, which takes seconds (torch 2.14)."""
         return False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -89,19 +89,19 @@ class _Counting(TorchDispatchMode):
         for leaf in tree_leaves(result):
             if isinstance(leaf, torch.Tensor):
                 storage = leaf.untyped_storage()
-                if id(storage) not in known and id(storage) not in self.living:
-                    self._born(storage)
+                if id(storage) not in known and id(storage) not in self.tracked:
+                    self._add(storage)
         return result
 
-    def _born(self, storage: torch.UntypedStorage) -> None:
+    def _add(self, storage: torch.UntypedStorage) -> None:
         key, size = id(storage), storage.nbytes()
-        self.living.add(key)
+        self.tracked.add(key)
         self.now += size
         self.peak = max(self.peak, self.now)
-        weakref.finalize(storage, self._gone, key, size)
+        weakref.finalize(storage, self._remove, key, size)
 
-    def _gone(self, key: int, size: int) -> None:
-        self.living.discard(key)
+    def _remove(self, key: int, size: int) -> None:
+        self.tracked.discard(key)
         self.now -= size
 
 
@@ -117,7 +117,7 @@ def _available() -> int:
 
 
 def _left_to_container(root: Path) -> int:
-    """Memory left below the limit of the container, counting cached files as free; a large number without a limit."""
+    """Memory left below the container's limit, counting cached files as free; a large number if there is no limit."""
     left = sys.maxsize
     for limit, used, statistics in CGROUPS:
         try:

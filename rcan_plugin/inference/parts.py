@@ -1,4 +1,4 @@
-"""How an image is upscaled in parts that fit in memory, exactly wherever the network allows it."""
+"""Upscales an image in parts that fit in memory; the result is exact wherever the network allows it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rcan_plugin.archs.rcan_arch import RCANArch
 from rcan_plugin.inference import memory
 from rcan_plugin.inference.arrays import to_tensor
 from rcan_plugin.inference.ensemble import self_ensemble
-from rcan_plugin.inference.memory import SHARE, bytes_per_pixel
+from rcan_plugin.inference.memory import TENSORS_SHARE, bytes_per_pixel
 from rcan_plugin.inference.rcan_strips import FeaturesDoNotFit, RCANStrips
 from rcan_plugin.inference.receptive_field import ReceptiveField, find_receptive_field
 from rcan_plugin.inference.runner import Runner
@@ -26,7 +26,7 @@ from rcan_plugin.inference.tiles import LARGEST_TILE, SMALLEST_TILE, TILE_BYTES,
 log = logging.getLogger("basicsr")
 
 MOST_OVERLAP = 32
-"""Overlap of blended tiles in LR pixels, at most."""
+"""Largest overlap of blended tiles in LR pixels."""
 
 
 class Parts:
@@ -47,16 +47,16 @@ class Parts:
         self.whole = tile is None
         self.ensemble, self.exact = ensemble, exact
         self.name = type(runner.net).__name__
-        self.largest: int | None = None  # tile that fits, after a larger one did not
-        self.least = SMALLEST_TILE  # more where tiles must be larger than a receptive field
-        self.said = False
+        self.largest: int | None = None  # side of tiles that fit, after larger ones did not
+        self.least = SMALLEST_TILE  # larger if tiles must be larger than a receptive field
+        self.warned = False
         self.rcan = (
             RCANStrips(runner, sizes.scale, exact=exact, size=self.tile) if isinstance(runner.net, RCANArch) else None
         )
 
     @property
     def remedy(self) -> str:
-        """Advice for too little memory."""
+        """What to do if there is too little memory."""
         if self.tile:
             smaller = max(self.least, self.tile // 2)
             return f"choose tile {smaller} or tile auto (--tile)." if smaller < self.tile else "free some memory."
@@ -65,10 +65,10 @@ class Parts:
         )
 
     def strips(self, image: np.ndarray) -> Iterator[Tensor]:
-        """Yield results of an image, H x W x C, from top to bottom: 1 x C' x h x W' on the CPU, perhaps too large.
+        """Yield the result of an image, H x W x C, from top to bottom: 1 x C' x h x W' on the CPU, with any padding.
 
         Raises:
-            ValueError: tiles of the size given by hand are impossible.
+            ValueError: tiles of the given size are impossible.
             TooLittleMemory: not even the smallest parts fit.
         """
         if self.whole:
@@ -115,11 +115,11 @@ class Parts:
             self.largest = tiles.grid.size
 
     def _is_small(self, image: np.ndarray) -> bool:
-        """Whether to upscale an image at once: in less than a tile, or where tiles change the result."""
+        """Whether to upscale an image at once: it is smaller than a tile, or tiles would change the result."""
         if size := self.tile or self.largest:
             return max(image.shape[:2]) <= size
         pixels = image.shape[0] * image.shape[1]
-        fits = pixels * self._bytes_per_pixel <= SHARE * memory.free_bytes(self.runner.device)
+        fits = pixels * self._bytes_per_pixel <= TENSORS_SHARE * memory.free_bytes(self.runner.device)
         return fits and (pixels <= LARGEST_TILE**2 or self.field is None)
 
     def _whole_if_it_fits(self, image: np.ndarray) -> Tensor | None:
@@ -147,14 +147,14 @@ class Parts:
             raise ValueError(
                 f"exact: {self.name} depends on the whole image; choose tile none (--tile none), or leave out exact."
             )
-        self._say_inexact(size)
+        self._warn_inexact(size)
         multiple = self.sizes.multiple
         overlap = min(MOST_OVERLAP, size // 2)
         return Grid(self.sizes.scale, size - size % multiple, overlap - overlap % multiple, multiple)
 
     @functools.cached_property
     def field(self) -> ReceptiveField | None:
-        """The receptive field of the network; None: the whole image, or unknown."""
+        """The receptive field of the network; None if it is the whole image or unknown."""
         if self.rcan and self.rcan.pools:
             return None
         network = copy.deepcopy(self.runner.net).cpu()
@@ -166,9 +166,9 @@ class Parts:
     # Memory
 
     def _auto_size(self, radius: int = 0) -> int:
-        """The side of tiles for the memory that is free now."""
+        """The side of tiles that fit in the free memory."""
         by_bytes = math.isqrt(int(TILE_BYTES / self._bytes_per_pixel))
-        fitting = math.isqrt(int(SHARE * memory.free_bytes(self.runner.device) / self._bytes_per_pixel))
+        fitting = math.isqrt(int(TENSORS_SHARE * memory.free_bytes(self.runner.device) / self._bytes_per_pixel))
         size = min(max(min(LARGEST_TILE, by_bytes), 4 * radius), fitting)
         return max(SMALLEST_TILE, min(size, self.largest or size))
 
@@ -176,10 +176,10 @@ class Parts:
     def _bytes_per_pixel(self) -> float:
         return bytes_per_pixel(self._plain, self.sizes.channels, self.runner.device)
 
-    def _say_inexact(self, size: int) -> None:
+    def _warn_inexact(self, size: int) -> None:
         text = f"{self.name} depends on the whole image: tiles of {size} pixels change the result."
         if isinstance(self.runner.net, RCANArch):
             text += " For the same result in little memory choose exact (--exact), which takes longer."
-        if not self.said:
+        if not self.warned:
             log.warning(text)
-        self.said = True
+        self.warned = True

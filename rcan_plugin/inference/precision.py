@@ -1,4 +1,4 @@
-"""Where a network runs, and in which precision."""
+"""Chooses the device and the precision in which a network runs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def choose_device(device: str | torch.device | None) -> torch.device:
     """Return the device of that name; None: a GPU if there is one, else the CPU.
 
     Raises:
-        ValueError: torch does not know it, or it is not there.
+        ValueError: torch does not know the device, or the machine lacks it.
     """
     if device is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -1,4 +1,4 @@
-"""RCAN's trunk over strips of rows, with features in main memory. Exact, although the attention pools."""
+"""Computes RCAN's trunk in strips of rows, with features in main memory. Exact, in spite of the global pooling."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from rcan_plugin.inference.runner import Runner
 from rcan_plugin.inference.tiles import LARGEST_TILE, TILE_BYTES, FittingTiles, Grid
 
 MAPS = 3
-"""Feature maps of the whole image in main memory at a time."""
+"""Number of feature maps of the whole image that are in main memory at the same time."""
 STRIP_BYTES = 32 << 20
-"""Size of a strip of features; some more is needed for the results of its convolutions."""
+"""Bytes of a strip of features; the results of its convolutions need more memory."""
 
 
 class FeaturesDoNotFit(Exception):
@@ -32,10 +32,10 @@ class RCANStrips:
     """Upscales images with RCAN, exactly: its features at once, the rest in tiles.
 
     Args:
-        runner: of an `RCANArch`.
-        scale: of the network.
-        exact: features that do not fit are computed strip by strip.
-        size: side of the tiles and height of the strips, in LR pixels; None: what fits.
+        runner: runner of an `RCANArch`.
+        scale: scale of the network.
+        exact: compute features that do not fit strip by strip.
+        size: side of the tiles and height of the strips, in LR pixels; None: as large as fits.
     """
 
     def __init__(self, runner: Runner, scale: int, *, exact: bool, size: int | None) -> None:
@@ -54,8 +54,8 @@ class RCANStrips:
         """Yield the result of an image, 1 x C x H x W on the CPU, in strips, from top to bottom, on the CPU.
 
         Raises:
-            FeaturesDoNotFit: before the first strip, unless `exact`.
-            TooLittleMemory: not even main memory holds them.
+            FeaturesDoNotFit: the features do not fit and `exact` is false; raised before the first strip.
+            TooLittleMemory: the features do not fit in main memory.
         """
         height, width = lq.shape[2] * self.scale, lq.shape[3] * self.scale
         features = self._features(padded_to_multiple(lq, self.multiple))
@@ -77,7 +77,7 @@ class RCANStrips:
         pixels = lq.shape[2] * lq.shape[3]
         device = self.runner.device
         free = memory.free_bytes(device)
-        if pixels * self._head_and_trunk_bytes <= memory.SHARE * free:
+        if pixels * self._head_and_trunk_bytes <= memory.TENSORS_SHARE * free:
             try:
                 return self._head_and_trunk(lq.to(device))
             except Exception as error:
@@ -123,7 +123,7 @@ class RCANStrips:
         """Radius of the receptive field of the tail, which does not pool."""
         network = copy.deepcopy(self.net).cpu()
         for weights in network.parameters():
-            weights.fill_(1e-3)  # values do not matter, and damaged ones would make everything infinite
+            weights.fill_(1e-3)  # any finite values will do; damaged weights might give infinite results
         field = find_receptive_field(network.tail, torch.zeros(1, self.net.conv_first.out_channels, 4, 4))
         assert field is not None  # it has a few convolutions
         return field.radius
@@ -145,14 +145,14 @@ def rows_per_strip(width: int, num_feat: int) -> int:
 def trunk_in_strips(network: RCANArch, image: Tensor, device: torch.device, rows: int) -> Tensor:
     """Return `network.trunk(network.head(image))`, block by block, each in two passes over strips of rows.
 
-    The first pass computes a block's residual, with 2 rows more on either side, and sums it up for the attention; the
-    second adds it. Values differ from those of the whole by rounding alone: the means are summed in float64.
+    The first pass computes a block's residual, with 2 more rows on either side, and sums it for the attention; the
+    second adds it. Results differ from those of the whole image only by rounding: the means are summed in float64.
 
     Args:
         network: RCAN, on `device`, in evaluation mode.
         image: 1 x C x H x W, on the CPU; H and W are multiples of the network's `unshuffle`.
         device: strips of features are moved there, and their results back.
-        rows: of features, in a strip.
+        rows: rows of features in a strip.
 
     Returns:
         Features, on the CPU.
@@ -186,7 +186,7 @@ def trunk_in_strips(network: RCANArch, image: Tensor, device: torch.device, rows
 
 
 def _block(block: RCAB, x: Tensor, out: Tensor, strips: _Strips) -> None:
-    """Write the result of a block to `out`, which holds its residual in the meantime."""
+    """Write the result of a block to `out`, which first holds its residual."""
     conv1, activation, conv2 = block.rcab[:3]
     total = torch.zeros(x.shape[1], dtype=torch.float64)
 
@@ -231,7 +231,7 @@ class _Strips:
             reach: how many rows around a row of the result it depends on.
             factor: by which sources are higher than the result.
             out: 1 x C' x H / factor x W'.
-            see: is shown each strip of the result.
+            see: called with each strip of the result.
         """
         height = sources[0].shape[2] // factor
         for top in range(0, height, self.rows):
@@ -243,7 +243,7 @@ class _Strips:
                 see(strip)
             if out is None:
                 shape = (*strip.shape[:2], height, strip.shape[3])
-                # Then a strip's rows of all channels are contiguous in memory.
+                # In this layout a strip's rows of all channels are contiguous in memory.
                 out = torch.empty(shape, dtype=strip.dtype, memory_format=torch.channels_last)
             out[:, :, top:bottom] = strip
         assert out is not None  # a map has rows

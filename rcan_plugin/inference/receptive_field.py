@@ -13,22 +13,22 @@ from torch import Tensor
 from rcan_plugin.inference.common import Upscale, scale_of
 
 SIDES = (32, 128, 512)
-"""Sides of the images on which a network is tried, in pixels: a radius of up to 240 is found."""
+"""Sides in pixels of the images with which a network is tried. The largest radius that can be found is 240."""
 SHIFTS = (1, 2, 4, 8, 16)
-"""Multiples at which crops may have to begin: factors of pixel unshuffling, sides of windows."""
+"""Candidates for `ReceptiveField.multiple`: factors of pixel unshuffling, sides of windows."""
 TOLERANCE = 1e-4
-"""Of the largest value: rounding of float32 in deep networks."""
+"""Largest difference by rounding in deep float32 networks, relative to the largest value."""
 SIZE_ERRORS = (RuntimeError, ValueError, AssertionError, IndexError)
-"""What networks raise for an image whose size or channels they do not take."""
+"""Errors that networks raise for an image of unsuitable size or channels."""
 
 
 @dataclass(frozen=True)
 class ReceptiveField:
-    """What a pixel of the result depends on.
+    """The part of the input that affects a pixel of the result.
 
     Attributes:
-        radius: how many pixels away, in the input and in each direction, a pixel may be on which a result depends.
-        multiple: crops that begin at multiples of it have the values of the whole image.
+        radius: largest distance in input pixels, in each direction, of an input that affects a result.
+        multiple: crops that begin at multiples of it give the values of the whole image.
     """
 
     radius: int
@@ -36,18 +36,18 @@ class ReceptiveField:
 
 
 def find_receptive_field(upscale: Upscale, image: Tensor) -> ReceptiveField | None:
-    """Find the receptive field of a network. It takes seconds for the deepest ones.
+    """Find the receptive field of a network. For the deepest networks this takes seconds.
 
-    A column of an image is set to NaN, which convolutions, activations and normalisations hand on: NaN in the result is
-    what depends on it. Then crops are compared with the whole. All this along both axes.
+    A column of an image is set to NaN, which convolutions, activations and normalisations propagate: results that are
+    NaN depend on this column. Then results of crops are compared with those of the whole image. Both axes are tested.
 
     Args:
         upscale: the network, in float32 on the CPU, in evaluation mode.
-        image: N x C x H x W, any image that is small and that the network takes.
+        image: N x C x H x W, a small image that the network accepts.
 
     Returns:
-        None where a result depends on the whole image (global pooling), on where a pixel is in it (attention in
-        windows), or on more of it than was tried.
+        The receptive field. None if a result depends on the whole image (global pooling), on a pixel's position in it
+        (attention in windows), or on more pixels than were tried.
     """
     axes: list[Upscale] = [upscale, lambda x: upscale(x.mT.contiguous()).mT]
     with torch.no_grad():
@@ -65,7 +65,7 @@ def find_receptive_field(upscale: Upscale, image: Tensor) -> ReceptiveField | No
 
 
 def _radius(upscale: Upscale, image: Tensor) -> int | None:
-    """How far NaN spreads from columns in the middle of an image; None: to its border, or not at all."""
+    """How far NaN spreads from columns in the middle of an image; None if it reaches the border or does not spread."""
     width = image.shape[-1]
     # Where pixels are unshuffled, the last column of a block reaches furthest to the left, the first to the right.
     last_of_block, first_of_block = width // 2 - 1, width // 2
@@ -82,7 +82,7 @@ def _radius(upscale: Upscale, image: Tensor) -> int | None:
 
 
 def _multiple(upscale: Upscale, image: Tensor, radius: int) -> int | None:
-    """The least shift by which a crop gives the values of the whole, but for `radius` columns at its border."""
+    """The smallest shift by which a crop gives the values of the whole image, except `radius` columns at its border."""
     whole = upscale(image)
     scale = scale_of(image, whole)
     for shift in SHIFTS:
@@ -98,8 +98,8 @@ def _multiple(upscale: Upscale, image: Tensor, radius: int) -> int | None:
 
 @contextmanager
 def _plain_convolutions() -> Iterator[None]:
-    """Convolve by matrix products: Winograd's and Fourier's methods spread NaN over more than the filter covers."""
+    """Convolve by matrix products: Winograd and Fourier algorithms spread NaN beyond the filter."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of torch 2.14, about Intel's GPUs
+        warnings.simplefilter("ignore")  # torch 2.14 warns about Intel's GPUs
         with torch.backends.mkldnn.flags(enabled=False), torch.backends.nnpack.flags(enabled=False):
             yield

@@ -1,4 +1,4 @@
-"""How a network is run for inference: precision, memory format, compiled blocks, CUDA graphs."""
+"""Runs a network for inference, with precision, memory format, compiled blocks and CUDA graphs."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ log = logging.getLogger("basicsr")
 
 MAX_GRAPHS = 8
 CONVERTED = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.Linear)
-"""Modules whose weights a half-precision copy holds in half precision: those that autocast runs in it."""
+"""Modules whose weights a half-precision copy stores in half precision: those that autocast runs in half precision."""
 
 
 class Runner:
-    """Runs a network for inference: `sr = runner(lq)`, from and to float32 images of range 0 to 1.
+    """Runs a network for inference: `sr = runner(lq)`. Images are float32, range 0 to 1.
 
-    Without any option it calls the network. With half precision or compiled blocks it keeps a copy of the network,
-    whose weights are converted once and again after they have changed.
+    Without options it calls the network itself. With half precision or compiled blocks it keeps a copy of the network,
+    whose weights are converted at the first image and after each change.
 
     Args:
         net: the network; set it to evaluation mode before use. It is not changed.
-        precision: bfloat16 or float16; None for the network's own.
+        precision: bfloat16 or float16; None for the network's own type.
         channels_last: memory format of images and weights.
-        compiled: compile the repeated blocks (`compile_blocks`). Without effect on a CPU.
-        cuda_graph: record a CUDA graph for each image shape that occurs more than twice, at most `MAX_GRAPHS`. Without
+        compiled: compile the repeated blocks (`compile_blocks`). No effect on a CPU.
+        cuda_graph: record a CUDA graph for each image shape that occurs more than twice, at most `MAX_GRAPHS`. No
             effect on a CPU.
     """
 
@@ -62,9 +62,9 @@ class Runner:
     def weights_changed(self) -> None:
         """Convert the weights again before the next image.
 
-        Needed after changes that torch does not count: by `Tensor.data`, a fused optimizer or a CUDA graph, or where
-        other tensors took the place of weights or buffers (`load_state_dict(assign=True)`), and to weights that were
-        made in `torch.inference_mode`.
+        Needed after changes that torch's version counters miss: changes by `Tensor.data`, a fused optimizer or a CUDA
+        graph, weights or buffers replaced by other tensors (`load_state_dict(assign=True)`), and changes of weights
+        that were made in `torch.inference_mode`.
         """
         self.copied_versions = -1
 
@@ -101,11 +101,11 @@ class Runner:
         return sr if self.precision is None else sr.float()
 
     def network(self) -> nn.Module:
-        """The network that is run, in its present state; inside `context`, its parts can be called."""
+        """The network that is run, with current weights; call parts of it inside `context`."""
         if self.precision is not None or self.compiled:
             self._refresh_copy()
         elif self.recorder is not None and self.copied_versions < 0:
-            # Graphs read the weights where they are, and follow changes but not other tensors in their places.
+            # Graphs read the weights from fixed memory: they see changes in place, but not replaced tensors.
             tensors = list(_tensors(self.net))
             if any(old is not new for old, new in itertools.zip_longest(self.tensors, tensors)):
                 self.graphs.clear()
@@ -113,7 +113,7 @@ class Runner:
         return self.copy or self.net
 
     def context(self) -> contextlib.AbstractContextManager[None]:
-        """In which to call parts of the network: with autocast where a precision is set."""
+        """The context in which parts of the network must be called: autocast if a precision is set."""
         if self.precision is None:
             return contextlib.nullcontext()
         return torch.autocast(self.device.type, self.precision, cache_enabled=False)
@@ -134,14 +134,14 @@ class Runner:
             self.recorder = None
             self.graphs.clear()
             return static_sr
-        # The tensors it reads stay in memory: a network may build other buffers for the next image's size.
+        # Keep the tensors that the graph reads: a network may build other buffers for the next image's size.
         self.graphs[key] = static_lq, static_sr, replay, list(_tensors(self.copy or self.net))
         return static_sr.clone()
 
     def _refresh_copy(self) -> None:
         """Make the copy of the network, or convert its weights again if they have changed."""
         if self.copied_versions < 0:
-            # Not at each image: walking through the modules of a deep network takes as long as its kernels.
+            # Listed once: iterating over the modules of a deep network takes as long as its kernels.
             self.tensors = list(_tensors(self.net))
             # Tensors made in `torch.inference_mode` have no version.
             self.versioned = [tensor for tensor in self.tensors if not tensor.is_inference()]

@@ -19,10 +19,10 @@ class Sizes:
     """Channels, sizes and scale of a network.
 
     Attributes:
-        scale: by which results are larger.
-        channels, out_channels: of images and of results.
-        least: the smallest side that it takes.
-        multiple: sides of `least` plus a multiple of it are taken.
+        scale: scale of the network.
+        channels, out_channels: channels of images and of results.
+        least: smallest side that it accepts, in pixels.
+        multiple: accepted sides are `least` plus multiples of this number.
     """
 
     scale: int
@@ -32,9 +32,9 @@ class Sizes:
     multiple: int = 1
 
     def padded(self, image: np.ndarray, multiple: int = 1) -> np.ndarray:
-        """Pad an image, H x W x C, to sides that the network takes and that are multiples of `multiple`.
+        """Pad an image, H x W x C, to sides that the network accepts and that are multiples of `multiple`.
 
-        On the right and below, by reflection, as networks do that pad by themselves.
+        It is padded on the right and at the bottom, by reflection, as in networks that pad their input themselves.
         """
         multiple = max(multiple, self.multiple)
         height, width = (max(side, self.least) + -max(side, self.least) % multiple for side in image.shape[:2])
@@ -52,7 +52,7 @@ def find_sizes(upscale: Upscale, channels: Iterable[int], device: torch.device) 
         device: of the network.
 
     Raises:
-        ValueError: it takes no image, or does not enlarge both sides by the same whole number.
+        ValueError: it accepts no image, or does not multiply both sides by the same whole number.
     """
     reason: Exception | None = None
     for count in channels:
@@ -65,7 +65,7 @@ def find_sizes(upscale: Upscale, channels: Iterable[int], device: torch.device) 
                 continue
             multiple = next((shift for shift in SHIFTS if _takes(upscale, image, side + shift)), side)
             return Sizes(scale_of(image, sr), count, sr.shape[1], side, multiple)
-    raise ValueError(f"the network takes no small image: {reason}")
+    raise ValueError(f"the network accepts no small image: {reason}")
 
 
 def _takes(upscale: Upscale, image: torch.Tensor, side: int) -> bool:

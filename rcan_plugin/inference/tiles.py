@@ -16,9 +16,9 @@ log = logging.getLogger("basicsr")
 
 SMALLEST_TILE = 16
 LARGEST_TILE = 512
-"""Side in LR pixels that `auto` does not exceed but for a large receptive field: larger tiles are no faster."""
+"""Largest side of tiles in LR pixels with `auto`, unless the receptive field is large: larger tiles are not faster."""
 TILE_BYTES = 512 << 20
-"""Memory that `auto` gives a tile, but for a large receptive field."""
+"""Bytes that a tile may take with `auto`, unless the receptive field is large."""
 
 
 def tiled(
@@ -120,7 +120,7 @@ class Grid:
         ]
 
     def _join(self, pieces: Iterable[torch.Tensor], starts: Sequence[int], dim: int) -> Iterator[torch.Tensor]:
-        """Yield what is finished of pieces that begin at `starts` LR pixels along `dim`, after each of them."""
+        """Join pieces that begin at `starts` LR pixels along `dim`; yield the finished part after each piece."""
         rest: torch.Tensor | None = None
         for piece, start, following in zip(pieces, starts, [*starts[1:], None], strict=True):
             if rest is not None and rest.shape[dim]:
@@ -136,11 +136,11 @@ class Grid:
         """Blend linearly from one to the other along `dim`."""
         length = later.shape[dim]
         weight = (torch.arange(length, dtype=at_least_float32(later.dtype), device=later.device) + 0.5) / length
-        # Not a sum of two weighted values: where both agree, the value stays as it is, bit for bit.
+        # Not a sum of two weighted values, so that a value on which both agree is kept bit for bit.
         return (earlier + (later - earlier) * (weight if dim == -1 else weight[:, None])).to(later.dtype)
 
     def _cut(self, earlier: torch.Tensor, later: torch.Tensor, dim: int) -> torch.Tensor:
-        """Change from one to the other in the middle."""
+        """Switch from one to the other in the middle of the overlap."""
         middle = later.shape[dim] // (2 * self.scale) * self.scale
         return torch.cat([earlier.narrow(dim, 0, middle), later.narrow(dim, middle, later.shape[dim] - middle)], dim)
 
@@ -163,12 +163,12 @@ def _side_by_side(pieces: Iterable[torch.Tensor], length: int, dim: int) -> torc
 
 
 class FittingTiles:
-    """Upscales tiles. Where memory runs out, a tile is upscaled in tiles of half the size, and so are all after it.
+    """Upscales tiles. When memory runs out, this tile and all later ones are upscaled in tiles of half the size.
 
     Args:
         upscale: the network, or a part of it.
-        grid: the tiles. Attribute `grid`: those of the present size.
-        least: the smallest size. None: the size is fixed.
+        grid: the tiles. The attribute `grid` has the current size.
+        least: the smallest size; None: the size is fixed.
     """
 
     def __init__(self, upscale: Upscale, grid: Grid, least: int | None) -> None:
@@ -191,7 +191,7 @@ class FittingTiles:
             except Exception as error:
                 if self.least is None or not is_out_of_memory(error):
                     raise
-            # Outside of `except`, so that the tensors of the failed call are gone.
+            # Outside of `except`, so that the tensors of the failed call have been freed.
             self._halve(max(tile.shape[-2:]))
         height, width = tile.shape[-2:]
         strips = self.strips(lambda rows, columns: tile[..., rows, columns], height, width)
@@ -209,7 +209,7 @@ class FittingTiles:
 
 
 def _starts(side: int, size: int, overlap: int) -> list[int]:
-    """Where tiles begin: evenly spaced, as few as the overlap allows. `_starts(20, 10, 2)` is [0, 5, 10]."""
+    """First pixels of tiles: evenly spaced, as few as the overlap allows. `_starts(20, 10, 2)` is [0, 5, 10]."""
     if side <= size:
         return [0]
     steps = -(-(side - size) // (size - overlap))

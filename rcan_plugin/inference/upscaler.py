@@ -1,4 +1,4 @@
-"""`Upscaler`: images as NumPy arrays to larger ones, in as much memory as there is."""
+"""`Upscaler`: upscales images given as NumPy arrays, within the free memory."""
 
 from __future__ import annotations
 
@@ -21,37 +21,37 @@ from rcan_plugin.inference.tiles import SMALLEST_TILE
 from rcan_plugin.weights.loading import Weights, read
 
 ROWS = 64
-"""Rows of the result in a strip, at most."""
+"""Most rows of the result in a strip."""
 
 
 class Upscaler:
     """Upscales images: `larger = upscaler(image)`.
 
-    Without `tile` a result has the values of the whole image at once wherever they can be had:
+    With `tile="auto"` the result equals that of the whole image wherever this is possible:
 
-    - a network whose results depend on no more than a receptive field gets tiles that overlap by that: exact.
-    - RCAN, whose attention pools over the whole image, computes its features at once, and the rest, where most of the
-      memory goes, in strips: exact. If the features do not fit, it gets tiles, which change the result, and says so;
-      `exact` keeps the features in main memory instead, strip by strip: slower.
-    - Other networks with global pooling are run on the whole image, or in tiles, and say so.
+    - A network with a limited receptive field upscales tiles that overlap by the receptive field: exact.
+    - RCAN, whose attention pools over the whole image, computes its features at once, and the rest, which needs most of
+      the memory, in strips: exact. If the features do not fit, tiles are used, which change the result, with a warning.
+      With `exact` the features are kept in main memory instead, strip by strip, which is slower.
+    - Other networks with global pooling upscale the whole image; if it does not fit, tiles are used, with a warning.
 
     Args:
         weights: a file of weights, what `weights.read` returns, or a network.
-        tile: side of tiles in LR pixels, including overlap; it is never changed. `auto`: what fits; halved when memory
-            runs out. None: the whole image at once.
-        ensemble: average over the eight flips and turns (`self_ensemble`): eight times the time.
-        precision: `fp32`, `bf16`, `fp16` (overflows in RCAN), or `auto`: bf16 where the device has units for it.
-        device: of torch, such as `cuda:1`. None: a GPU if there is one.
-        compile: compile the repeated blocks; without effect on a CPU.
-        exact: never change the result by tiles. With a number as `tile`, RCAN's strips have that side.
-        scale: for networks of several scales (MDSR), which of them.
+        tile: side of tiles in LR pixels, including overlap; it is never changed. `auto`: as large as fits; halved when
+            memory runs out. None: the whole image at once.
+        ensemble: average over eight flips and rotations (`self_ensemble`): takes eight times as long.
+        precision: `fp32`, `bf16`, `fp16` (overflows in RCAN), or `auto`: bf16 if the device has units for it.
+        device: device of torch, such as `cuda:1`. None: a GPU if there is one.
+        compile: compile the repeated blocks; no effect on a CPU.
+        exact: never use tiles that change the result. If `tile` is a number, RCAN's strips have this height.
+        scale: the scale to use, for networks with several scales (MDSR).
 
     Attributes:
-        scale: by which results are larger.
-        channels, out_channels: of images and of results.
+        scale: scale of the network.
+        channels, out_channels: channels of images and of results.
 
     Raises:
-        ValueError: an argument is wrong, or the network is no upscaler.
+        ValueError: an argument is wrong, or the network does not upscale images.
         FileNotFoundError: the file of weights does not exist.
 
     Examples:
@@ -102,7 +102,7 @@ class Upscaler:
         Raises:
             TypeError, ValueError: the image is wrong, or tiles of the given size are impossible.
             FloatingPointError: the result is not finite, or black.
-            MemoryError: memory is too small; the message says what to try.
+            MemoryError: there is too little memory; the message says what to do.
         """
         height, width = image.shape[:2] if isinstance(image, np.ndarray) and image.ndim == 3 else (0, 0)
         strips = self.rows(image)
@@ -132,14 +132,14 @@ class Upscaler:
                 if end == done:
                     continue
                 check_result(strip, image[done // self.scale : -(-end // self.scale)], self.precision)
-                for part in strip.split(ROWS, 2):  # conversion takes several times the memory of what is converted
+                for part in strip.split(ROWS, 2):  # the conversion needs several times the memory of its input
                     yield to_array(part, image.dtype)
                 done = end
             return
         except Exception as error:
             if isinstance(error, TooLittleMemory) or not is_out_of_memory(error):
                 raise
-        # Outside of `except`, so that the tensors of the failed call are gone.
+        # Outside of `except`, so that the tensors of the failed call have been freed.
         raise TooLittleMemory(f"out of memory for an image of {width}x{height}: {self._parts.remedy}")
 
 
@@ -152,7 +152,7 @@ def _network(weights: str | os.PathLike[str] | Weights | nn.Module) -> nn.Module
 
 
 def _arguments(network: nn.Module, scale: int | None) -> tuple[int, ...]:
-    """What the network's forward pass takes beside the image: the scale, if it has several."""
+    """Arguments of the network's forward pass after the image: the scale, if it has several."""
     scales = getattr(network, "scales", None)
     if not isinstance(scales, Sequence):
         return ()

@@ -18,13 +18,13 @@ __all__ = ["CHANNELS", "rcab", "unsupported"]
 
 
 def _dtype(x: Tensor) -> torch.dtype:
-    """The dtype to compute in: autocast's where it is on, else the dtype of `x`."""
+    """The dtype to compute in: that of autocast if it is on, otherwise that of `x`."""
     kind = x.device.type
     return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
 
 
 def unsupported(x: Tensor) -> str | None:
-    """Why the kernels cannot run on `x`, N x C x H x W; None if they can.
+    """Return the reason why the kernels cannot run on `x`, N x C x H x W; None if they can.
 
     With `TRITON_INTERPRET=1` set before the first use, they run on the CPU (slowly) in float16 or float32.
 
@@ -72,8 +72,8 @@ def rcab(
 ) -> Tensor:
     """Residual channel attention block: `x + res_scale * y * attention(y)`, y = conv(relu(conv(x))).
 
-    Computes in autocast's dtype, else in that of `x`, and accumulates in float32. Parameters may have any floating
-    dtype, and each gradient has its parameter's. Not twice differentiable.
+    Computes in autocast's dtype if it is on, otherwise in that of `x`, and accumulates in float32. Parameters may have
+    any floating dtype; each gradient has the dtype of its parameter. Not twice differentiable.
 
     Args:
         x: N x C x H x W; C one of 16, 32, 64. Other memory formats than channels-last are copied.
@@ -121,7 +121,7 @@ def _has_triton() -> bool:
 
 def _interprets() -> bool:
     if os.environ.get("TRITON_INTERPRET") != "1":
-        return False  # without the import of triton, which takes a second
+        return False  # do not import triton, which takes a second
     from rcan_plugin.kernels.function import interprets
 
     return interprets()

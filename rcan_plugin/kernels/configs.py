@@ -14,7 +14,7 @@ LARGE = 100_000
 """Pixels of a batch (N * H * W) from which the settings for large inputs apply. 16 x 48 x 48 is 36,864."""
 
 WEIGHT_GRADIENT = "triton"
-"""Who computes the weight gradients of the 3x3 convolutions: `triton` (`weight_gradient`) or `cudnn`."""
+"""Library that computes the weight gradients of the 3x3 convolutions: `triton` (`weight_gradient`) or `cudnn`."""
 
 MAX_ROWS = 64
 """Most partial sums that a kernel adds up by itself. More are first reduced by a kernel of their own."""

@@ -1,4 +1,4 @@
-"""3x3 convolution of channels-last images, and its input gradient, with everything pointwise that follows it.
+"""3x3 convolution of channels-last images, and its input gradient, fused with the pointwise operations that follow.
 
 The convolution is nine matrix products, one per tap: (pixels x C) times (C x C), accumulated in float32.
 """
@@ -183,7 +183,7 @@ def tap_strides(weight: Tensor) -> tuple[int, int, int]:
 
 
 def even_taps(weight: Tensor) -> Tensor:
-    """The weight itself in any usual memory format, else a contiguous copy."""
+    """The weight itself if it is in a usual memory format, otherwise a contiguous copy."""
     return weight if weight.stride(2) == 3 * weight.stride(3) else weight.contiguous()
 
 

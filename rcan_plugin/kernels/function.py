@@ -1,7 +1,7 @@
 """One RCAB as one autograd function of Triton kernels: four launches forward, six backward.
 
-Nothing waits for the card and no shape depends on data, so the function can be captured in a CUDA graph once it has run
-eagerly (Triton compiles at the first call).
+Nothing waits for the GPU and no shape depends on data, so the function can be recorded in a CUDA graph after it has run
+once without one (Triton compiles at the first call).
 """
 
 from __future__ import annotations

@@ -172,7 +172,7 @@ def parameter_gradients_kernel(
 
 
 def weight_gradients(image_1: Tensor, grad_1: Tensor, image_2: Tensor, grad_2: Tensor, settings: Launch) -> Tensor:
-    """Partial sums of the weight gradients of two 3x3 convolutions with padding 1; one launch fills the card better.
+    """Partial sums of the weight gradients of two 3x3 convolutions with padding 1, in one launch to use the GPU better.
 
     Args:
         image_1, image_2: inputs of the convolutions, N x C x H x W, channels-last.

@@ -1,4 +1,4 @@
-"""Losses of networks with one or several outputs, on the scale that the published learning rates are meant for.
+"""Losses for networks with one or several outputs, on the scale for which the published learning rates were chosen.
 
 Caffe and MatConvNet sum over the pixels of an image and average over the batch. torch's losses average over both: with
 them, a published rate of 0.1 for 41x41 patches would be 840 times too low.

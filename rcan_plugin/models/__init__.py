@@ -1,4 +1,4 @@
 """BasicSR's SRModel, faster and safer: `AcceleratedSRModel`."""
 
-# First: BasicSR's import triggers the import of our classes, and must not meet one of the modules here half imported.
+# First: the import of BasicSR imports the plugin's classes, which must not find a module of this room half imported.
 import basicsr  # noqa: F401

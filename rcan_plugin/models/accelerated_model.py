@@ -1,4 +1,4 @@
-"""`AcceleratedSRModel`: BasicSR's SRModel, faster, leaner and safer, for any network of the registry."""
+"""`AcceleratedSRModel`: BasicSR's SRModel with faster training, less memory and safe checkpoints, for any network."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from rcan_plugin.training.step import TrainingStep
 
 
 class AcceleratedSRModel(ValidatingModel):
-    """SRModel with features that are off unless the option file asks for them.
+    """SRModel with additional features, all off by default.
 
     Under `train`:
         amp: `bf16` or `fp16`: precision of the forward pass and of the activations; weights stay float32. RCAN's
@@ -35,18 +35,18 @@ class AcceleratedSRModel(ValidatingModel):
         compile: `blocks` compiles the network's repeated blocks, such as RCAN's RCAB, once for all of them; true, or a
             mode of `torch.compile` (`reduce-overhead`, `max-autotune`, ...), compiles the whole network, which takes
             minutes for RCAN. Checkpoints have the keys of the plain network.
-        cuda_graph: true records the whole training step as a CUDA graph for each shape of batches, after three usual
+        cuda_graph: true records the whole training step as a CUDA graph for each shape of batches, after three normal
             steps, and replays it: the host no longer limits the speed. It needs an optimizer with `capturable`; Adam
-            and AdamW become fused. What cannot be recorded runs without, after a warning. With several ranks, the
-            gradients are exchanged by this model instead of DDP. On a CPU nothing is recorded.
+            and AdamW become fused. A step that cannot be recorded runs without a graph, after a warning. With several
+            ranks, this model exchanges the gradients instead of DDP. On a CPU nothing is recorded.
         grad_accum: N cuts each batch into N parts that are processed one after the other: the same gradients in an Nth
-            of the memory. (BatchNorm, in DRRN and MemNet, sees parts instead of batches.)
+            of the memory. (BatchNorm, in DRRN and MemNet, normalises parts instead of batches.)
         freeze: {parts: [PART, ...], until: N}: parameters with a PART in their name keep their values in iterations 1
-            to N, as to start x3 and x4 from the trunk of x2. The steps are shorter for it.
+            to N, for example to start x3 and x4 from the trunk of x2. These iterations take less time.
         grad_clip: {norm: N}, {value: N}, {adjustable: theta} or {adjustable_norm: theta}, see `training.clipping.clip`.
         guard: {factor: F, stop_after: N}: skips a step whose loss or gradients are not finite, or whose loss is above F
             times its running mean; training ends after N skipped steps in a row. While steps are skipped no checkpoint
-            is written. On a GPU it causes no waiting with Adam or AdamW and `fused: true`.
+            is written. With Adam or AdamW and `fused: true` the host does not wait for the GPU.
         optim_g: any optimizer of `torch.optim` by its name, with its own arguments, such as `fused: true`; with
             `layer_rates: {PART: FACTOR}`, parameters with PART in their name learn at FACTOR times the rate.
         scheduler: BasicSR's, or {type: WarmupCosineLR, total, warmup, eta_min}.
@@ -54,17 +54,18 @@ class AcceleratedSRModel(ValidatingModel):
     Under `val`:
         self_ensemble: true averages eight flips and rotations (RCAN+).
         amp: `bf16` or `fp16`: precision of the network, in a copy of its weights.
-        compile: `blocks`, as above, and cuda_graph: true, for each image shape that recurs, such as tiles; on a GPU.
+        compile: `blocks`, as above, on a GPU.
+        cuda_graph: true records a CUDA graph for each image shape that recurs, such as tiles, on a GPU.
         tile: {size, overlap} in LR pixels, for images that do not fit in memory, or {protocol: official_chop}.
         pictures: N images of each data set are written to TensorBoard: bicubic, SR, HR.
-        A metric's crop_border may be `scale`, the scale of the validated data set.
+        metrics: as in BasicSR; crop_border may be `scale`, the scale of the validated data set.
     Under `logger`:
         keep_last: N keeps the newest N checkpoints, with a guard at least two. The weights of the best validation are
             kept as `net_g_best.pth`.
 
-    A network that returns several outputs in training, the final one last, is supervised in all of them by this
-    plugin's losses, in the last one only by other losses. A network with an attribute `scales` is called with the scale
-    of the data as a second argument.
+    If a network returns several outputs in training, the final one last, this plugin's losses compare all of them with
+    the HR images, other losses only the last. A network with an attribute `scales` is called with the scale of the data
+    as a second argument.
 
     `log_dict` holds the losses of the last step on the device, of this rank only; `get_current_log` returns numbers.
 
@@ -85,7 +86,7 @@ class AcceleratedSRModel(ValidatingModel):
         if not self.is_train:
             self.net_g.eval()
         if self.settings.val_compile:
-            repeated_blocks(self.get_bare_model(self.net_g))  # an error now rather than at the first validation
+            repeated_blocks(self.get_bare_model(self.net_g))  # raise an error now, not at the first validation
         if self.device.type != "cuda":
             asked = {"train: cuda_graph": self.settings.cuda_graph and self.is_train}
             asked |= {"val: cuda_graph": self.settings.val_cuda_graph, "val: compile": self.settings.val_compile}
@@ -102,7 +103,7 @@ class AcceleratedSRModel(ValidatingModel):
             net = net.to(memory_format=torch.channels_last)
         settings = self.settings
         if self.is_train and settings.compile:
-            # In place and before DDP wraps the network: the keys stay.
+            # In place and before DDP wraps the network, so that the keys do not change.
             what = "the whole network"
             if settings.compile == BLOCKS:
                 what = compile_blocks(net, training=True, dynamic=False)
@@ -125,7 +126,7 @@ class AcceleratedSRModel(ValidatingModel):
         super().init_training_settings()
         settings = self.settings
         if self.ema_decay > 0 and settings.channels_last:
-            self.net_g_ema.to(memory_format=torch.channels_last)  # as the trained weights: else averaged one by one
+            self.net_g_ema.to(memory_format=torch.channels_last)  # in one format, weights are averaged by few kernels
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=settings.amp == "fp16")
         if settings.amp == "fp16":
             get_root_logger().warning("amp: fp16 overflows in RCAN, whose activations exceed 255; bf16 does not.")
@@ -188,7 +189,7 @@ class AcceleratedSRModel(ValidatingModel):
         if hasattr(self.cri_pix, "current_iter"):
             self.cri_pix.current_iter = current_iter
         if self.freezer is not None and self.freezer.at(current_iter):
-            self._say_what_is_frozen()
+            self._log_frozen_parts()
         started = time.monotonic()
         try:
             self.log_dict = self.run_step(self.lq, self.gt, *self._scale_for(self.net_g, self.scale))
@@ -203,7 +204,7 @@ class AcceleratedSRModel(ValidatingModel):
             self.runner.weights_changed()
         self.stop_if_stuck(current_iter, self.names)
 
-    def _say_what_is_frozen(self) -> None:
+    def _log_frozen_parts(self) -> None:
         assert self.freezer is not None
         if isinstance(self.run_step, CapturedStep):
             self.run_step.forget()

@@ -35,7 +35,7 @@ class CheckpointingModel(SRModel):
     def __init__(self, opt: dict[str, Any]) -> None:
         self.random_states: list[Any] | None = None  # of a resumed run, restored before its first step
         self.last_saved = (0, 0)  # epoch and iteration of the last training state, written or resumed from
-        self.validated: set[str] = set()  # names of the data sets whose validation at that iteration is in it
+        self.validated: set[str] = set()  # names of the data sets whose validation at that iteration it includes
         super().__init__(opt)
 
     def load_network(
@@ -70,7 +70,7 @@ class CheckpointingModel(SRModel):
             for key, network in zip(keys, nets, strict=True)
         }
         if net_label == "net_g":
-            with contextlib.suppress(TypeError):  # options that a program gave, not an option file
+            with contextlib.suppress(TypeError):  # a program, not an option file, may have given other objects
                 content[NETWORK] = plain(self.opt[NETWORK])
         number = "latest" if current_iter == -1 else current_iter
         checkpoints.save(content, Path(self.opt["path"]["models"], f"{net_label}_{number}.pth"))
@@ -85,8 +85,8 @@ class CheckpointingModel(SRModel):
     def save(self, epoch: int, current_iter: int) -> None:
         """Write the weights and the training state (BasicSR's interface), but not while steps are being rejected.
 
-        The steps that the guard rejects may have started from destroyed weights. Only the final weights (iteration -1)
-        are written all the same, with a warning.
+        The guard may reject steps because the weights are destroyed. Only the final weights (iteration -1) are written
+        nevertheless, with a warning.
         """
         if streak := self.streak():
             skipped = f"the last {streak} steps were skipped, so the weights may be destroyed"
@@ -101,7 +101,7 @@ class CheckpointingModel(SRModel):
         return self.guard.streak() if self.guard else 0
 
     def save_training_state(self, epoch: int, current_iter: int) -> None:
-        """Write BasicSR's training state, and everything else that an identical continuation needs, atomically.
+        """Write BasicSR's training state, and everything else that is needed to resume exactly, atomically.
 
         It holds plain numbers and tensors only, so that it loads with `weights_only=True`.
 
@@ -143,8 +143,8 @@ class CheckpointingModel(SRModel):
     def stop_if_stuck(self, current_iter: int, names: Iterable[str]) -> None:
         """End the training when the guard rejected too many steps in a row.
 
-        If no step since the newest state was accepted, its weights may be why the steps are rejected: the state is
-        renamed, and the message names the one before. That one is good: a later step was accepted.
+        If no step was accepted since the newest state, its weights may be the cause: this state is renamed, and the
+        message names the one before it, which is good because a later step was accepted.
 
         Args:
             current_iter: the iteration that was just run.
@@ -164,7 +164,7 @@ class CheckpointingModel(SRModel):
             renamed = f" {state} was renamed to {state.name}.rejected: no step from its weights was accepted."
             saved_at -= 1
         if several_ranks():
-            torch.distributed.barrier()  # torchrun ends all processes when the first has left
+            torch.distributed.barrier()  # torchrun ends all processes when the first one exits
         raise StuckError(
             f"iteration {current_iter}: {streak} steps in a row were skipped, because the loss or its gradients were "
             f"not finite or far out of range. The last batch: {', '.join(names)}.{renamed} Lower the learning rate "
@@ -172,7 +172,7 @@ class CheckpointingModel(SRModel):
         )
 
     def _last_good_state(self, newest: int) -> str:
-        """Which state to resume from, and how, as a sentence.
+        """Return a sentence that says which state to resume from, and how.
 
         Args:
             newest: the highest iteration that is known to be good.
@@ -191,7 +191,7 @@ class CheckpointingModel(SRModel):
         that of the new options, at the state's iteration.
 
         Raises:
-            ValueError: `layer_rates` groups the parameters in another way than in the state.
+            ValueError: `layer_rates` does not group the parameters as in the state.
         """
         if self.opt["rank"] == 0:
             for folder in ("models", "training_states"):
@@ -234,7 +234,7 @@ class CheckpointingModel(SRModel):
     def _reschedule(self, state: Mapping[str, Any]) -> None:
         """Replace the schedulers by those of the current options, advanced to the state's iteration."""
         for optimizer in self.optimizers:
-            # A new optimizer has the rates of each group; those loaded from the state are replaced.
+            # Take the rates of each group from a new optimizer, not from the state.
             named = self.get_bare_model(self.net_g).named_parameters()
             trained = {name: parameter for name, parameter in named if parameter.requires_grad}
             fresh = optimizers.build(trained, self.rates["optim_g"])
@@ -246,7 +246,7 @@ class CheckpointingModel(SRModel):
         self.opt["train"]["scheduler"] = deepcopy(self.rates["scheduler"])
         self.setup_schedulers()
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch has not seen the optimizer's steps, which the earlier run took
+            warnings.simplefilter("ignore")  # torch warns because this optimizer has not made any step yet
             for iteration in range(1, state["iter"] + 1):
                 self.update_learning_rate(iteration, self.rates["warmup_iter"] or -1)
         get_root_logger().warning(

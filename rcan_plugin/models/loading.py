@@ -1,4 +1,4 @@
-"""How BasicSR's models, stock ones too, load weights of a layout that the network knows."""
+"""Lets all of BasicSR's models load weights in every layout that the network supports."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ Compare = Callable[..., None]
 def with_own_keys(compare: Compare) -> Compare:
     """Wrap `BaseModel._print_different_keys_loading`: weights are renamed in place to the network's keys first.
 
-    BasicSR compares the names of a file with the network's before the network loads it, and logs each that differs:
-    3,262 lines for an official RCAN file, which `RCANArch` loads completely.
+    Before a network loads a file, BasicSR compares their key names and logs each difference: 3,262 lines for an
+    official RCAN file, which `RCANArch` loads completely.
     """
     compare = inspect.unwrap(compare)
 

@@ -1,4 +1,4 @@
-"""Chooses the training state that a run resumes from: the newest that is whole and fits the run's networks."""
+"""Chooses the training state that a run resumes from: the newest one that is complete and fits the networks."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from rcan_plugin.training.random_states import read_random_states, set_random_st
 
 
 def choose_state(opt: dict[str, Any]) -> dict[str, Any] | None:
-    """Choose the training state, check it and its weights, and name it in `opt`, for rcan's and BasicSR's trainer.
+    """Choose the training state, check it and its weights, and enter it in `opt`, for `rcan train` and BasicSR.
 
-    With `auto_resume` that is the newest usable state of the run. Unusable ones are named on standard error.
+    With `auto_resume`, choose the newest usable state of the run; unusable ones are named on standard error.
 
     Args:
         opt: what BasicSR's `parse_options` returns. `path: resume_state` is set to the state and `auto_resume` to
@@ -37,7 +37,7 @@ def choose_state(opt: dict[str, Any]) -> dict[str, Any] | None:
         print(f"path: resume_state: {named} is not read: --auto_resume takes the newest state.", file=sys.stderr)
     candidates, misnamed = _candidates(opt)
     for path in misnamed:
-        print(f"{path} is passed over: a training state is a file named after its iteration.", file=sys.stderr)
+        print(f"{path} is ignored: a training state is a file named after its iteration.", file=sys.stderr)
     if not candidates and not misnamed:
         if opt.get("auto_resume"):
             print(f"There is no training state of {opt['name']} to resume from: a new run begins.", file=sys.stderr)
@@ -76,7 +76,7 @@ def choose_state(opt: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _candidates(opt: Mapping[str, Any]) -> tuple[list[Path], list[Path]]:
-    """The states to try, newest first, and what else is named like a state."""
+    """Return the states to try, newest first, and other paths that are named like a state."""
     if opt.get("auto_resume"):
         folder = Path("experiments", opt["name"], "training_states")
         return checkpoints.states(folder), checkpoints.misnamed_states(folder)
@@ -102,9 +102,9 @@ def _build(key: str, option: Mapping[str, Any]) -> torch.nn.Module:
     arguments = {name: value for name, value in option.items() if name != "type"}
     before = read_random_states()
     try:
-        # Not by `build_network`: its logger must not be used before BasicSR has given it a file.
+        # Not with `build_network`: its logger must not be used before BasicSR has set its file.
         net: torch.nn.Module = ARCH_REGISTRY.get(option["type"])(**arguments)
-    except Exception as error:  # of a network that may be anyone's
+    except Exception as error:  # a network of another package may raise anything
         raise ValueError(f"{key}: {option.get('type')} cannot be built with {arguments}: {error}") from None
     finally:
         set_random_states(before)
@@ -155,7 +155,7 @@ def _plain(value: Any) -> Any:
 
 
 def _check_optimizer(opt: Mapping[str, Any], networks: Mapping[str, torch.nn.Module], state: Mapping[str, Any]) -> None:
-    """Rehearse the optimizer of a model that has a single one, of `network_g`."""
+    """Check the optimizer in the state, for a model that has only one, for `network_g`."""
     model = MODEL_REGISTRY.get(opt["model_type"])
     if "network_g" not in networks:
         return  # `path: ignore_resume_networks`
@@ -163,4 +163,4 @@ def _check_optimizer(opt: Mapping[str, Any], networks: Mapping[str, torch.nn.Mod
         return
     if len(state["optimizers"]) != 1:
         raise ValueError(f"it holds {len(state['optimizers'])} optimizers; {opt['model_type']} has 1")
-    optimizers.rehearse(networks["network_g"], opt["train"]["optim_g"], state)
+    optimizers.try_saved_state(networks["network_g"], opt["train"]["optim_g"], state)

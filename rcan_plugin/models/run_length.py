@@ -16,12 +16,12 @@ from rcan_plugin.training.epochs import Epochs
 
 
 def check_run_length(opt: Mapping[str, Any], state: Mapping[str, Any] | None, all_epochs: bool) -> None:
-    """Check that the training set fills a batch and, for BasicSR's own loop, that the loop gets to `total_iter`.
+    """Check that the training set fills a batch and, for BasicSR's own loop, that the loop reaches `total_iter`.
 
     Args:
-        opt: what BasicSR's `parse_options` returns; scans of our data sets are kept (`keep_scan`).
-        state: the training state that is resumed from, if any.
-        all_epochs: the trainer runs as many epochs as it takes, as `rcan train` does.
+        opt: what BasicSR's `parse_options` returns; scans of this plugin's data sets are kept (`keep_scan`).
+        state: the training state to resume from, if any.
+        all_epochs: the trainer runs as many epochs as `total_iter` needs, as `rcan train` does.
 
     Raises:
         ValueError: the run would train nothing, or end early.
@@ -48,19 +48,19 @@ def check_run_length(opt: Mapping[str, Any], state: Mapping[str, Any] | None, al
         resumed = f", resumed at iteration {state['iter']} in epoch {state['epoch']}," if state else ""
         raise ValueError(
             f"{where} in batches of {size}{resumed} would end at iteration {last} of {total}, because BasicSR rounds "
-            f"epochs up and drops batches that are not full: {remedy}use `rcan train`, which goes on until total_iter."
+            f"epochs up and drops batches that are not full: {remedy}use `rcan train`, which trains until total_iter."
         )
 
 
 def _number_of_images(data: Mapping[str, Any]) -> int:
-    """The length of a training set; of a data set that is not ours by building it."""
+    """The length of a training set. A data set of another package is built for this."""
     if data["type"] == DegradationPairedDataset.__name__:
         scan = kept_scan(DatasetOptions.read(data))
         if scan is not None:
             return len(scan.pairs)
     try:
         return len(DATASET_REGISTRY.get(data["type"])(deepcopy(data)))
-    except Exception as error:  # of a data set that may be anyone's
+    except Exception as error:  # a data set of another package may raise anything
         raise ValueError(
             f"data set {data.get('name', '?')}: {data['type']} cannot be built: {str(error) or repr(error)}"
         ) from None

@@ -56,7 +56,9 @@ class ValidatingModel(CheckpointingModel):
         rank, world = (self.opt["rank"], self.opt["world_size"]) if self.opt["dist"] else (0, 1)
         if world > 1:
             for buffer in self._validated_network().buffers():
-                torch.distributed.broadcast(buffer, 0)  # running means: the checkpoint holds those of rank 0
+                torch.distributed.broadcast(
+                    buffer, 0
+                )  # running means differ by rank; the checkpoint has those of rank 0
         indices = range(rank, len(dataset), world)
         measured: dict[int, Future[Metrics]] = {}
         with _evaluating(self._validated_network()), self._measuring() as measure:
@@ -78,14 +80,14 @@ class ValidatingModel(CheckpointingModel):
         if any(metrics.values()):
             self._report(dataset.opt["name"], [metrics[index] for index in sorted(metrics)], current_iter, tb_logger)
         if self.is_train and current_iter == self.last_saved[1]:
-            # Again, with this validation: BasicSR saves before it validates.
+            # Save again with the results of this validation: BasicSR saves before it validates.
             self.validated.add(dataset.opt["name"])
             self.save_training_state(*self.last_saved)
 
     def validate_missed(self, dataloaders: Iterable[DataLoader[dict[str, Any]]], tb_logger: Any) -> None:
-        """Make up for the validation that was due at the iteration of the resumed state and is not in it.
+        """Validate if a validation was due at the iteration of the resumed state, but the state does not include it.
 
-        The earlier run was stopped after it had saved this state. Call it after `resume_training`.
+        This happens if the earlier run was stopped after it had saved the state. Call it after `resume_training`.
 
         Args:
             dataloaders: BasicSR's, of all data sets to validate.
@@ -106,7 +108,7 @@ class ValidatingModel(CheckpointingModel):
             self.random_states = read_random_states()
 
     def _validated_network(self) -> torch.nn.Module:
-        """The network of the averaged weights if there is one, else the trained one."""
+        """The network with the averaged weights if there is one, otherwise the trained network."""
         return getattr(self, "net_g_ema", None) or self.get_bare_model(self.net_g)
 
     def _runner(self, network: torch.nn.Module) -> Runner:
@@ -130,12 +132,12 @@ class ValidatingModel(CheckpointingModel):
         return images
 
     def upscale(self, lq: torch.Tensor, scale: int | None, factor: int | None = None) -> torch.Tensor:
-        """Upscale images, with the averaged weights if there are any, by tiles and self-ensemble if so configured.
+        """Upscale images, with the averaged weights if there are any, and with tiles and self-ensemble if configured.
 
         Args:
             lq: N x C x H x W, range 0 to 1.
-            scale: of the data; needed only for tiles and by networks of several scales.
-            factor: by which the result is larger than `lq`, if not by `scale`: 1 for images that were upsampled before.
+            scale: scale of the data; needed only for tiles and for networks with several scales.
+            factor: size of the result divided by that of `lq`, if it is not `scale`: 1 for pre-upsampled images.
 
         Returns:
             N x C' x H * factor x W * factor.
@@ -181,11 +183,11 @@ class ValidatingModel(CheckpointingModel):
 
     @contextmanager
     def _measuring(self) -> Iterator[Callable[[dict[str, np.ndarray], int | None], Future[Metrics]]]:
-        """Give a function that measures images: BasicSR's PSNR and SSIM in threads, beside the upscaling of the next.
+        """Yield a function that measures images: BasicSR's PSNR and SSIM in threads, while the next image is upscaled.
 
-        A GPU takes less time to upscale an image than a CPU core takes to measure it. The first image is measured at
-        once, so that wrong options end the validation there. Other metrics may use torch, and are measured in this
-        thread, in which gradients are off.
+        A GPU upscales an image faster than a CPU core measures it. The first image is measured at once, so that wrong
+        options end the validation immediately. Other metrics may use torch, and are measured in this thread, in which
+        gradients are off.
         """
         types = [option["type"] for option in (self.opt["val"].get("metrics") or {}).values()]
         in_threads = all(METRIC_REGISTRY.get(name).__module__ == "basicsr.metrics.psnr_ssim" for name in types)
@@ -228,7 +230,7 @@ class ValidatingModel(CheckpointingModel):
         """BasicSR's path of an upscaled image; with several validation sets, the set's name is added."""
         folder = Path(self.opt["path"]["visualization"])
         if self.is_train:
-            # One image may be in several sets, at different scales.
+            # The same image may be in several sets, at different scales.
             several = sum(phase.startswith("val") for phase in self.opt.get("datasets", {})) > 1
             return folder / name / f"{name}_{dataset + '_' if several else ''}{current_iter}.png"
         return folder / dataset / f"{name}_{self.opt['val'].get('suffix') or self.opt['name']}.png"
@@ -237,7 +239,7 @@ class ValidatingModel(CheckpointingModel):
         """Log the means over a data set, and save the weights if its first metric is the best so far."""
         self._initialize_best_metric_results(dataset)
         self.metric_results = {}
-        counts = not self.streak()  # weights from which steps are being rejected are never the best
+        counts = not self.streak()  # while steps are being rejected, weights do not count as the best
         for metric in metrics[0]:
             # Summed in the order of the images, so that the mean does not depend on the number of ranks.
             mean = sum(values[metric] for values in metrics) / len(metrics)
@@ -269,7 +271,7 @@ def _evaluating(network: torch.nn.Module) -> Iterator[None]:
 
 
 def as_image(tensor: torch.Tensor) -> np.ndarray:
-    """As BasicSR's `tensor2img` of one image, but computed where the tensor is: a quarter of the bytes leaves a GPU.
+    """BasicSR's `tensor2img` for one image, computed on the tensor's device: a quarter of the bytes leaves a GPU.
 
     Args:
         tensor: 1 x C x H x W, range 0 to 1 (clipped), RGB.

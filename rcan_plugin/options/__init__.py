@@ -1,1 +1,1 @@
-"""Option files: what they may say, checked before anything is built, moved or written."""
+"""Option files: allowed keys and values, checked before anything is built, moved or written."""

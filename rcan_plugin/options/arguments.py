@@ -1,4 +1,4 @@
-"""The arguments of BasicSR's `train.py` and `test.py`, read before BasicSR reads them."""
+"""Parses the arguments of BasicSR's `train.py` and `test.py` before BasicSR does."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from argparse import Namespace
 from rcan_plugin.options.mistakes import Mistake
 
 NEEDED = {"pytorch": ("RANK", "WORLD_SIZE", "LOCAL_RANK"), "slurm": ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_NODELIST")}
-"""Variables of the environment that BasicSR reads with each launcher."""
+"""Environment variables that BasicSR reads with each launcher."""
 
 
 def parse_arguments(argv: list[str] | None = None) -> Namespace:
@@ -24,11 +24,11 @@ def parse_arguments(argv: list[str] | None = None) -> Namespace:
     parser = argparse.ArgumentParser()
     parser.add_argument("-opt", required=True, metavar="FILE", help="option file")
     parser.add_argument(
-        "--launcher", choices=["none", "pytorch", "slurm"], default="none", help="what starts processes"
+        "--launcher", choices=["none", "pytorch", "slurm"], default="none", help="program that starts the processes"
     )
     parser.add_argument("--auto_resume", action="store_true", help="resume from the newest state of this name")
     parser.add_argument(
-        "--print-options", action="store_true", help="print the options, defaults included, and end; build nothing"
+        "--print-options", action="store_true", help="print the options with their defaults, and end; build nothing"
     )
     parser.add_argument("--debug", action="store_true", help="validate and save every 8 iterations")
     parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help="set by some launchers")
@@ -45,7 +45,7 @@ def without_changes(arguments: Namespace) -> list[str]:
 
 
 def check_launcher(launcher: str) -> list[Mistake]:
-    """Check that the environment is that of the launcher."""
+    """Check that the launcher has set its environment variables."""
     missing = [name for name in NEEDED.get(launcher, ()) if name not in os.environ]
     if not missing:
         return []

@@ -24,7 +24,7 @@ from rcan_plugin.options.contradictions import check_contradictions
 from rcan_plugin.options.defaults import as_option_file
 from rcan_plugin.options.files import check_files
 from rcan_plugin.options.mistakes import Mistakes
-from rcan_plugin.options.networks import unnoticed
+from rcan_plugin.options.networks import without_side_effects
 from rcan_plugin.options.notes import notes
 from rcan_plugin.options.read import OptionFile, read
 from rcan_plugin.options.schema import check_keys
@@ -40,9 +40,9 @@ def checked(parse_options: Parse, only_ours: bool = True) -> Parse:
     the program with one message. With `--print-options` it ends after the options are printed.
 
     Args:
-        parse_options: BasicSR's function, or what this function made of it.
-        only_ours: for BasicSR's own `train.py` and `test.py`: leave option files alone in which no data set, network or
-            model is ours.
+        parse_options: BasicSR's function, or the result of this function.
+        only_ours: for BasicSR's own `train.py` and `test.py`: do not check option files in which no data set, network
+            or model is this plugin's.
     """
     parse_options = inspect.unwrap(parse_options)
 
@@ -53,14 +53,14 @@ def checked(parse_options: Parse, only_ours: bool = True) -> Parse:
             return parse_options(root_path, is_train=is_train)
         report_uncaught()
         try:
-            with unnoticed():
+            with without_side_effects():
                 file = understand(arguments, is_train)
             if arguments.print_options:
                 print(as_option_file(file.options, is_train, arguments.debug), end="")
                 sys.exit()
             with given_to_basicsr(file, arguments):
                 opt, namespace = parse_options(root_path, is_train=is_train)
-            with unnoticed():
+            with without_side_effects():
                 check(opt, file, all_epochs=not only_ours)
         except Mistakes as mistakes:
             refuse(arguments.opt, mistakes)
@@ -77,7 +77,7 @@ def understand(arguments: Namespace, is_train: bool) -> OptionFile:
 
     Args:
         arguments: of `parse_arguments`.
-        is_train: whether it is for training; else for testing.
+        is_train: true for training, false for testing.
 
     Raises:
         Mistakes: all mistakes in the file and the arguments.
@@ -87,7 +87,7 @@ def understand(arguments: Namespace, is_train: bool) -> OptionFile:
     mistakes += check_contradictions(file.options, is_train, {mistake.path for mistake in mistakes})
     mistakes += check_launcher(arguments.launcher)
     if any(change.replace(" ", "").startswith("train:total_iter=") for change in arguments.force_yml):
-        # A run made shorter on the command line keeps the schedule of its file.
+        # A run that is shortened on the command line keeps the file's schedule.
         mistakes = [mistake for mistake in mistakes if mistake.path != ("train", "scheduler", "milestones")]
     if mistakes:
         raise Mistakes(mistakes, file.lines)
@@ -97,7 +97,7 @@ def understand(arguments: Namespace, is_train: bool) -> OptionFile:
 def check(opt: dict[str, Any], file: OptionFile, all_epochs: bool) -> None:
     """Check that this machine has what the options name.
 
-    The files of our data sets are scanned here once; the data sets built next in this process use the result.
+    The files of this plugin's data sets are scanned here; data sets built later in this process use the result.
 
     Args:
         opt: what BasicSR's `parse_options` returns; changed when resuming (`models.resuming.choose_state`).
@@ -114,7 +114,7 @@ def check(opt: dict[str, Any], file: OptionFile, all_epochs: bool) -> None:
 
 
 def refuse(path: str, mistakes: Mistakes) -> None:
-    """End the program with all mistakes; of several ranks one prints them."""
+    """End the program and print all mistakes. With several ranks, only one prints them."""
     if os.environ.get("RANK", "0") != "0":
         sys.exit(1)
     count = len(mistakes.numbered)
@@ -123,18 +123,18 @@ def refuse(path: str, mistakes: Mistakes) -> None:
 
 
 def _names_ours(path: str) -> bool:
-    """Whether the text of an option file names a class of ours; true for a file that cannot be read."""
+    """Whether an option file names a class of this plugin; true for a file that cannot be read."""
     if not Path(path).is_file():
         return True
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
-        root = yaml.compose(text, Loader=yaml.SafeLoader)  # builds nothing, so it runs nothing
+        root = yaml.compose(text, Loader=yaml.SafeLoader)  # builds no objects, so it runs no code
     except (OSError, ValueError, yaml.YAMLError, RecursionError):
         return True
     return not isinstance(root, yaml.MappingNode) or any(name in text for name in OUR_NAMES)
 
 
-class _Given:
+class _PreparsedLoader:
     """A YAML loader that returns options that were read before."""
 
     options: Mapping[str, Any]
@@ -149,9 +149,9 @@ class _Given:
 
 @contextmanager
 def given_to_basicsr(file: OptionFile, arguments: Namespace) -> Iterator[None]:
-    """Let `parse_options` take the options of `file`, where it would run the file's code and `--force_yml`'s."""
+    """Make `parse_options` use the options of `file`; on its own it runs code in the file and in `--force_yml`."""
     module: Any = importlib.import_module("basicsr.utils.options")
-    loader = type("_GivenOptions", (_Given,), {"options": file.options})
+    loader = type("_GivenOptions", (_PreparsedLoader,), {"options": file.options})
     theirs, argv = module.ordered_yaml, sys.argv
     module.ordered_yaml = lambda: (loader, None)
     sys.argv = [argv[0], *without_changes(arguments)]

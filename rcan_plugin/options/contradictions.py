@@ -1,4 +1,4 @@
-"""Checks an option file for values that contradict each other or that the classes they are for refuse."""
+"""Checks an option file for values that contradict each other, or that the named classes refuse."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from rcan_plugin.options.data_contradictions import datasets, model_and_data
-from rcan_plugin.options.mistakes import Mistake, Path
+from rcan_plugin.options.mistakes import KeyPath, Mistake
 from rcan_plugin.options.networks import check_discriminator, check_network
 from rcan_plugin.options.signatures import registered
 from rcan_plugin.options.train_contradictions import (
@@ -24,16 +24,16 @@ from rcan_plugin.options.train_contradictions import (
 from rcan_plugin.options.view import View
 
 TRIAL_SIDE = 194
-"""Side in pixels of the images that metrics are tried with, and a border of 1: NIQE needs two blocks of 96 x 96."""
+"""Side in pixels of the images with which metrics are tried: two blocks of 96 pixels, for NIQE, and a border of 1."""
 
 
-def check_contradictions(options: Mapping[str, Any], is_train: bool, wrong: Set[Path]) -> list[Mistake]:
+def check_contradictions(options: Mapping[str, Any], is_train: bool, wrong: Set[KeyPath]) -> list[Mistake]:
     """Check values against each other, without reading any file.
 
     Args:
         options: an option file's content.
-        is_train: whether it is for training; else for testing.
-        wrong: keys with a mistake already: what depends on them is not checked.
+        is_train: true for training, false for testing.
+        wrong: keys for which a mistake was found already; what depends on them is not checked.
     """
     view = View(options, wrong)
     checks: list[tuple[str, Callable[[], Iterator[Mistake]]]] = [
@@ -59,7 +59,7 @@ def check_contradictions(options: Mapping[str, Any], is_train: bool, wrong: Set[
         found: list[Mistake] = []
         try:
             found += check()
-        except Exception as error:  # of classes that may be anyone's, for values that nobody thought of
+        except Exception as error:  # a class of another package may raise anything
             if not view.wrong:
                 found.append(Mistake((section,), f"cannot be checked: {type(error).__name__}: {error}."))
         mistakes += found
@@ -83,7 +83,7 @@ def _settings(view: View) -> Iterator[Mistake]:
     sections = [name for name in ("train", "val", "logger") if view.options.get(name) is not None]
     if not view.is_ours or any(view.get(name) is None for name in (*sections, "datasets")):
         return
-    from rcan_plugin.models.settings import Settings  # it needs BasicSR, which may not be imported before us
+    from rcan_plugin.models.settings import Settings  # needs BasicSR, which imports this module
 
     try:
         Settings.read(view.options)
@@ -92,7 +92,7 @@ def _settings(view: View) -> Iterator[Mistake]:
 
 
 def _metrics(view: View) -> Iterator[Mistake]:
-    """Try BasicSR's metrics with two images; others may be slow, or load weights."""
+    """Try BasicSR's metrics with two images. Metrics of other packages may be slow or load weights."""
     metrics = view.get("val", "metrics") or {}
     for name, option in metrics.items():
         metric = registered("metrics")[option["type"]]

@@ -7,8 +7,8 @@ from typing import Any
 
 from rcan_plugin.data.options import DatasetOptions
 from rcan_plugin.options import keys as tables
-from rcan_plugin.options.mistakes import Mistake, Path
-from rcan_plugin.options.signatures import named, registered, words_in_source
+from rcan_plugin.options.mistakes import KeyPath, Mistake
+from rcan_plugin.options.signatures import is_or_extends, registered, words_in_source
 from rcan_plugin.options.values import as_yaml
 from rcan_plugin.options.view import View
 
@@ -24,7 +24,7 @@ def datasets(view: View, is_train: bool) -> Iterator[Mistake]:
         yield from _loader(data, path)
         if phase != "train" and names.setdefault(data["name"], phase) != phase:
             other = names[data["name"]]
-            text = f"is {data['name']}, as that of {other}: their results would go to one place; rename one."
+            text = f"is {data['name']}, as that of {other}: their results would be in one folder; rename one."
             yield Mistake((*path, "name"), text)
         if kind in PAIRED:
             scale = list(_scale(view, data, path))
@@ -37,14 +37,14 @@ def datasets(view: View, is_train: bool) -> Iterator[Mistake]:
 
 
 def model_and_data(view: View, is_train: bool) -> Iterator[Mistake]:
-    """Check that the model gets from each data set what it reads."""
+    """Check that each data set provides what the model reads."""
     if view.model is None:
         return
-    name, real = view.get("model_type"), named(view.model, ("RealESRGANModel", "RealESRNetModel"))
+    name, real = view.get("model_type"), is_or_extends(view.model, ("RealESRGANModel", "RealESRNetModel"))
     for phase, data in view.datasets().items():
         words = words_in_source(registered("datasets")[data["type"]])
         path = ("datasets", phase, "type")
-        if named(view.model, ("VideoBaseModel",)) != ("num_frame" in words or "folder" in words):
+        if is_or_extends(view.model, ("VideoBaseModel",)) != ("num_frame" in words or "folder" in words):
             yield Mistake(path, f"is {data['type']}, and {name} is not for the same data: one is for video.")
         elif phase == "train" and real and view.get("high_order_degradation", default=True) and "kernel1" not in words:
             text = f"is {data['type']}, and {name} makes LR images: write RealESRGANDataset, or another model_type."
@@ -61,8 +61,8 @@ def _has_metrics_that_need_gt(view: View) -> bool:
     return not view.is_ours and any(metric.get("type") != "calculate_niqe" for metric in metrics.values())
 
 
-def _paired(view: View, data: Mapping[str, Any], path: Path) -> Iterator[Mistake]:
-    """Mistakes that the class of a paired data set refuses, or reports only during the run."""
+def _paired(view: View, data: Mapping[str, Any], path: KeyPath) -> Iterator[Mistake]:
+    """Yield mistakes that the class of a paired data set refuses, or reports only during the run."""
     if data["type"] in tables.OUR_DATA:
         completed = {**data, "phase": path[-1].partition("_")[0], "scale": view.get("scale", default=data.get("scale"))}
         try:
@@ -83,7 +83,7 @@ def _paired(view: View, data: Mapping[str, Any], path: Path) -> Iterator[Mistake
     yield from _templates(data, path)
 
 
-def _scale(view: View, data: Mapping[str, Any], path: Path) -> Iterator[Mistake]:
+def _scale(view: View, data: Mapping[str, Any], path: KeyPath) -> Iterator[Mistake]:
     top, own = view.get("scale"), data.get("scale")
     if top is not None and own is not None and top != own:
         text = f"is {own}, and the top level's scale {top} replaces it: remove one of the two."
@@ -97,11 +97,11 @@ def _scale(view: View, data: Mapping[str, Any], path: Path) -> Iterator[Mistake]
         else:
             yield Mistake(("scale",), "the key is missing; expected a whole number, such as 4.")
     elif (top or own) == 1 and data["type"] in tables.OUR_DATA and data.get("dataroot_lq") is None:
-        where: Path = ("scale",) if top else (*path, "scale")
+        where: KeyPath = ("scale",) if top else (*path, "scale")
         yield Mistake(where, "is 1, and LR images are made by enlarging nothing: write 2 or more, or add dataroot_lq.")
 
 
-def _stock_pairs(view: View, data: Mapping[str, Any], path: Path) -> Iterator[Mistake]:
+def _stock_pairs(view: View, data: Mapping[str, Any], path: KeyPath) -> Iterator[Mistake]:
     """Mistakes that BasicSR's `PairedImageDataset` reports only during the run."""
     scale, size = view.get("scale", default=data.get("scale")), data.get("gt_size")
     if size and size % scale:
@@ -119,8 +119,8 @@ def _stock_pairs(view: View, data: Mapping[str, Any], path: Path) -> Iterator[Mi
         yield Mistake(path, text)
 
 
-def _templates(data: Mapping[str, Any], path: Path) -> Iterator[Mistake]:
-    """How BasicSR and we make names: `template.format(stem)`."""
+def _templates(data: Mapping[str, Any], path: KeyPath) -> Iterator[Mistake]:
+    """Check the templates of names; BasicSR and this plugin call `template.format(stem)`."""
     for key in ("filename_tmpl", "gt_filename_tmpl"):
         template = data.get(key)
         try:
@@ -131,14 +131,14 @@ def _templates(data: Mapping[str, Any], path: Path) -> Iterator[Mistake]:
         yield Mistake((*path, key), f"is {template}; expected text with one {{}} for the name, such as {{}}x4.")
 
 
-def _loader(data: Mapping[str, Any], path: Path) -> Iterator[Mistake]:
-    """How images are read and batches are loaded."""
+def _loader(data: Mapping[str, Any], path: KeyPath) -> Iterator[Mistake]:
+    """Check how images are read and batches are loaded."""
     workers = data.get("num_worker_per_gpu") if path[-1] == "train" else 0  # BasicSR validates without workers
     if data.get("persistent_workers") and not workers:
         remedy = "set num_worker_per_gpu, or remove it" if path[-1] == "train" else "remove it"
         yield Mistake((*path, "persistent_workers"), f"is true, and there are no workers: {remedy}.")
     if data.get("prefetch_mode") == "cuda" and (path[-1] != "train" or not data.get("pin_memory")):
-        remedy = "expects pin_memory: true with it" if path[-1] == "train" else "uses it in training alone: remove it"
+        remedy = "expects pin_memory: true with it" if path[-1] == "train" else "uses it only in training: remove it"
         yield Mistake((*path, "prefetch_mode"), f"is cuda; BasicSR {remedy}.")
     backend = data.get("io_backend")
     if isinstance(backend, Mapping) and backend.get("type") == "disk" and len(backend) > 1:

@@ -8,14 +8,14 @@ from typing import Any
 from rcan_plugin.options import keys as tables
 from rcan_plugin.options.keys import REQUIRED, Key
 from rcan_plugin.options.kinds import ANYTHING
-from rcan_plugin.options.signatures import keys_in_source, named, registered
+from rcan_plugin.options.signatures import is_or_extends, keys_in_source, registered
 
 
 def dataset_keys(data: Mapping[str, Any], training: bool) -> dict[str, Key]:
-    """The keys that a data set may have, by its type; `training` for the data set that is trained on."""
+    """The keys that a data set may have, by its type; `training` is true for the training set."""
     kind = data.get("type")
     cls = registered("datasets").get(kind) if isinstance(kind, str) else None
-    ours = kind in tables.OUR_DATA or (cls is not None and named(cls, tables.OUR_DATA))
+    ours = kind in tables.OUR_DATA or (cls is not None and is_or_extends(cls, tables.OUR_DATA))
     everything = tables.DATASET | tables.TRAINING_DATA | tables.LOADER
     always = {"name", "type", "phase", "scale", *tables.LOADER}
     if training:
@@ -36,5 +36,5 @@ def dataset_keys(data: Mapping[str, Any], training: bool) -> dict[str, Key]:
 
 
 def required(keys: Mapping[str, Key], names: Iterable[str]) -> dict[str, Key]:
-    """Some of the keys, as required ones."""
+    """Return the keys named `names`, marked as required."""
     return {name: Key(keys[name].kind, keys[name].text, REQUIRED) for name in names}

@@ -1,4 +1,4 @@
-"""Writes options with the defaults of what a file leaves out, as an option file."""
+"""Writes options as an option file that includes the defaults of missing keys."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import yaml
 
 from rcan_plugin.options.keys import REQUIRED, Key, Section
 from rcan_plugin.options.kinds import ANYTHING, Kind
-from rcan_plugin.options.mistakes import Path
+from rcan_plugin.options.mistakes import KeyPath
 from rcan_plugin.options.schema import dataset_keys, sections_of
 from rcan_plugin.options.signatures import keys_of, registered
 
@@ -19,14 +19,14 @@ INDENT = "  "
 
 
 def as_option_file(options: Mapping[str, Any], is_train: bool, debug: bool = False) -> str:
-    """Options and the defaults of the keys that they leave out, marked `# default`, as text of an option file.
+    """Return options as the text of an option file; the defaults of missing keys are added, marked `# default`.
 
-    Keys without which nothing is used or done, such as `network_d` or `train: guard`, are left out.
+    Missing keys whose default is that nothing is done, such as `network_d` or `train: guard`, are not added.
 
     Args:
         options: an option file's content, without mistakes.
-        is_train: whether it is for training; else for testing.
-        debug: whether BasicSR gets `--debug`.
+        is_train: true for training, false for testing.
+        debug: whether BasicSR is called with `--debug`.
     """
     options = _debugged(options, is_train, debug)
     return "".join(f"{line}\n" for line in _lines(options, sections_of(options, is_train), ()))
@@ -42,7 +42,7 @@ def is_plain(value: Any) -> bool:
 
 
 def _debugged(options: Mapping[str, Any], is_train: bool, debug: bool) -> dict[str, Any]:
-    """What `basicsr.utils.options.parse_options` changes with `--debug`, or with `debug` in the name."""
+    """The options as `basicsr.utils.options.parse_options` changes them with `--debug`, or with `debug` in the name."""
     changed = deepcopy(dict(options))
     if debug and not changed["name"].startswith("debug"):
         changed["name"] = f"debug_{changed['name']}"
@@ -53,8 +53,10 @@ def _debugged(options: Mapping[str, Any], is_train: bool, debug: bool) -> dict[s
     return changed
 
 
-def _lines(options: Mapping[str, Any], keys: Mapping[str, Key], path: Path, arguments: bool = False) -> Iterator[str]:
-    """The lines of a mapping; `arguments`: of a class, which takes None where that is the default."""
+def _lines(
+    options: Mapping[str, Any], keys: Mapping[str, Key], path: KeyPath, arguments: bool = False
+) -> Iterator[str]:
+    """The lines of a mapping. `arguments`: its keys are arguments of a class, for which None may be the default."""
     indent = INDENT * len(path)
     for name, value in options.items():
         here = (*path, name)
@@ -69,10 +71,10 @@ def _lines(options: Mapping[str, Any], keys: Mapping[str, Key], path: Path, argu
             yield f"{indent}{name}: {_yaml(key.default)}  # default"
 
 
-def _below(path: Path, key: Key | None, value: Mapping[str, Any]) -> tuple[dict[str, Key], Path, bool] | None:
+def _below(path: KeyPath, key: Key | None, value: Mapping[str, Any]) -> tuple[dict[str, Key], KeyPath, bool] | None:
     """Keys of the mapping at a path, the path, and whether they are arguments; None for a mapping that is one value."""
     kind = None if key is None else key.kind
-    registry = kind.named if isinstance(kind, Section) else None
+    registry = kind.registry if isinstance(kind, Section) else None
     if path[:2] == ("val", "metrics"):
         registry = "metrics" if len(path) == 3 else None
         kind = Section()
@@ -90,7 +92,7 @@ def _below(path: Path, key: Key | None, value: Mapping[str, Any]) -> tuple[dict[
 
 
 def _is_used(key: Key, arguments: bool) -> bool:
-    """Whether a file may have a key with its default, and then means the same."""
+    """Whether a key may be written with its default value without changing what the file means."""
     if key.default is REQUIRED or not is_plain(key.default):
         return False
     if key.default is None and not arguments:

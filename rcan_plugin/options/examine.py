@@ -1,4 +1,4 @@
-"""Examines option files one after another, as `rcan check` does: what is wrong in them, what this machine lacks."""
+"""Examines option files for `rcan check`: mistakes in them, and what this machine lacks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rcan_plugin.data.scan import forget_scans
 from rcan_plugin.options.check import given_to_basicsr, understand
 from rcan_plugin.options.files import check_files
 from rcan_plugin.options.mistakes import Mistakes
-from rcan_plugin.options.networks import unnoticed
+from rcan_plugin.options.networks import without_side_effects
 from rcan_plugin.options.notes import notes
 from rcan_plugin.options.read import read
 from rcan_plugin.training.random_states import read_random_states, set_random_states
@@ -24,12 +24,12 @@ from rcan_plugin.training.random_states import read_random_states, set_random_st
 
 @dataclass
 class Findings:
-    """Findings about an option file, a line each.
+    """Findings about an option file, one line each.
 
     Attributes:
-        mistakes: what is wrong; empty for a file that is understood.
-        missing: what it needs and this machine lacks: data, weights, GPUs.
-        notes: what its user should know.
+        mistakes: mistakes; empty for a file that is understood.
+        missing: data, weights and GPUs that the file needs and this machine lacks.
+        notes: other information for the user.
     """
 
     mistakes: list[str] = field(default_factory=list)
@@ -38,14 +38,14 @@ class Findings:
 
 
 def examine(path: str | os.PathLike[str], changes: Sequence[str] = ()) -> Findings:
-    """Check an option file, and whether this machine has what it names; touch nothing else in this process.
+    """Check an option file, and whether this machine has what it names, without side effects in this process.
 
     Args:
-        path: of the file.
+        path: path of the file.
         changes: `KEY:KEY=VALUE` each, as the arguments after `--force_yml`.
     """
     try:
-        with _untouched():
+        with _restoring_state():
             return _examine(str(path), changes)
     except Mistakes as mistakes:
         return Findings(str(mistakes).splitlines())
@@ -59,7 +59,7 @@ def is_for_training(options: Mapping[str, Any]) -> bool:
 
 
 def _examine(path: str, changes: Sequence[str]) -> Findings:
-    from basicsr.utils.options import parse_options  # BasicSR may not be imported before us
+    from basicsr.utils.options import parse_options  # not at the top: BasicSR imports this module
 
     is_train = is_for_training(read(path, changes).options)
     arguments = Namespace(opt=path, force_yml=changes, launcher="none", auto_resume=False, debug=False, local_rank=0)
@@ -75,11 +75,11 @@ def _examine(path: str, changes: Sequence[str]) -> Findings:
 
 
 @contextlib.contextmanager
-def _untouched() -> Iterator[None]:
+def _restoring_state() -> Iterator[None]:
     """Undo a check's side effects: kept scans, random states, lines in the log and on standard output."""
     states = read_random_states()
     try:
-        with unnoticed(), contextlib.redirect_stdout(io.StringIO()):
+        with without_side_effects(), contextlib.redirect_stdout(io.StringIO()):
             yield
     finally:
         forget_scans()

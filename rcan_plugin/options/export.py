@@ -1,4 +1,4 @@
-"""What option files may say, for other programs and for readers: as JSON schema and as a page in Markdown."""
+"""Exports the keys of option files as a JSON schema and as a page in Markdown."""
 
 from __future__ import annotations
 
@@ -9,7 +9,14 @@ from rcan_plugin.options import keys as tables
 from rcan_plugin.options.defaults import is_plain
 from rcan_plugin.options.keys import REQUIRED, Key, Section
 from rcan_plugin.options.kinds import MAPPING, Kind, as_yaml
-from rcan_plugin.options.schema import IN_THEIR_FILES, SINGULAR, TEST_PHASES, TRAIN_PHASES, dataset_keys, sections_of
+from rcan_plugin.options.schema import (
+    SINGULAR,
+    TEST_PHASES,
+    TRAIN_PHASES,
+    UNREAD_IN_BASICSR_FILES,
+    dataset_keys,
+    sections_of,
+)
 from rcan_plugin.options.signatures import keys_of, registered
 
 Schema = dict[str, Any]
@@ -24,16 +31,16 @@ SECTIONS: dict[str, Mapping[str, Key]] = {
 WITH_ARGUMENTS = ("networks", "optimizers", "schedulers", "losses", "metrics")
 """Registries whose classes take their keys as arguments."""
 FOR_TRAINING: Schema = {"properties": {"datasets": {"required": ["train"]}}, "required": ["datasets"]}
-"""What an option file for training has, and one for testing does not."""
+"""Distinguishes option files for training from those for testing."""
 MOST_OTHERS = 3
-"""Of the classes that do not read a key, how many the reference names instead of those that do."""
+"""If at most this many classes do not read a key, the reference names them instead of those that read it."""
 
 
 def json_schema() -> Schema:
     """Make a JSON schema (draft 2020-12) of option files, for editors.
 
-    It knows keys, types and ranges, by the classes that `model_type` and `type` name. It does not know what `rcan
-    check` finds beyond single keys, and refuses keys that are taken because `allow` lists them.
+    It contains keys, types and ranges, by the classes that `model_type` and `type` name. Unlike `rcan check`, it does
+    not check keys against each other, and refuses keys that `allow` lists.
     """
     definitions = {registry: _chosen(_arguments(registry)) for registry in WITH_ARGUMENTS}
     for name, is_train in (("training_data", True), ("other_data", False)):
@@ -64,7 +71,7 @@ def json_schema() -> Schema:
 
 
 def _chosen(choices: Mapping[str, Schema], key: str = "type") -> Schema:
-    """A mapping with a key that chooses what its other keys are."""
+    """A mapping in which the value of one key determines the other keys."""
     return {
         "type": "object",
         "properties": {key: {"enum": sorted(choices)}},
@@ -77,7 +84,7 @@ def _chosen(choices: Mapping[str, Schema], key: str = "type") -> Schema:
 
 
 def _arguments(registry: str) -> dict[str, Schema]:
-    """Schemas of what beside `type` the classes of a registry take."""
+    """Schemas of the arguments of a registry's classes, that is of the keys besides `type`."""
     schemas = {}
     for name, target in registered(registry).items():
         schemas[name] = schema = _mapping(keys_of(registry, target))
@@ -92,7 +99,7 @@ def _arguments(registry: str) -> dict[str, Schema]:
 
 def _data_set(name: str, training: bool) -> Schema:
     schema = _mapping(dataset_keys({"type": name}, training))
-    for kind, key in IN_THEIR_FILES:
+    for kind, key in UNREAD_IN_BASICSR_FILES:
         if kind == name:
             schema["properties"][key] = True
     return schema
@@ -119,7 +126,7 @@ def _model(name: str) -> Schema:
     val["required"].remove("val_freq")
     metric: Schema = {"$ref": "#/$defs/metrics"}
     val["properties"]["metrics"] = {"type": ["object", "null"], "additionalProperties": metric}
-    if not any(base.__name__ in tables.OURS for base in registered("models")[name].__mro__):
+    if not any(base.__name__ in tables.OUR_MODELS for base in registered("models")[name].__mro__):
         metric["properties"] = {"crop_border": {"type": "integer"}}
         train = _section("train", keys)["properties"]
         optimizers = {key: {"properties": {"layer_rates": False}} for key in train if key.startswith("optim_")}
@@ -134,7 +141,7 @@ def _section(name: str, keys: Mapping[str, Key]) -> Schema:
 
 
 def _keys_of_model(name: str, is_train: bool = True) -> dict[str, Key]:
-    """The top level's keys for a model, with those of its sections, and of the weights of all networks that it has."""
+    """The top level's keys for a model, with the keys of its sections and of its networks' weights."""
     networks: dict[str, Any] = {
         key: {} for key in sections_of({"model_type": name}, True) if key.startswith("network_")
     }
@@ -156,8 +163,8 @@ def _value(key: Key) -> Schema:
     schema: Schema
     if isinstance(kind, Kind):
         schema = dict(kind.json)
-    elif kind.named:
-        schema = {"$ref": f"#/$defs/{kind.named}"}
+    elif kind.registry:
+        schema = {"$ref": f"#/$defs/{kind.registry}"}
     else:
         schema = _mapping(kind.keys) if kind.keys else {"type": "object"}
     if key.default is None and isinstance(kind, Section):
@@ -257,8 +264,8 @@ def _cells(key: Key) -> list[str]:
     kind = key.kind
     if isinstance(kind, Kind):
         value = kind.expected
-    elif kind.named:
-        value = f"`type` of a {SINGULAR[kind.named]}, and its arguments"
+    elif kind.registry:
+        value = f"`type` of a {SINGULAR[kind.registry]}, and its arguments"
     else:
         value = "a mapping"
     default = "required" if key.default is REQUIRED else "" if key.default is None else f"`{as_yaml(key.default)}`"

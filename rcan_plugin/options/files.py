@@ -10,16 +10,15 @@ from typing import Any
 
 import torch
 
-from rcan_plugin._files import in_words
+from rcan_plugin._files import describe_error
 from rcan_plugin.data.options import DatasetOptions
 from rcan_plugin.data.scan import keep_scan
 from rcan_plugin.options import keys as tables
-from rcan_plugin.options.mistakes import Mistake
-from rcan_plugin.options.mistakes import Path as Keys
+from rcan_plugin.options.basicsr_data import check_roots
+from rcan_plugin.options.mistakes import KeyPath, Mistake
 from rcan_plugin.options.outputs import check_outputs
 from rcan_plugin.options.pairs import Size, check_crops, check_pairs, sizes_of
 from rcan_plugin.options.signatures import needs_gpu, registered
-from rcan_plugin.options.their_data import check_roots
 from rcan_plugin.options.weights import check_weights
 from rcan_plugin.training import checkpoints
 
@@ -35,7 +34,7 @@ def check_files(opt: dict[str, Any], option_file: str, all_epochs: bool) -> list
         option_file: its path.
         all_epochs: the trainer runs as many epochs as `total_iter` takes, as `rcan train` does.
     """
-    from rcan_plugin.models.resuming import choose_state  # they need BasicSR, which may not be imported before us
+    from rcan_plugin.models.resuming import choose_state  # these need BasicSR, which imports this module
     from rcan_plugin.models.run_length import check_run_length
 
     gpu_mistakes = list(_check_gpus(opt))
@@ -62,12 +61,12 @@ def is_resumed(opt: Mapping[str, Any]) -> bool:
     return bool(opt["is_train"] and opt["path"].get("resume_state"))
 
 
-def _tried(keys: Keys, check: Callable[[], object]) -> Iterator[Mistake]:
+def _tried(keys: KeyPath, check: Callable[[], object]) -> Iterator[Mistake]:
     """Run a check; yields its error as a mistake at `keys`, or at a longer path that the error begins with."""
     try:
         check()
     except (OSError, ValueError) as error:
-        text = in_words(error)
+        text = describe_error(error)
         if keys and text.startswith(prefix := ": ".join(keys) + ": "):
             text = text.removeprefix(prefix)
             name, colon, rest = text.partition(": ")
@@ -110,8 +109,8 @@ def _check_resume(opt: Mapping[str, Any], state: Mapping[str, Any], all_epochs: 
     if not all_epochs:
         try:
             torch.cuda.current_device()
-        except (RuntimeError, AssertionError):  # the latter of a torch without CUDA
-            text = "BasicSR's train.py resumes on a GPU alone, and this machine has none: use `rcan train`."
+        except (RuntimeError, AssertionError):  # torch without CUDA raises the latter
+            text = "BasicSR's train.py resumes only on a GPU, and this machine has none: use `rcan train`."
             yield Mistake(("path", "resume_state"), text, missing=True)
 
 

@@ -48,11 +48,11 @@ class Section:
 
     Attributes:
         keys: by name.
-        named: `type` names a registered class whose arguments the other keys are; the value is the registry's name.
+        registry: registry of the class that `type` names; the other keys are its arguments. None for fixed keys.
     """
 
     keys: Mapping[str, Key] = field(default_factory=dict)
-    named: str | None = None
+    registry: str | None = None
     optional: bool = True
 
     @property
@@ -61,13 +61,13 @@ class Section:
         return f"a mapping with {', '.join(self.keys)}" if self.keys else "a mapping of keys to values"
 
 
-OURS = ("AcceleratedSRModel",)
+OUR_MODELS = ("AcceleratedSRModel",)
 OUR_DATA = ("DegradationPairedDataset",)
 GAN = ("SRGANModel", "ESRGANModel", "RealESRGANModel")
 
-NETWORK = Section(named="networks")
-LOSS = Section(named="losses")
-SCHEDULER = Section(named="schedulers")
+NETWORK = Section(registry="networks")
+LOSS = Section(registry="losses")
+SCHEDULER = Section(registry="schedulers")
 
 WANDB = Section(
     {
@@ -102,7 +102,7 @@ DATASET: dict[str, Key] = {
     "name": Key(NAME, "name in the log, in TensorBoard and of the folder of results", REQUIRED),
     "type": Key(TEXT, "class of the data set", REQUIRED),
     "phase": Key(one_of("train", "val", "test"), "set by BasicSR from the section's name"),
-    "scale": Key(whole(), "integer scale factor; that of the top level, if there is one"),
+    "scale": Key(whole(), "integer scale factor; by default that of the top level"),
     "io_backend": Key(IO_BACKEND, "how files are read"),
     "dataroot_gt": Key(TEXT, "folder or LMDB of HR images"),
     "dataroot_lq": Key(nullable(TEXT), "folder or LMDB of LR images"),
@@ -111,7 +111,7 @@ DATASET: dict[str, Key] = {
     "gt_filename_tmpl": Key(TEXT, "how HR names are made from the name that both images share", "{}", OUR_DATA),
     "mean": Key(list_of(NUMBER), "subtracted from the tensors, a value a channel"),
     "std": Key(list_of(number(above=0)), "what the tensors are divided by, a value a channel"),
-    "color": Key(one_of("y"), "y for luma alone"),
+    "color": Key(one_of("y"), "y: only luma"),
     "degradation": Key(DEGRADATION, "how LR images are made, or were made", None, OUR_DATA),
     "scales": Key(list_of(whole(2), least=1), "several scales for one network, instead of scale", None, OUR_DATA),
     "pre_upsample": Key(FLAG, "enlarge LR images to the HR size by bicubic", False, OUR_DATA),
@@ -132,7 +132,7 @@ TRAINING_DATA: dict[str, Key] = {
         "of older versions; true",
     ),
 }
-"""Keys of the data set `train` alone."""
+"""Keys that only the data set `train` has."""
 
 LOADER: dict[str, Key] = {
     "pin_memory": Key(FLAG, "load into pinned memory, from which copies to a GPU need no waiting", False),
@@ -145,18 +145,18 @@ LOADER: dict[str, Key] = {
 PATH: dict[str, Key] = {
     "pretrain_network_g": Key(nullable(TEXT), "file of weights to start from or to test"),
     "param_key_g": Key(nullable(TEXT), "key of the weights in that file; ~ for a file without", "params"),
-    "strict_load_g": Key(FLAG, "false also takes a file in which only a part fits", True),
+    "strict_load_g": Key(FLAG, "false: load the tensors that fit, keep the others as initialised", True),
     "resume_state": Key(nullable(TEXT), "training state to resume from"),
     "ignore_resume_networks": Key(list_of(TEXT), "networks whose weights are not taken from the resumed run"),
     "pretrain_network_d": Key(nullable(TEXT), "file of the discriminator's weights", None, GAN),
     "param_key_d": Key(nullable(TEXT), "key of the weights in that file", "params", GAN),
-    "strict_load_d": Key(FLAG, "false also takes a file in which only a part fits", True, GAN),
+    "strict_load_d": Key(FLAG, "false: load the tensors that fit, keep the others as initialised", True, GAN),
 }
 
 GUARD = Section(
     {
-        "factor": Key(number(above=1), "a loss above this many times its running mean is refused", REQUIRED),
-        "stop_after": Key(whole(), "refused steps in a row after which training ends", REQUIRED),
+        "factor": Key(number(above=1), "skip steps whose loss is above this many times its running mean", REQUIRED),
+        "stop_after": Key(whole(), "skipped steps in a row after which training ends", REQUIRED),
     }
 )
 CLIP = "norm of all gradients together", "each gradient", "each gradient times the rate", "norm times the rate"
@@ -178,28 +178,28 @@ TRAIN: dict[str, Key] = {
     "total_iter": Key(count(), "iterations of the run", REQUIRED),
     "warmup_iter": Key(either(one_of(-1), count(0)), "iterations of linear warm-up; -1 for none", -1),
     "ema_decay": Key(number(least=0, below=1), "of the averaged weights; 0 for no average", 0),
-    "optim_g": Key(Section(named="optimizers"), "optimizer of the network", REQUIRED),
+    "optim_g": Key(Section(registry="optimizers"), "optimizer of the network", REQUIRED),
     "scheduler": Key(SCHEDULER, "schedule of the learning rate", REQUIRED),
     "pixel_opt": Key(LOSS, "loss between images"),
     "perceptual_opt": Key(LOSS, "loss between features of VGG"),
-    "amp": Key(nullable(one_of("bf16", "fp16")), "precision of activations; none for float32", None, OURS),
-    "channels_last": Key(FLAG, "store activations channels last", False, OURS),
+    "amp": Key(nullable(one_of("bf16", "fp16")), "precision of activations; none for float32", None, OUR_MODELS),
+    "channels_last": Key(FLAG, "store activations channels last", False, OUR_MODELS),
     "compile": Key(
         either(FLAG, one_of(*COMPILE_MODES), Kind("~", lambda v: v is None, {"type": "null"})),
         "torch.compile: blocks for the network's repeated blocks, true for all",
         False,
-        OURS,
+        OUR_MODELS,
     ),
-    "cuda_graph": Key(FLAG, "record the training step as a CUDA graph", False, OURS),
-    "freeze": Key(FREEZE, "parameters that are not trained at first", None, OURS),
-    "grad_accum": Key(whole(), "parts that a batch is cut into to save memory", 1, OURS),
-    "grad_clip": Key(GRAD_CLIP, "bound of the gradients, one of", None, OURS),
-    "guard": Key(GUARD, "skip steps that would destroy the weights", None, OURS),
-    "optim_d": Key(Section(named="optimizers"), "optimizer of the discriminator", REQUIRED, GAN),
-    "gan_opt": Key(LOSS, "adversarial loss: from the discriminator's output", REQUIRED, GAN),
+    "cuda_graph": Key(FLAG, "record the training step as a CUDA graph", False, OUR_MODELS),
+    "freeze": Key(FREEZE, "parameters that are not trained at first", None, OUR_MODELS),
+    "grad_accum": Key(whole(), "parts that a batch is cut into to save memory", 1, OUR_MODELS),
+    "grad_clip": Key(GRAD_CLIP, "bound of the gradients, one of", None, OUR_MODELS),
+    "guard": Key(GUARD, "skip steps that would destroy the weights", None, OUR_MODELS),
+    "optim_d": Key(Section(registry="optimizers"), "optimizer of the discriminator", REQUIRED, GAN),
+    "gan_opt": Key(LOSS, "adversarial loss, from the discriminator's output", REQUIRED, GAN),
     "ldl_opt": Key(LOSS, "locally discriminative loss", None, GAN),
     "net_d_iters": Key(whole(), "train the network every N iterations", 1, GAN),
-    "net_d_init_iters": Key(whole(0), "iterations that train the discriminator alone", 0, GAN),
+    "net_d_init_iters": Key(whole(0), "iterations at the start that train only the discriminator", 0, GAN),
 }
 
 TILE = Section(
@@ -216,12 +216,12 @@ VAL: dict[str, Key] = {
     "suffix": Key(nullable(NAME), "appended to the names of saved images"),
     "metrics": Key(nullable(MAPPING), "a metric each, by any name"),
     "pbar": Key(FLAG, "show a progress bar", False),
-    "self_ensemble": Key(FLAG, "average eight flips and rotations (RCAN+)", False, OURS),
-    "amp": Key(nullable(one_of("bf16", "fp16")), "precision of the network; none for float32", None, OURS),
-    "compile": Key(one_of("blocks", False), "blocks: compile the network's repeated blocks", False, OURS),
-    "cuda_graph": Key(FLAG, "record the network as a CUDA graph for each image shape", False, OURS),
-    "tile": Key(TILE, "upscale in tiles", None, OURS),
-    "pictures": Key(whole(0), "images of each set that are written to TensorBoard", 0, OURS),
+    "self_ensemble": Key(FLAG, "average eight flips and rotations (RCAN+)", False, OUR_MODELS),
+    "amp": Key(nullable(one_of("bf16", "fp16")), "precision of the network; none for float32", None, OUR_MODELS),
+    "compile": Key(one_of("blocks", False), "blocks: compile the network's repeated blocks", False, OUR_MODELS),
+    "cuda_graph": Key(FLAG, "record the network as a CUDA graph for each image shape", False, OUR_MODELS),
+    "tile": Key(TILE, "upscale in tiles", None, OUR_MODELS),
+    "pictures": Key(whole(0), "images of each set that are written to TensorBoard", 0, OUR_MODELS),
 }
 
 METRIC: dict[str, Key] = {
@@ -255,20 +255,20 @@ SCHEDULES: dict[str, Key] = {
     "total": Key(whole(), "iterations from the start to eta_min", REQUIRED),
     "warmup": Key(whole(0), "iterations of linear warm-up", 0),
 }
-"""Arguments of the schedulers, of which signatures tell too little."""
+"""Arguments of the schedulers. Their signatures do not show types and ranges."""
 
 LOSSES: dict[str, Key] = {
     "loss_weight": Key(number(least=0), "factor on the loss", 1.0),
     "reduction": Key(one_of("mean", "sum"), "of the pixels' losses to one number", "mean"),
 }
-"""Arguments of losses, of which signatures tell too little."""
+"""Arguments of losses. Their signatures do not show types and ranges."""
 
 LOGGER: dict[str, Key] = {
     "print_freq": Key(count(), "iterations between lines of the log", REQUIRED),
     "save_checkpoint_freq": Key(count(), "iterations between checkpoints", REQUIRED),
     "use_tb_logger": Key(FLAG, "write TensorBoard files", REQUIRED),
     "wandb": Key(WANDB, "copy TensorBoard's values to wandb.ai"),
-    "keep_last": Key(whole(), "checkpoints to keep; all by default", None, OURS),
+    "keep_last": Key(whole(), "checkpoints to keep; all by default", None, OUR_MODELS),
 }
 
 DIST_PARAMS: dict[str, Key] = {
@@ -291,5 +291,5 @@ TOP: dict[str, Key] = {
     "val": Key(Section(VAL), "how it is validated"),
     "logger": Key(Section(LOGGER), "what is logged and saved, and when"),
     "dist_params": Key(Section(DIST_PARAMS), "of torch.distributed"),
-    "allow": Key(list_of(TEXT), "keys that are taken though nobody is known to read them, such as `train: KEY`"),
+    "allow": Key(list_of(TEXT), "unknown keys to accept, such as `train: KEY`"),
 }

@@ -134,7 +134,7 @@ def _is_file_name(value: Any) -> bool:
 
 
 LONGEST_NAME = 200
-"""Bytes of a name; file systems take 255, and BasicSR appends up to 30: `_archived_20251231_235959`."""
+"""Most bytes of a name. File systems allow 255, and BasicSR appends up to 30: `_archived_20251231_235959`."""
 
 NONE = Kind("~", lambda value: value is None, {"type": "null"})
 FLAG = Kind("true or false", lambda value: isinstance(value, bool), {"type": "boolean"})
@@ -160,7 +160,7 @@ def nullable(kind: Kind) -> Kind:
 
 
 def kind_of_parameter(annotation: Any, default: Any) -> Kind:
-    """The kind of a function's parameter: by its annotation, else by its default.
+    """The kind of a function's parameter: by its annotation, or by its default if there is none.
 
     A default that is a whole number does not exclude fractions: `eta_min=0` takes 1.0e-7.
     """
@@ -212,7 +212,7 @@ def _number(text: str) -> Any:
 
 
 def remedy(value: Any, kind: Kind) -> str:
-    """What YAML did to a value that its writer may not have expected, and what to write; empty if nothing is known."""
+    """How YAML read a value that the user probably meant otherwise, and what to write; empty if there is no advice."""
     if isinstance(value, str):
         if NUMBER_IN_TEXT.fullmatch(value):
             fixed = _number(value)

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-Path = tuple[str, ...]
+KeyPath = tuple[str, ...]
 """Keys from the top of an option file down: `("train", "optim_g", "lr")`."""
 
 
@@ -17,11 +17,11 @@ class Mistake:
     Attributes:
         path: keys from the top of the file down to what is wrong; empty for the file as a whole.
         text: the value, what is expected, and what to do.
-        line: counted from 1; None where `path` tells it, or where there is none.
-        missing: the file may be right; this machine, or the way the program was started, lacks what it needs.
+        line: line, counted from 1; None if it follows from `path`, or there is none.
+        missing: true if the file may be right, but this machine, or the command, lacks what the file needs.
     """
 
-    path: Path
+    path: KeyPath
     text: str
     line: int | None = None
     missing: bool = False
@@ -38,7 +38,7 @@ class Mistakes(ValueError):
         lines: lines of the file's keys (`read.OptionFile.lines`).
     """
 
-    def __init__(self, mistakes: Iterable[Mistake], lines: Mapping[Path, int] | None = None) -> None:
+    def __init__(self, mistakes: Iterable[Mistake], lines: Mapping[KeyPath, int] | None = None) -> None:
         lines = lines or {}
         numbered = {(mistake.line or line_of(mistake.path, lines), str(mistake)): None for mistake in mistakes}
         # By line; those without one come last.
@@ -46,7 +46,7 @@ class Mistakes(ValueError):
         super().__init__("\n".join(f"line {line}: {text}" if line else text for line, text in self.numbered))
 
 
-def line_of(path: Path, lines: Mapping[Path, int]) -> int | None:
+def line_of(path: KeyPath, lines: Mapping[KeyPath, int]) -> int | None:
     """The line of a key, or of the section in which it is missing; None if the file has neither.
 
     >>> line_of(("train", "optim_g", "lr"), {("train",): 3, ("train", "optim_g"): 4})
@@ -72,7 +72,7 @@ OTHER_NAMES = {
 
 
 def nearest(name: object, known: Iterable[str]) -> str | None:
-    """The known name that is most like another, or the shortest that contains it; None if none is like it.
+    """The known name that is most similar to `name`, or the shortest that contains it; None if none is similar.
 
     >>> nearest("chanels", ["channels", "scale"]), nearest("psnr", ["calculate_psnr"]), nearest("x", ["channels"])
     ('channels', 'calculate_psnr', None)

@@ -19,14 +19,14 @@ from rcan_plugin.options.mistakes import Mistake
 from rcan_plugin.weights.networks import build, build_for_shapes, one_line, out_of_range
 
 TEST_SIDE = 48
-"""Side of the LR image that a network is tried with where no crop is given: a multiple of SwinIR's usual window, 8."""
+"""Side of the LR image with which a network is tried if no crop is given: a multiple of SwinIR's usual window, 8."""
 
 
 @contextmanager
-def unnoticed() -> Iterator[None]:
-    """Build networks for a check without lines in the log, and without changing the run's random numbers.
+def without_side_effects() -> Iterator[None]:
+    """In this context, building networks writes nothing to the log and does not change the run's random numbers.
 
-    BasicSR's logger writes to a file only if the pipeline is the first to ask for it.
+    BasicSR's logger writes to a file only if the training pipeline is the first to create it.
     """
     from basicsr.utils.logger import initialized_logger
 
@@ -43,7 +43,7 @@ def unnoticed() -> Iterator[None]:
 
 
 def check_network(options: Mapping[str, Any], is_train: bool) -> Iterator[Mistake]:
-    """Build `network_g` and try it with an image as each data set gives it.
+    """Build `network_g` and try it with an image in the form that each data set provides.
 
     Args:
         options: an option file's content, whose keys have been checked.
@@ -68,7 +68,7 @@ def check_network(options: Mapping[str, Any], is_train: bool) -> Iterator[Mistak
         if data.get("type") not in (*tables.OUR_DATA, "PairedImageDataset"):
             continue
         for trial in _trials(options, phase, data):
-            # The same image from another data set would give the same.
+            # Another data set with the same image would give the same result.
             if (same := (trial.channels, trial.scale, trial.factor)) in tried:
                 continue
             tried.add(same)
@@ -110,7 +110,7 @@ def _out_of_range(option: Mapping[str, Any], section: str) -> Mistake | None:
 
 @dataclass(frozen=True)
 class _Trial:
-    """An LR image as a data set gives it: `channels` x `side` x `side`, of which a network makes `factor` as much."""
+    """An LR image in the form that a data set provides: `channels` x `side` x `side`, to be upscaled by `factor`."""
 
     phase: str
     channels: int
@@ -136,11 +136,11 @@ def _try(network: nn.Module, trial: _Trial, options: Mapping[str, Any]) -> Mista
     try:
         try:
             output = _run(network, trial, "meta", options)
-        except Exception:  # perhaps it needs values
+        except Exception:  # it may need tensors with values
             output = _run(build(option).train(network.training), trial, "cpu", options)
     except Exception as error:
         if trial.phase != "train" and "window_size" in option:
-            return None  # its model pads images to windows
+            return None  # BasicSR's model pads images to multiples of the window
         return Mistake(("network_g",), f"{name} fails for an {where}: {one_line(error)}")
     if network.training and not isinstance(output, Tensor) and options["model_type"] == "SRModel":
         text = f"is SRModel, and {name} returns several outputs in training: write model_type: AcceleratedSRModel."
@@ -156,7 +156,7 @@ def _try(network: nn.Module, trial: _Trial, options: Mapping[str, Any]) -> Mista
 
 
 def _try_loss(output: Tensor | Sequence[Tensor], options: Mapping[str, Any]) -> Mistake | None:
-    """Call a loss of ours with images as the network returns them in training: RecursiveLoss needs several."""
+    """Call a loss of this plugin with the network's training outputs: RecursiveLoss needs several."""
     option = options.get("pixel_opt") or {}
     loss = next((loss for loss in LOSSES if loss.__name__ == option.get("type")), None)
     if loss is None:
@@ -171,8 +171,8 @@ def _try_loss(output: Tensor | Sequence[Tensor], options: Mapping[str, Any]) -> 
 
 def _run(network: nn.Module, trial: _Trial, device: str, options: Mapping[str, Any]) -> Any:
     with torch.no_grad(), torch.device(device), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # they come again with the run
-        scale = (trial.scale,) if hasattr(network, "scales") and options["model_type"] in tables.OURS else ()
+        warnings.simplefilter("ignore")  # the run repeats them
+        scale = (trial.scale,) if hasattr(network, "scales") and options["model_type"] in tables.OUR_MODELS else ()
         return network(torch.zeros(1, trial.channels, trial.side, trial.side), *scale)
 
 

@@ -19,7 +19,7 @@ def notes(opt: Mapping[str, Any]) -> Iterator[str]:
                 "(luma), where they are some dB higher."
             )
         if metric["type"] == "calculate_niqe" and opt.get("is_train") and metric.get("better", "higher") == "higher":
-            yield f"val: metrics: {name}: a lower NIQE is better: write better: lower, else net_g_best is the worst."
+            yield f"val: metrics: {name}: a lower NIQE is better; without better: lower, net_g_best is the worst."
     if not opt.get("is_train") and opt.get("network_g") and not opt["path"].get("pretrain_network_g"):
         yield "path: pretrain_network_g: there is no file of weights: the network is tested with random weights."
     if "debug" in opt["name"] and opt.get("is_train"):

@@ -17,7 +17,7 @@ def check_outputs(opt: Mapping[str, Any], option_file: str, resuming: bool) -> N
     Args:
         opt: what BasicSR's `parse_options` returns.
         option_file: path of the option file, which BasicSR copies.
-        resuming: whether the run goes on in its folders; a new run renames those that exist.
+        resuming: whether the run is resumed in its folders; a new run renames existing ones.
 
     Raises:
         FileNotFoundError: the folder of the run to resume does not exist.
@@ -25,7 +25,7 @@ def check_outputs(opt: Mapping[str, Any], option_file: str, resuming: bool) -> N
         OSError: a folder may not be written to or renamed, or the disk is full.
     """
     if opt.get("rank"):
-        return  # the first process alone writes
+        return  # only the first process writes
     path = opt["path"]
     root = Path(path["experiments_root" if opt["is_train"] else "results_root"])
     logs = root.parents[len(Path(opt["name"]).parts)] / "tb_logger" / opt["name"]
@@ -71,7 +71,7 @@ def _check_renamed(folder: Path, opt: Mapping[str, Any], option_file: str) -> No
 
 
 def _read_files(opt: Mapping[str, Any], option_file: str) -> Iterator[tuple[str, str]]:
-    """What the files and folders that a run reads are, and their paths."""
+    """Yield a description and the path of each file or folder that a run reads."""
     yield "option file", option_file
     for key, value in opt["path"].items():
         if key.startswith("pretrain_network") and isinstance(value, str):

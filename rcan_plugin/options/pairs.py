@@ -15,7 +15,7 @@ from rcan_plugin.options.mistakes import Mistake
 from rcan_plugin.options.signatures import registered
 
 COMPARED_PAIRS = 1000
-"""How many pairs of a stock data set are compared by their files' headers, evenly spaced."""
+"""Most pairs of a data set of BasicSR whose headers are compared; they are evenly spaced."""
 SSIM_WINDOW, NIQE_BLOCK = 11, 96
 """Sides in pixels. BasicSR's NIQE needs two blocks."""
 
@@ -24,13 +24,13 @@ Size = tuple[int, int]
 
 
 def check_pairs(data: Mapping[str, Any]) -> list[Size]:
-    """Build a data set that is not ours, and compare the sizes of its pairs and crops.
+    """Build a data set that is not this plugin's, and compare the sizes of its pairs and crops.
 
     Args:
         data: its options, completed by BasicSR's `parse_options`.
 
     Returns:
-        Sizes of the HR images as they are compared in validation; none where they are not known.
+        Sizes of the HR images as they are compared in validation; an empty list if they are not known.
 
     Raises:
         ValueError: it cannot be built, is empty, two images do not fit the scale, or an image is smaller than a crop.
@@ -39,7 +39,7 @@ def check_pairs(data: Mapping[str, Any]) -> list[Size]:
     try:
         dataset = registered("datasets")[data["type"]](deepcopy(dict(data)))
         length = len(dataset)
-    except Exception as error:  # of a data set that may be anyone's
+    except Exception as error:  # a data set of another package may raise anything
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(f"{name}: {data['type']} cannot be built: {reason}") from None
     if length == 0:
@@ -100,7 +100,7 @@ def _is_enough(metric: str, height: int, width: int) -> bool:
 
 
 def sizes_of(data: Mapping[str, Any]) -> Sequence[Size]:
-    """Sizes of the HR images of a data set of ours that is validated, which has been scanned."""
+    """Sizes of the HR images of a validation set of this plugin that has been scanned."""
     scan = kept_scan(DatasetOptions.read(data))
     return scan.sizes if scan is not None else ()
 

@@ -7,18 +7,18 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path as FilePath
+from pathlib import Path
 from typing import Any
 
 import yaml
 
-from rcan_plugin._files import in_words, require_file
-from rcan_plugin.options.mistakes import Mistake, Mistakes, Path, did_you_mean
+from rcan_plugin._files import describe_error, require_file
+from rcan_plugin.options.mistakes import KeyPath, Mistake, Mistakes, did_you_mean
 
 MOST_VALUES = 100_000
-"""Values of a file; more come from references to references, which would fill the memory."""
+"""Most values of a file: nested references could otherwise fill the memory."""
 MOST_LEVELS = 50
-"""Sections within sections; a bound of our own, since Python's bound on recursion differs between processes."""
+"""Most nested sections. Python's recursion limit is not used, because it differs between processes."""
 TOO_DEEP = f"the file nests sections deeper than {MOST_LEVELS} levels; an option file needs six."
 OPENING = "while (scanning a (quoted|single-quoted|double-quoted)|parsing a flow)"
 """What PyYAML says of text in quotes or brackets, whose beginning tells more than the place where it must end."""
@@ -31,14 +31,14 @@ class OptionFile:
     """An option file as it was read.
 
     Attributes:
-        path: of the file.
+        path: path of the file.
         options: its content.
         lines: the line of each key, counted from 1, by the keys from the top down.
     """
 
-    path: FilePath
+    path: Path
     options: dict[str, Any]
-    lines: dict[Path, int] = field(default_factory=dict)
+    lines: dict[KeyPath, int] = field(default_factory=dict)
 
 
 def read(path: str | os.PathLike[str], changes: Sequence[str] = ()) -> OptionFile:
@@ -49,17 +49,17 @@ def read(path: str | os.PathLike[str], changes: Sequence[str] = ()) -> OptionFil
         changes: `KEY:KEY=VALUE` each, as the arguments after BasicSR's `--force_yml`.
 
     Raises:
-        Mistakes: the file cannot be read, is no YAML, holds a tag that would run code, or has a key twice; all of these
-            that can be found, with their lines.
+        Mistakes: the file cannot be read, is not YAML, holds a tag that would run code, or has a key twice; all such
+            mistakes, with their lines.
     """
-    path = FilePath(path)
+    path = Path(path)
     try:
         require_file("option file", path)
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise Mistakes([Mistake((), f"the option file is not UTF-8 text (byte {error.start}).")]) from None
     except (OSError, ValueError) as error:
-        raise Mistakes([Mistake((), in_words(error))]) from None
+        raise Mistakes([Mistake((), describe_error(error))]) from None
     file = OptionFile(path, {})
     mistakes = list(_parse(text, file))
     if not mistakes:
@@ -156,11 +156,11 @@ class _Builder:
         self.parents: list[yaml.Node] = []
         self.values = 0
 
-    def build(self, node: yaml.Node, path: Path) -> Any:
+    def build(self, node: yaml.Node, path: KeyPath) -> Any:
         self.values += 1
         if self.values > MOST_VALUES:
             raise _TooLargeError
-        if len(self.parents) >= MOST_LEVELS:  # references can be deeper than what is written
+        if len(self.parents) >= MOST_LEVELS:  # references can nest deeper than the text does
             raise _TooDeepError
         if any(node is parent for parent in self.parents):
             self._add(node, path, "refers to a section that it is part of.")
@@ -179,7 +179,7 @@ class _Builder:
         finally:
             self.parents.pop()
 
-    def _scalar(self, node: yaml.ScalarNode, path: Path) -> Any:
+    def _scalar(self, node: yaml.ScalarNode, path: KeyPath) -> Any:
         try:
             value = self.scalars.construct_object(node)
         except (yaml.YAMLError, ValueError, KeyError):
@@ -189,7 +189,7 @@ class _Builder:
             self._add(node, path, f"YAML reads {node.value} as {value}: write {value}, or quote it.")
         return value
 
-    def _mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Any]:
+    def _mapping(self, node: yaml.MappingNode, path: KeyPath) -> dict[str, Any]:
         result: dict[str, Any] = {}
         for key_node, value_node in node.value:
             line = key_node.start_mark.line + 1
@@ -220,7 +220,7 @@ class _Builder:
             return f"YAML reads {node.value} as a date: quote it."
         return f"{tag} is not supported: write a plain value (text, number, true, false, ~, list or mapping)."
 
-    def _add(self, node: yaml.Node, path: Path, text: str) -> None:
+    def _add(self, node: yaml.Node, path: KeyPath, text: str) -> None:
         self.mistakes.append(Mistake(path, text, node.start_mark.line + 1))
 
 
@@ -246,8 +246,8 @@ def _change(file: OptionFile, change: str) -> Mistake | None:
 
 
 def read_value(written: str) -> Any:
-    """The value that a text of `KEY=VALUE` gives, as `--force_yml` takes it; a `Mistake` if it gives none."""
-    file = OptionFile(FilePath(), {})
+    """Parse the VALUE of `KEY=VALUE` as `--force_yml` does; returns a `Mistake` if it is not one value."""
+    file = OptionFile(Path(), {})
     mistakes = list(_parse(f"value: {_bare(written)}", file))
     if file.options.keys() > {"value"}:
         return Mistake((), "expected one value.")
@@ -255,7 +255,7 @@ def read_value(written: str) -> Any:
 
 
 def _bare(written: str) -> str:
-    """A value of `--force_yml` as YAML: BasicSR takes `None` for none, numbers such as 1e-4, and text as it is."""
+    """Convert a value of `--force_yml` to YAML: BasicSR accepts `None`, numbers such as 1e-4, and unquoted text."""
     if written.lower() == "none":
         return "~"
     if re.fullmatch(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+", written):

@@ -1,4 +1,4 @@
-"""Checks the keys of an option file one by one: known and read, of the right type, in range, none missing."""
+"""Checks each key of an option file: that it is known and read, its type and range, and that no key is missing."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from rcan_plugin.options import keys as tables
 from rcan_plugin.options.data_keys import dataset_keys
 from rcan_plugin.options.keys import REQUIRED, Key, Section
 from rcan_plugin.options.kinds import remedy
-from rcan_plugin.options.mistakes import Mistake, Path, did_you_mean, nearest
-from rcan_plugin.options.sections import IN_TRAINING, TABLES, places, sections_of
-from rcan_plugin.options.signatures import keys_of, named, registered, sections_in_source
+from rcan_plugin.options.mistakes import KeyPath, Mistake, did_you_mean, nearest
+from rcan_plugin.options.sections import IN_TRAINING, TABLES, sections_of, sections_with_key
+from rcan_plugin.options.signatures import is_or_extends, keys_of, registered, sections_in_source
 from rcan_plugin.options.values import as_short_yaml
 
 SINGULAR = {
     "networks": "network", "losses": "loss", "metrics": "metric", "schedulers": "scheduler",
     "optimizers": "optimizer", "datasets": "data set", "models": "model",
 }  # fmt: skip
-IN_THEIR_FILES = {("RealESRGANDataset", "gt_size")}
-"""Keys that BasicSR's own option files have though nobody reads them (the model reads the top level's gt_size)."""
+UNREAD_IN_BASICSR_FILES = {("RealESRGANDataset", "gt_size")}
+"""Keys that BasicSR's own option files have although no code reads them (the model reads the top level's gt_size)."""
 TRAIN_PHASES, TEST_PHASES = r"train|val(_\w+)?", r"(test|val)(_\w+)?"
 
 
@@ -29,7 +29,7 @@ def check_keys(options: Mapping[str, Any], is_train: bool) -> list[Mistake]:
 
     Args:
         options: the file's content.
-        is_train: whether it is for training; else for testing.
+        is_train: true for training, false for testing.
     """
     checker = _Checker(options, is_train)
     checker.check()
@@ -37,13 +37,13 @@ def check_keys(options: Mapping[str, Any], is_train: bool) -> list[Mistake]:
     for entry in entries if isinstance(entries, list) else ():
         path = tuple(re.split(r"\s*:\s*", str(entry)))
         if path not in checker.unread:
-            checker.add(("allow",), f"names {entry}, which is no unread key of this file: remove it.")
+            checker.add(("allow",), f"names {entry}, which is not an unread key of this file: remove it.")
         checker.mistakes = [m for m in checker.mistakes if m.path != path or path not in checker.unread]
     return checker.mistakes
 
 
 def _is_nested(registry: str, value: Any) -> bool:
-    """Whether an argument of a network is itself the options of a network, as that of LumaOnly is."""
+    """Whether an argument of a network is itself a network's options, as in LumaOnly."""
     return registry == "networks" and isinstance(value, Mapping) and isinstance(value.get("type"), str)
 
 
@@ -51,7 +51,7 @@ class _Checker:
     def __init__(self, options: Mapping[str, Any], is_train: bool) -> None:
         self.options, self.is_train = options, is_train
         self.mistakes: list[Mistake] = []
-        self.unread: set[Path] = set()
+        self.unread: set[KeyPath] = set()
         name = options.get("model_type")
         self.model_name = name if isinstance(name, str) else "?"
         models = registered("models")
@@ -59,7 +59,7 @@ class _Checker:
         # What a model reads that is not registered is not known.
         self.may_read_more = self.model is None and isinstance(name, str) and nearest(name, models) is None
 
-    def add(self, path: Path, text: str) -> None:
+    def add(self, path: KeyPath, text: str) -> None:
         self.mistakes.append(Mistake(path, text))
 
     def check(self) -> None:
@@ -71,7 +71,7 @@ class _Checker:
         self._datasets()
         self._metrics()
 
-    def section(self, keys: Mapping[str, Key], options: Mapping[str, Any], path: Path, what: str = "") -> None:
+    def section(self, keys: Mapping[str, Key], options: Mapping[str, Any], path: KeyPath, what: str = "") -> None:
         """Check a mapping's keys and values."""
         meant = set()
         for name, value in options.items():
@@ -85,15 +85,15 @@ class _Checker:
                 text = f": {key.text.rstrip('.')}" if key.text else ""
                 self.add((*path, name), f"the key is missing; expected {key.kind.expected}{text}.")
 
-    def value(self, key: Key, value: Any, path: Path) -> None:
+    def value(self, key: Key, value: Any, path: KeyPath) -> None:
         kind = key.kind
         if isinstance(kind, Section):
             if value is None and key.default is not REQUIRED:
                 return
             if not isinstance(value, Mapping):
                 self.add(path, f"is {as_short_yaml(value)}; expected {kind.expected}.")
-            elif kind.named:
-                self.named(kind.named, value, path)
+            elif kind.registry:
+                self.registered_class(kind.registry, value, path)
             elif kind.keys:
                 self.section(kind.keys, value, path)
             return
@@ -102,7 +102,7 @@ class _Checker:
         if not kind.accepts(value):
             self.add(path, f"is {as_short_yaml(value)}; expected {kind.expected}.{remedy(value, kind)}")
 
-    def named(self, registry: str, options: Mapping[str, Any], path: Path) -> None:
+    def registered_class(self, registry: str, options: Mapping[str, Any], path: KeyPath) -> None:
         """Check a mapping whose `type` is a registered class and whose other keys are its arguments."""
         kind = options.get("type")
         if not isinstance(kind, str):
@@ -115,35 +115,35 @@ class _Checker:
             self._unknown_type((*path, "type"), registry, kind)
             return
         keys = keys_of(registry, target)
-        ours = self.model is not None and named(self.model, tables.OURS)
+        ours = self.model is not None and is_or_extends(self.model, tables.OUR_MODELS)
         if registry == "optimizers" and ours:
             keys["layer_rates"] = tables.LAYER_RATES
         if (
             registry == "metrics"
             and "crop_border" in keys
             and self.model is not None
-            and named(self.model, tables.OURS)
+            and is_or_extends(self.model, tables.OUR_MODELS)
         ):
             keys["crop_border"] = tables.OUR_CROP_BORDER
         arguments = {name: value for name, value in options.items() if name != "type"}
         for name in [name for name in arguments if name in keys and _is_nested(registry, arguments[name])]:
-            self.named(registry, arguments.pop(name), (*path, name))
+            self.registered_class(registry, arguments.pop(name), (*path, name))
             del keys[name]
         self.section(keys, arguments, path, what=f"{kind} has no such argument")
 
-    def _unknown_type(self, path: Path, registry: str, name: str) -> None:
+    def _unknown_type(self, path: KeyPath, registry: str, name: str) -> None:
         known = sorted(known for known in registered(registry) if not known.endswith("_basicsr"))
         hint = did_you_mean(name, known)
         listed = f" Known are {', '.join(known)}." if not hint or len(known) <= 12 else ""
         text = f"is {as_short_yaml(name)}; no {SINGULAR[registry]} of this name is registered."
         self.add(path, f"{text}{hint}{listed}")
 
-    def _unknown(self, keys: Mapping[str, Key], name: str, value: Any, path: Path, what: str) -> None:
+    def _unknown(self, keys: Mapping[str, Key], name: str, value: Any, path: KeyPath, what: str) -> None:
         here, given = (*path, name), f"is {as_short_yaml(value)}"
         self.unread.add(here)
         if self.may_read_more and path in TABLES:
             return
-        key, elsewhere, hint = TABLES.get(path, {}).get(name), places(name), did_you_mean(name, keys)
+        key, elsewhere, hint = TABLES.get(path, {}).get(name), sections_with_key(name), did_you_mean(name, keys)
         if not self.is_train and name in IN_TRAINING.get(path, ()):
             self.add(here, f"{given}; testing does not read it: remove it.")
         elif key is not None and key.only:
@@ -155,7 +155,7 @@ class _Checker:
         else:
             listed = f" Known are {', '.join(sorted(set(keys) - {'type'}))}." if keys and not hint else ""
             allow = f" To keep it: `allow: ['{': '.join(here)}']`." if not what and not hint else ""
-            self.add(here, f"{given}; {what or 'nobody reads this key'}.{hint}{listed}{allow}")
+            self.add(here, f"{given}; {what or 'no code reads this key'}.{hint}{listed}{allow}")
 
     def _network(self) -> None:
         """Check for keys of `network_g` that the model reads itself."""
@@ -179,7 +179,7 @@ class _Checker:
                 hint = did_you_mean(phase, ["train", "val"] if self.is_train else ["test", "val"])
                 self.add(
                     path,
-                    f"is no data set that {program} reads; expected {expected}.{hint}",
+                    f"is not a data set that {program} reads; expected {expected}.{hint}",
                 )
             elif not isinstance(data, Mapping):
                 self.add(path, f"is {as_short_yaml(data)}; expected a mapping with name, type, dataroot_gt.")
@@ -192,7 +192,7 @@ class _Checker:
                 f"{'train' if self.is_train else expected}.",
             )
 
-    def _dataset(self, data: Mapping[str, Any], path: Path, training: bool) -> None:
+    def _dataset(self, data: Mapping[str, Any], path: KeyPath, training: bool) -> None:
         kind = data.get("type")
         known = dataset_keys(data, training)
         if not isinstance(kind, str):
@@ -204,12 +204,10 @@ class _Checker:
             return
         for name, value in data.items():
             key = (tables.DATASET | tables.TRAINING_DATA).get(name)
-            if name in known or (kind, name) in IN_THEIR_FILES:
+            if name in known or (kind, name) in UNREAD_IN_BASICSR_FILES:
                 continue
             if not training and name in tables.TRAINING_DATA:
-                self.add(
-                    (*path, name), f"is {as_short_yaml(value)}; it is read under datasets: train alone: remove it."
-                )
+                self.add((*path, name), f"is {as_short_yaml(value)}; it is only read under datasets: train: remove it.")
             elif key is not None and key.only:
                 self.add(
                     (*path, name),
@@ -228,7 +226,7 @@ class _Checker:
         for name, metric in metrics.items() if isinstance(metrics, Mapping) else ():
             path = ("val", "metrics", name)
             if isinstance(metric, Mapping):
-                self.named("metrics", metric, path)
+                self.registered_class("metrics", metric, path)
             else:
                 self.add(
                     path,

@@ -10,15 +10,15 @@ from rcan_plugin.options import keys as tables
 from rcan_plugin.options.data_keys import required
 from rcan_plugin.options.keys import REQUIRED, Key, Section
 from rcan_plugin.options.kinds import ANYTHING
-from rcan_plugin.options.mistakes import Path
-from rcan_plugin.options.signatures import named, registered, sections_in_source
+from rcan_plugin.options.mistakes import KeyPath
+from rcan_plugin.options.signatures import is_or_extends, registered, sections_in_source
 
 SET_BY_BASICSR = {
     "auto_resume", "dist", "experiments_root", "is_train", "log", "models", "rank", "results_root", "root_path",
     "training_states", "visualization", "world_size",
 }  # fmt: skip
 """Keys that BasicSR adds to the options it has read."""
-TABLES: dict[Path, Mapping[str, Key]] = {
+TABLES: dict[KeyPath, Mapping[str, Key]] = {
     (): tables.TOP,
     ("path",): tables.PATH,
     ("train",): tables.TRAIN,
@@ -27,7 +27,7 @@ TABLES: dict[Path, Mapping[str, Key]] = {
 }
 """The tables of keys by section."""
 IN_TRAINING = {(): {"train", "logger"}, ("path",): {"resume_state", "ignore_resume_networks"}}
-"""Keys that training alone reads, by section."""
+"""Keys that are read only in training, by section."""
 
 
 def sections_of(options: Mapping[str, Any], is_train: bool) -> dict[str, Key]:
@@ -35,7 +35,7 @@ def sections_of(options: Mapping[str, Any], is_train: bool) -> dict[str, Key]:
 
     Args:
         options: the file's content.
-        is_train: whether it is for training; else for testing.
+        is_train: true for training, false for testing.
     """
     name = options.get("model_type")
     model = registered("models").get(name) if isinstance(name, str) else None
@@ -44,7 +44,7 @@ def sections_of(options: Mapping[str, Any], is_train: bool) -> dict[str, Key]:
     for path in filter(None, TABLES):
         keys[path[0]] = Key(Section(_for_model(model, path, networks)), tables.TOP[path[0]].text)
     needed = {"train", "logger", "path", "network_g"} if is_train else {"val", "path", "network_g"}
-    if model is not None and not named(model, ("SRModel",)):
+    if model is not None and not is_or_extends(model, ("SRModel",)):
         needed.discard("network_g")
     keys |= required(keys, needed)
     return keys if is_train else _for_testing(keys, options)
@@ -72,16 +72,16 @@ def _keys_in(key: Key) -> Mapping[str, Key]:
     return key.kind.keys if isinstance(key.kind, Section) else {}
 
 
-def _for_model(model: Any, path: Path, networks: list[str]) -> dict[str, Key]:
-    """The keys of a section that the model reads, and those that its source reads beyond."""
+def _for_model(model: Any, path: KeyPath, networks: list[str]) -> dict[str, Key]:
+    """The known keys of a section that the model reads, and other keys found in its source."""
     sources = {} if model is None else sections_in_source(model)
     reads = sources.get(path[0] if path else "top", frozenset()) - SET_BY_BASICSR
     keys: dict[str, Key] = {}
     for name, key in TABLES[path].items():
-        if not key.only or model is None or named(model, key.only):
+        if not key.only or model is None or is_or_extends(model, key.only):
             keys[name] = key
         elif name in reads:
-            # BasicSR's models read what GANs need without a default; others may not.
+            # BasicSR's GAN models require these keys; models of other packages may not.
             optional = key.default is REQUIRED and not model.__module__.startswith("basicsr.")
             keys[name] = Key(key.kind, key.text, None if optional else key.default)
     if model is None:
@@ -98,15 +98,15 @@ def _for_model(model: Any, path: Path, networks: list[str]) -> dict[str, Key]:
 
 
 def _kind_by_name(name: str) -> Any:
-    """The kind of a key that another person's model reads."""
+    """The kind of a key that a model of another package reads."""
     if name.startswith("optim_"):
-        return Section(named="optimizers")
+        return Section(registry="optimizers")
     if name.startswith("network_"):
         return tables.NETWORK
     return tables.LOSS if name.endswith("_opt") else ANYTHING
 
 
-def places(name: str) -> list[Path]:
+def sections_with_key(name: str) -> list[KeyPath]:
     """Sections that have a key of this name."""
     sections = {
         **TABLES,

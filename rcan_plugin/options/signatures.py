@@ -26,7 +26,7 @@ def registered(kind: str) -> dict[str, Any]:
         kind: `networks`, `losses`, `metrics`, `datasets`, `models`, `schedulers` or `optimizers`.
 
     Returns:
-        By the names that an option file uses; BasicSR finds names that end in `_basicsr` without the ending too.
+        Classes by the names that an option file uses; BasicSR also finds names ending in `_basicsr` without the ending.
     """
     if kind == "schedulers":
         return _schedulers()
@@ -42,8 +42,8 @@ def registered(kind: str) -> dict[str, Any]:
     return {name.removesuffix("_basicsr"): names[name] for name in names} | names
 
 
-def named(cls: type, names: Iterable[str]) -> bool:
-    """Whether a class, or a base class of it, has one of the names."""
+def is_or_extends(cls: type, names: Iterable[str]) -> bool:
+    """Whether a class or one of its base classes has one of these names."""
     return any(base.__name__ in names for base in cls.__mro__)
 
 
@@ -60,7 +60,7 @@ def _schedulers() -> dict[str, Any]:
 
 
 def keys_of(kind: str, target: Any) -> dict[str, Key]:
-    """The keys beside `type` that a class or function takes, from its signature; texts from its docstring."""
+    """The keys besides `type` that a class or function accepts, from its signature; descriptions from its docstring."""
     function = target.__init__ if inspect.isclass(target) else target
     keys = _parameters(function, inspect.getdoc(target) or "")
     skipped = {
@@ -82,7 +82,7 @@ def keys_of(kind: str, target: Any) -> dict[str, Key]:
 
 
 def _parameters(function: Callable[..., Any], doc: str) -> dict[str, Key]:
-    """The keyword parameters of a function; of a class with `**kwargs`, those of its base class too."""
+    """The keyword parameters of a function; for a class with `**kwargs`, also those of its base class."""
     keys: dict[str, Key] = {}
     try:
         parameters = inspect.signature(function).parameters
@@ -123,7 +123,7 @@ def _text(doc: str, name: str) -> str:
 
 @functools.lru_cache
 def words_in_source(target: type) -> frozenset[str]:
-    """All texts in the source of a class and its bases, among them the keys of what it returns."""
+    """All string constants in the source of a class and its bases, including the keys of what it returns."""
     nodes = (node for tree in _sources(target) for node in ast.walk(tree))
     return frozenset(node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str))
 
@@ -195,7 +195,7 @@ def sections_in_source(model: type) -> Mapping[str, frozenset[str]]:
             elif isinstance(node, ast.Compare):
                 owner = node.comparators[0]
             section = OWNERS.get(ast.unparse(owner)) if owner is not None else None
-            # Of a network's arguments the model needs those that it reads without a default.
+            # Of a network's arguments, the model needs those that it reads without a default.
             if section is not None and (section != "network_g" or isinstance(node, ast.Subscript)):
                 sections[section] |= _key_of(node)
     return {section: frozenset(names) for section, names in sections.items()}

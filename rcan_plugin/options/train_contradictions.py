@@ -1,4 +1,4 @@
-"""Contradictions in what an option file says of training: schedule, optimizers, losses, logger."""
+"""Contradictions in the training options of a file: schedule, optimizers, losses, logger."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 import torch
 
 from rcan_plugin.losses import LOSSES
-from rcan_plugin.options.mistakes import Mistake, Path
-from rcan_plugin.options.signatures import named, registered
+from rcan_plugin.options.mistakes import KeyPath, Mistake
+from rcan_plugin.options.signatures import is_or_extends, registered
 from rcan_plugin.options.values import as_yaml
 from rcan_plugin.options.view import View
 from rcan_plugin.training import optimizers
@@ -26,7 +26,7 @@ LOSSES_OF = {
     "perceptual_opt": ("PerceptualLoss",),
     "gan_opt": ("GANLoss", "MultiScaleGANLoss"),
 }
-"""The losses of BasicSR and this project that a model can call, by key."""
+"""The losses of BasicSR and this project that a model can call, by the key that names them."""
 KNOWN_LOSSES = {"WeightedTVLoss", *(name for names in LOSSES_OF.values() for name in names)}
 
 
@@ -67,8 +67,8 @@ def _lowest_rate(view: View, arguments: Mapping[str, Any]) -> Iterator[Mistake]:
         yield Mistake(("train", "scheduler", "eta_min"), text)
 
 
-def _durations(arguments: Mapping[str, Any], total: int, path: Path) -> Iterator[Mistake]:
-    """Milestones and periods against the length of the run."""
+def _durations(arguments: Mapping[str, Any], total: int, path: KeyPath) -> Iterator[Mistake]:
+    """Check milestones and periods against the length of the run."""
     for name in ("milestones", "restarts"):
         if any(iteration > total for iteration in arguments.get(name, ())):
             text = f"is {as_yaml(arguments[name])}, and total_iter is {total}: correct one of the two."
@@ -132,7 +132,7 @@ def discriminator(view: View) -> Iterator[Mistake]:
             yield Mistake(("train", key), text)
     if view.get("train", "ldl_opt") is None or view.model is None:
         return
-    uses_it = named(view.model, ("RealESRGANModel",))
+    uses_it = is_or_extends(view.model, ("RealESRGANModel",))
     if uses_it and not view.get("train", "ema_decay"):
         text = "compares with the averaged weights, and there are none: set ema_decay, such as 0.999, or remove it."
         yield Mistake(("train", "ldl_opt"), text)
@@ -142,7 +142,7 @@ def discriminator(view: View) -> Iterator[Mistake]:
 
 
 def freeze(view: View) -> Iterator[Mistake]:
-    """Check the names of `train: freeze` against the network's, and its end against the length of the run."""
+    """Check the names in `train: freeze` against the network's parameters, and its end against the run's length."""
     option, total = view.get("train", "freeze"), view.get("train", "total_iter")
     if not isinstance(option, Mapping) or not view.is_ours:
         return
@@ -158,7 +158,7 @@ def freeze(view: View) -> Iterator[Mistake]:
 
 
 def _parameters(view: View) -> dict[str, torch.nn.Parameter]:
-    """The parameters of `network_g` that are trained, without values; one, if the network cannot be built so."""
+    """The trained parameters of `network_g`, on the meta device; a single dummy if it cannot be built there."""
     try:
         network = build_for_shapes(view.get("network_g"))
     except Exception:
@@ -184,13 +184,17 @@ def losses(view: View) -> Iterator[Mistake]:
                 registered("losses")[option["type"]](**deepcopy(arguments))
             except Exception as error:
                 yield view.locate(error, ("train", name))
-    needed = view.model is not None and named(view.model, ("SRModel",)) and not named(view.model, ("SRGANModel",))
+    needed = (
+        view.model is not None
+        and is_or_extends(view.model, ("SRModel",))
+        and not is_or_extends(view.model, ("SRGANModel",))
+    )
     if needed and isinstance(train, Mapping) and not (train.get("pixel_opt") or train.get("perceptual_opt")):
         text = "the key is missing, and there is no perceptual_opt: the run has no loss."
         yield Mistake(("train", "pixel_opt"), text)
 
 
-def _perceptual(arguments: Mapping[str, Any], path: Path) -> Iterator[Mistake]:
+def _perceptual(arguments: Mapping[str, Any], path: KeyPath) -> Iterator[Mistake]:
     from basicsr.archs.vgg_arch import NAMES, insert_bn
 
     kinds = NAMES | {f"{kind}_bn": insert_bn(names) for kind, names in NAMES.items()}

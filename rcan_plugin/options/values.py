@@ -1,4 +1,4 @@
-"""Values as an option file writes them."""
+"""Values in the notation of option files."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from typing import Any
 
 LONGEST_VALUE = 60
-"""Characters of a value in a message."""
+"""Most characters of a value in a message."""
 
 
 def as_yaml(value: Any) -> str:
-    """A value as an option file has it, on one line.
+    """Format a value in the notation of option files, on one line.
 
     >>> as_yaml(None), as_yaml(True), as_yaml([1, "a"]), as_yaml(1e-5), as_yaml("true"), as_yaml({"a": 1})
     ('~', 'true', '[1, a]', '1.0e-5', '"true"', '{a: 1}')
@@ -38,7 +38,7 @@ def as_yaml(value: Any) -> str:
 
 
 def as_short_yaml(value: Any) -> str:
-    """`as_yaml`, cut to what a message has room for.
+    """`as_yaml`, shortened for a message.
 
     >>> as_short_yaml({"type": "L1Loss", "loss_weight": 1.0}), as_short_yaml({"a": "b" * 99})
     ('{type: L1Loss, loss_weight: 1.0}', 'a section')

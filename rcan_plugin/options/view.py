@@ -1,4 +1,4 @@
-"""An option file's content without what is wrong in it, for checks of values against each other."""
+"""An option file's content without its wrong values, for checks of values against each other."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from collections.abc import Mapping, Set
 from typing import Any
 
 from rcan_plugin.options import keys as tables
-from rcan_plugin.options.mistakes import Mistake, Path
-from rcan_plugin.options.signatures import named, registered
+from rcan_plugin.options.mistakes import KeyPath, Mistake
+from rcan_plugin.options.signatures import is_or_extends, registered
 
 
 class View:
-    """The options without what is wrong already.
+    """The options without wrong values.
 
     Args:
         options: an option file's content.
         wrong: keys with a mistake.
     """
 
-    def __init__(self, options: Mapping[str, Any], wrong: Set[Path]) -> None:
+    def __init__(self, options: Mapping[str, Any], wrong: Set[KeyPath]) -> None:
         self.options, self.wrong = options, set(wrong)
 
     def get(self, *path: str, default: Any = None) -> Any:
-        """The value at a path; the default where there is none, or where it or a part of it has a mistake."""
+        """The value at a path; the default if there is no value, or it or a part of it has a mistake."""
         value: Any = self.options
         for key in path:
             if not isinstance(value, Mapping) or value.get(key) is None:
@@ -49,14 +49,14 @@ class View:
     @property
     def is_ours(self) -> bool:
         """Whether the model is `AcceleratedSRModel` or is derived from it."""
-        return self.model is not None and named(self.model, tables.OURS)
+        return self.model is not None and is_or_extends(self.model, tables.OUR_MODELS)
 
-    def locate(self, error: Exception, path: Path) -> Mistake:
-        """Make a mistake of an error whose text may begin with the keys that it is about.
+    def locate(self, error: Exception, path: KeyPath) -> Mistake:
+        """Convert an error to a `Mistake`; its text may begin with the keys that it is about.
 
         Args:
-            error: of the class or function that reads the section.
-            path: of the section.
+            error: error of the class or function that reads the section.
+            path: path of the section.
         """
         text = " ".join(str(error).split()) or type(error).__name__
         text = re.sub(r"^data set [^:]*: ", "", text)

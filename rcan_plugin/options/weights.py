@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from rcan_plugin.options.networks import unnoticed
+from rcan_plugin.options.networks import without_side_effects
 from rcan_plugin.weights import files, fit
 from rcan_plugin.weights.networks import build
 
@@ -17,11 +17,11 @@ PREFIX = "pretrain_network"
 
 
 def check_weights(opt: Mapping[str, Any]) -> None:
-    """Check each file in `path: pretrain_network_*`, of a run that does not resume, as its model will load it.
+    """Check each file in `path: pretrain_network_*` of a run that is not resumed, as its model will load it.
 
-    Networks are built by BasicSR's registry to see whether they load the weights; one that cannot be built is left to
-    the check of its options. Nothing is logged, and torch's random numbers stay those of the run. A model that is not
-    BasicSR's or ours and loads weights in its own way is asked nothing: then the file must be readable.
+    Networks are built from BasicSR's registry to check that they load the weights; if a network cannot be built, the
+    check of its options reports that. Nothing is logged, and torch's random numbers do not change. For a model of
+    another package that loads weights in its own way, only the file is read.
 
     Raises:
         FileNotFoundError: a file does not exist.
@@ -34,7 +34,7 @@ def check_weights(opt: Mapping[str, Any]) -> None:
         label = option.removeprefix(PREFIX).removeprefix("_")
         averaged = label == "g" and opt.get("is_train") and (opt.get("train") or {}).get("ema_decay")
         try:
-            with unnoticed():
+            with without_side_effects():
                 any_layout = _loads_any_layout(opt.get("model_type"))
                 if any_layout is None:
                     files.read(path)
@@ -72,5 +72,5 @@ def _loads_any_layout(model_type: Any) -> bool | None:
 def _build(option: Mapping[str, Any] | None) -> nn.Module | None:
     try:
         return build(option or {})
-    except Exception:  # a network of anybody: its arguments are checked elsewhere
+    except Exception:  # a network of another package may raise anything; its arguments are checked elsewhere
         return None

@@ -1,4 +1,4 @@
-"""Pictures as people have them: read with everything that belongs to them, enlarged, written. Needs no torch.
+"""Reads pictures with alpha, colour profile, EXIF and 16 bits, enlarges them and writes them. Needs no torch.
 
     picture = read("cat.png")
     write("cat_x4.png", enlarge(picture, upscale, 4))

@@ -1,4 +1,4 @@
-"""Transparency: which colours a network sees under it, and how it is enlarged."""
+"""Transparency: replaces the colours of transparent pixels, and enlarges alpha."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from rcan_plugin.resampling.bicubic import bicubic_taps
 from rcan_plugin.resampling.separable import apply_taps_float64
 
-_FULL_SHARE = 16  # pixels keep their colour from an opacity of 1/16 on
+_FULL_SHARE = 16  # pixels with an opacity of 1/16 or more keep their colour
 _ROWS = 256  # filled at a time; an even number
 _INVISIBLE = 1e-6  # less than one of 65535; averages of smaller floats could vanish
 
@@ -16,16 +16,16 @@ _INVISIBLE = 1e-6  # less than one of 65535; averages of smaller floats could va
 def fill_hidden(color: np.ndarray, alpha: np.ndarray) -> None:
     """Replace the colours of transparent pixels by those of the visible pixels nearest to them.
 
-    What lies under transparent pixels is often black or white; a network would mix it into the visible edge. A pixel of
-    opacity `a` keeps the share min(16 a, 1) of its colour: the colours of nearly invisible pixels are often little more
-    than rounding errors. What is seen changes by at most 1/64 of the difference of the colours, at `a` = 1/32, and not
-    at all from `a` = 1/16 on.
+    Transparent pixels are often black or white, which a network would mix into the visible edge. A pixel of opacity `a`
+    keeps the share min(16 a, 1) of its colour: colours of nearly invisible pixels are often little more than rounding
+    errors. The visible image changes by at most 1/64 of the difference of the colours, at `a` = 1/32, and not at all
+    for `a` of 1/16 or more.
 
-    The colours that fill in are averages, weighted with alpha, over squares of 2, 4, 8, ... pixels: the smallest square
+    The replacement colours are averages, weighted with alpha, over squares of 2, 4, 8, ... pixels: the smallest square
     with a visible pixel (pull and push of Gortler et al., "The Lumigraph", SIGGRAPH 1996).
 
     Args:
-        color: H x W x C, float32. It is changed, unless nothing is hidden, or everything.
+        color: H x W x C, float32. It is changed, unless no pixel or every pixel is transparent.
         alpha: H x W, float32 from 0 to 1.
     """
     alpha = np.where(alpha < _INVISIBLE, 0, alpha)
@@ -41,7 +41,7 @@ def fill_hidden(color: np.ndarray, alpha: np.ndarray) -> None:
 
 
 def _averages(color: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """Return the colours of squares of 2 x 2 pixels; of larger ones where these have no visible pixel."""
+    """Return the colours of squares of 2 x 2 pixels, or of larger squares where these have no visible pixel."""
     coarse_alpha = _halved(alpha)
     coarse = np.empty((*coarse_alpha.shape, color.shape[2]), np.float32)
     for top in range(0, len(alpha), _ROWS):  # weighted by rows: a copy of a large picture takes much memory
@@ -57,13 +57,13 @@ def _averages(color: np.ndarray, alpha: np.ndarray) -> np.ndarray:
 
 
 def _doubled(coarse: np.ndarray, rows: slice, shape: tuple[int, ...]) -> np.ndarray:
-    """Repeat squares for their pixels, in some rows (from an even one on) of a picture of H x W."""
+    """Repeat the values of squares for their pixels, in some rows (the first is even) of a picture of H x W."""
     repeated = coarse[rows.start // 2 : (min(rows.stop, shape[0]) + 1) // 2].repeat(2, 0).repeat(2, 1)
     return repeated[: min(rows.stop, shape[0]) - rows.start, : shape[1]]
 
 
 def _halved(values: np.ndarray) -> np.ndarray:
-    """Average squares of 2 x 2 pixels; zeros complete those at the end of an odd side."""
+    """Average squares of 2 x 2 pixels; odd sides are padded with zeros."""
     height, width = values.shape[:2]
     even = cv2.copyMakeBorder(values, 0, height % 2, 0, width % 2, cv2.BORDER_CONSTANT)
     size = ((width + 1) // 2, (height + 1) // 2)
@@ -71,7 +71,7 @@ def _halved(values: np.ndarray) -> np.ndarray:
 
 
 def enlarged_rows(alpha: np.ndarray, scale: int, top: int, rows: int) -> np.ndarray:
-    """Enlarge alpha by MATLAB's bicubic, but only some rows of the result; they equal those of the whole.
+    """Compute some rows of alpha enlarged by MATLAB's bicubic; they equal the rows of the whole result.
 
     Args:
         alpha: H x W.

@@ -22,7 +22,7 @@ def srgb_profile() -> bytes:
 
 
 def is_srgb(icc: bytes) -> bool:
-    """Whether a profile is sRGB by its description, so that pictures without profile look the same."""
+    """Whether a profile's description says sRGB: then the picture looks the same without profile."""
     try:
         return "sRGB" in ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(io.BytesIO(icc)))
     except (OSError, ImageCms.PyCMSError):
@@ -33,11 +33,11 @@ def cmyk_to_srgb(image: Image.Image, icc: bytes | None) -> Image.Image:
     """Convert CMYK to sRGB: relative colorimetric, with black point compensation, as Photoshop's default.
 
     Raises:
-        PictureError: there is no CMYK profile, without which nobody knows the colours; it does not name the file.
+        PictureError: there is no CMYK profile, which is needed to know the colours; the message does not name the file.
     """
     remedy = "convert it to RGB in a program that knows its printing conditions"
     if icc is None:
-        raise PictureError(f"has CMYK colours and no ICC profile that says which: {remedy}")
+        raise PictureError(f"has CMYK colours and no ICC profile that defines them: {remedy}")
     try:
         profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
         if (space := profile.profile.xcolor_space.strip()) != "CMYK":

@@ -1,4 +1,4 @@
-"""Pixels of an open picture: modes of Pillow to gray or R, G, B with alpha; 16 bits, which Pillow cuts to 8."""
+"""Decodes an open picture: converts Pillow's modes to gray or RGB with alpha; reads 16 bits, which Pillow cuts to 8."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rcan_plugin.images.decode import decode_pixels
 from rcan_plugin.images.header import read_header
 from rcan_plugin.pictures.colours import cmyk_to_srgb, lab_to_srgb, srgb_profile
 from rcan_plugin.pictures.kinds import hidden_depth
-from rcan_plugin.pictures.picture import PictureError, peak
+from rcan_plugin.pictures.picture import PictureError, white_value
 
 _BITS_OF_RAW_MODES = {"L;2": 2, "L;4": 4}  # of gray PNGs, of which Pillow scales the values but not the key
 
@@ -26,7 +26,7 @@ class Decoded(NamedTuple):
         color: H x W x 1 or 3, uint8, uint16 or float32.
         alpha: H x W, of the same type, or None.
         icc: profile of the colours.
-        remarks: what was lost or converted, in words.
+        remarks: descriptions of what was lost or converted.
     """
 
     color: np.ndarray
@@ -36,11 +36,11 @@ class Decoded(NamedTuple):
 
 
 def decode(path: Path, image: ImageFile, head: bytes) -> Decoded:
-    """Decode an open picture of any format but TIFF.
+    """Decode an open picture of any format except TIFF.
 
     Args:
-        path: of the file.
-        image: the same, opened but not loaded.
+        path: path of the file.
+        image: the same file, opened but not loaded.
         head: first bytes of the file.
 
     Raises:
@@ -67,7 +67,7 @@ def decode_shallow(image: Image.Image, icc: bytes | None, arguments: Any = ()) -
     Args:
         image: the picture.
         icc: its profile.
-        arguments: of Pillow's decoder: they tell how many bits the values of a gray PNG have.
+        arguments: arguments of Pillow's decoder, which include the bits per value of a gray PNG.
 
     Raises:
         PictureError: its pixels are of a kind that cannot be enlarged.
@@ -118,8 +118,8 @@ def _decode_deep(path: Path, image: ImageFile, bits: int, arguments: Any) -> Dec
 
 
 def _stretched(values: np.ndarray, white: int) -> np.ndarray:
-    """Scale 16-bit values whose white is lower, such as 1023 or 4095, to white of 65535."""
-    full = int(peak(values.dtype))
+    """Scale 16-bit values with a lower white, such as 1023 or 4095, to a white of 65535."""
+    full = int(white_value(values.dtype))
     if white == full:
         return values
     return ((values.astype(np.uint32) * full + white // 2) // white).astype(values.dtype)
@@ -129,4 +129,4 @@ def _opacity(color: np.ndarray, key: int | tuple[int, ...] | None) -> np.ndarray
     """Alpha of a picture in which one colour is transparent, or None."""
     if key is None:
         return None
-    return np.where((color == np.array(key)).all(2), 0, peak(color.dtype)).astype(color.dtype)
+    return np.where((color == np.array(key)).all(2), 0, white_value(color.dtype)).astype(color.dtype)

@@ -1,4 +1,4 @@
-"""Enlarges a picture with a network: input of the network, and its output as pixels of the picture's type."""
+"""Enlarges a picture with a network: prepares the network's input, and converts its output to the picture's type."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from rcan_plugin._checks import require_whole
 from rcan_plugin.pictures.alpha import enlarged_rows, fill_hidden
-from rcan_plugin.pictures.picture import Picture, peak
+from rcan_plugin.pictures.picture import Picture, white_value
 
 Upscale = Callable[[np.ndarray], np.ndarray]
 
@@ -27,7 +27,7 @@ def enlarge(picture: Picture, upscale: Upscale, scale: int, *, channels: int = 3
         The picture with new pixels, of the same type and with the same number of channels; see `enlarge_rows`.
 
     Raises:
-        ValueError: the output of `upscale` has another size, or a colour picture meets a network of one channel.
+        ValueError: the output of `upscale` has another size, or the picture has colours and the network one channel.
     """
     strips = enlarge_rows(picture, [upscale(network_input(picture, channels))], scale)
     pixels = np.concatenate(list(strips))
@@ -37,7 +37,7 @@ def enlarge(picture: Picture, upscale: Upscale, scale: int, *, channels: int = 3
 
 
 def network_input(picture: Picture, channels: int = 3) -> np.ndarray:
-    """Return the colours of a picture as a network takes them.
+    """Return the colours of a picture as input for a network.
 
     Colours under transparent pixels are replaced, so that they do not bleed into edges; see `alpha.fill_hidden`.
 
@@ -49,7 +49,7 @@ def network_input(picture: Picture, channels: int = 3) -> np.ndarray:
         float32 H x W x channels, range 0 to 1.
 
     Raises:
-        ValueError: a colour picture meets a network of one channel.
+        ValueError: the picture has colours and the network has one channel.
     """
     if picture.color.shape[2] > channels:
         raise ValueError("the picture has colours and the network has one channel: choose weights for colour pictures.")
@@ -60,7 +60,7 @@ def network_input(picture: Picture, channels: int = 3) -> np.ndarray:
 
 
 def _unit_range(values: np.ndarray) -> np.ndarray:
-    return values.astype(np.float32) / np.float32(peak(values.dtype))
+    return values.astype(np.float32) / np.float32(white_value(values.dtype))
 
 
 def enlarge_rows(picture: Picture, strips: Iterable[np.ndarray], scale: int) -> Iterator[np.ndarray]:
@@ -118,6 +118,6 @@ def to_type(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
     clipped = np.clip(values, 0, 1).astype(np.float32, copy=False)
     if dtype.kind == "f":
         return clipped.astype(dtype, copy=False)
-    clipped *= peak(dtype)
+    clipped *= white_value(dtype)
     clipped += 0.5
     return clipped.astype(dtype)

@@ -1,4 +1,4 @@
-"""EXIF: kept byte for byte but for what enlarging changes, and carried between TIFF's own directory and EXIF blocks.
+"""EXIF: kept byte for byte except what enlarging changes; converted between TIFF's own directory and EXIF blocks.
 
 An EXIF block is a small TIFF structure: a header and directories (IFDs) of entries, each with a tag, a type, a count
 and a value, or the offset of the value if it is longer than four bytes (TIFF 6.0, section 2; Exif 3.0, section 4.6).
@@ -36,7 +36,7 @@ DESCRIPTIVE_TAGS = frozenset(
 
 
 class Entry(NamedTuple):
-    """An entry of a directory: its value's bytes, or the directory that it points to."""
+    """An entry of a directory; its value is bytes or the directory that it points to."""
 
     tag: int
     type: int
@@ -45,7 +45,7 @@ class Entry(NamedTuple):
 
 
 def upright(exif: bytes) -> bytes:
-    """Return EXIF for pixels that have been turned: orientation 1, no thumbnail; all else byte for byte.
+    """Return EXIF for pixels that have been rotated: orientation 1, no thumbnail; everything else byte for byte.
 
     Args:
         exif: with or without "Exif" and two zero bytes before it.
@@ -54,7 +54,7 @@ def upright(exif: bytes) -> bytes:
         ValueError: it is damaged.
     """
     data, order, first = _opened(exif)
-    read_directory(data, first, order)  # raises now what would fail when the result is written
+    read_directory(data, first, order)  # raise errors now, not when the result is written
     for at, tag, _, _ in _entries(data, first, order):
         if tag == ORIENTATION:
             struct.pack_into(order + "HIHH", data, at + 2, _SHORT, 1, 1, 0)
@@ -67,7 +67,7 @@ def upright(exif: bytes) -> bytes:
 
 
 def _cut_thumbnail(data: bytearray, directory: int, order: Order) -> None:
-    """Remove the thumbnail where it is the end of the block, as cameras write it; elsewhere its bytes stay, unused."""
+    """Remove the thumbnail if it is at the end of the block, as cameras write it; otherwise its bytes remain unused."""
     values = {tag: _unpack(order + "I", data, at + 8) for at, tag, _, _ in _entries(data, directory, order)}
     start, length = values.get(_THUMBNAIL, 0), values.get(_THUMBNAIL + 1, 0)
     if directory < start and start + length >= len(data) - 1:
@@ -75,7 +75,7 @@ def _cut_thumbnail(data: bytearray, directory: int, order: Order) -> None:
 
 
 def with_size(exif: bytes, width: int, height: int) -> bytes:
-    """Return EXIF with the size of the picture corrected where it is told."""
+    """Return EXIF with the picture's size corrected, if it contains the size."""
     data, order, first = _opened(exif)
     for at, tag, _, _ in _entries(data, first, order):
         if tag == EXIF_IFD:
@@ -86,7 +86,7 @@ def with_size(exif: bytes, width: int, height: int) -> bytes:
 
 
 def of_tiff(file: bytes) -> bytes | None:
-    """Return the EXIF block of a TIFF file: what describes the picture in its first directory, or None.
+    """Return an EXIF block with the descriptive tags of a TIFF file's first directory; None if there are none.
 
     Raises:
         ValueError: a directory is damaged, or the file is a BigTIFF.
@@ -118,12 +118,11 @@ def read_directory(
         data: the TIFF structure.
         start: offset of the directory.
         order: `<` or `>`.
-        tags: those that are wanted; None: all.
+        tags: tags to read; None: all.
         parent: tag of the entry that points to it; None for the first directory.
 
     Raises:
-        ValueError: it is damaged, or made so that it is much larger when read: a directory leads to itself, or values
-            share their bytes.
+        ValueError: it is damaged, or would expand when read: directories are nested or repeated, or values share bytes.
     """
     entries: list[Entry] = []
     left = len(data)
@@ -134,7 +133,7 @@ def read_directory(
         value: bytes | list[Entry]
         if tag in (EXIF_IFD, GPS_IFD, INTEROP_IFD):
             if tag not in _POINTERS.get(parent, ()) or any(entry.tag == tag for entry in entries):
-                raise ValueError("EXIF has a directory too many")
+                raise ValueError("EXIF has a nested or repeated directory")
             value = read_directory(data, _unpack(order + "I", data, at + 8), order, None, tag)
         else:
             place = at + 8 if length <= 4 else _unpack(order + "I", data, at + 8)

@@ -1,4 +1,4 @@
-"""Formats that pictures are written in, and what each of them holds."""
+"""Formats in which pictures are written, and what each of them can hold."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ class Format:
 
     Attributes:
         name: Pillow's name.
-        suffixes: of file names; the first is the usual one.
-        max_side: largest width and height that can be written and read again.
-        alpha: whether it has transparency.
-        dtypes: types of values.
-        icc, exif, dpi: whether it has a colour profile, EXIF, a resolution.
-        quality: default quality of a format with loss, 1 to 100; None: without loss.
+        suffixes: suffixes of file names; the first is the usual one.
+        max_side: largest width and height that can be written and read again, in pixels.
+        alpha: whether it can hold transparency.
+        dtypes: types of values that it can hold.
+        icc, exif, dpi: whether it can hold a colour profile, EXIF, a resolution.
+        quality: default quality of a lossy format, 1 to 100; None: lossless.
         max_pixels: largest product of width and height.
     """
 
@@ -60,7 +60,7 @@ FORMATS = {
 
 _BY_SUFFIX = {suffix: form.name for form in FORMATS.values() for suffix in form.suffixes}
 
-_SAME = {"DIB": "BMP", "MPO": "JPEG"}  # formats that are written under another name
+_WRITTEN_AS = {"DIB": "BMP", "MPO": "JPEG"}  # formats that are written under another name
 
 SUFFIXES = frozenset([*_BY_SUFFIX, ".apng", ".avifs", ".dib", ".gif", ".heic", ".heif", ".mpo", ".pbm", ".qoi"])
 """File name suffixes, in lower case, that count as pictures in a folder."""
@@ -77,7 +77,7 @@ def output_format(source: str, *, path: str | os.PathLike[str] | None = None, fo
     Args:
         source: format of the picture that is enlarged, `Picture.format`.
         path: of the result, where the user named a file: its suffix decides.
-        format: given by the user: a name of `FORMATS`, in any case, or a suffix such as `jpg`.
+        format: a name of `FORMATS` (upper or lower case) or a suffix such as `jpg`, if the user gave one.
 
     Returns:
         A name of `FORMATS`. Without `path` and `format` that of the source; PNG for sources in formats that cannot hold
@@ -90,7 +90,7 @@ def output_format(source: str, *, path: str | os.PathLike[str] | None = None, fo
     by_path = None if path is None else _known(Path(path).suffix, f"{path}: the suffix")
     if by_name and by_path and by_name != by_path:
         raise ValueError(f"{path} has the suffix of {by_path}, and the format is {by_name}: change one of them.")
-    source = _SAME.get(source, source)
+    source = _WRITTEN_AS.get(source, source)
     return by_name or by_path or (source if source in FORMATS else "PNG")
 
 
@@ -113,7 +113,7 @@ def _known(text: str, what: str) -> str:
 
 
 def check_output(format: str, width: int, height: int, picture: Picture) -> list[str]:
-    """Check, before the work, that a format can hold the result.
+    """Check before the work that a format can hold the result.
 
     Args:
         format: a name of `FORMATS`.
@@ -121,7 +121,7 @@ def check_output(format: str, width: int, height: int, picture: Picture) -> list
         picture: the picture that is enlarged.
 
     Returns:
-        In words, what of the picture the format does not keep: EXIF, resolution, an sRGB profile.
+        Descriptions of what the format does not keep: EXIF, resolution, an sRGB profile.
 
     Raises:
         ValueError: the result is too large for the format, or has alpha, 16 bits, floats or a profile other than sRGB

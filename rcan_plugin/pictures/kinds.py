@@ -1,4 +1,4 @@
-"""Kinds of files that are no pictures to enlarge, or need another program first: told by their first bytes."""
+"""Recognises, by their first bytes, files that cannot be enlarged or need another program first."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from pathlib import PurePath
 
 HEAD_BYTES = 4096
-"""What is read of a file for `refusal` and `hidden_depth`."""
+"""Bytes that are read from a file for `refusal` and `hidden_depth`."""
 
 _EXPORT = "export it as PNG or TIFF"
 
@@ -50,7 +50,7 @@ def refusal(name: str, head: bytes) -> str:
     """Return why a file cannot be enlarged and what to do, or "" if it may be a picture.
 
     Args:
-        name: of the file. Raw files have the structure of TIFFs: their suffix tells.
+        name: name of the file. Camera raw files have the structure of TIFFs and are recognised by their suffix.
         head: its first `HEAD_BYTES` bytes.
     """
     if not head:
@@ -60,7 +60,7 @@ def refusal(name: str, head: bytes) -> str:
 
 
 def hidden_depth(head: bytes) -> int:
-    """Bits per value of an AVIF or JPEG 2000 file, which Pillow does not tell; 8 for other files."""
+    """Bits per value of an AVIF or JPEG 2000 file, which Pillow does not report; 8 for other files."""
     if (at := head.find(b"av1C")) >= 0:  # AV1CodecConfigurationRecord: high_bitdepth, twelve_bit
         flags = head[at + 6]
         return 8 if not flags & 0x40 else 12 if flags & 0x20 else 10

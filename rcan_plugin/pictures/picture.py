@@ -1,4 +1,4 @@
-"""A picture in memory: pixels, and what else of its file belongs to it."""
+"""A picture in memory: pixels and metadata."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ DTYPES = (np.dtype(np.uint8), np.dtype(np.uint16), np.dtype(np.float32))
 
 
 class PictureError(ValueError):
-    """A picture that cannot be read or written. The message names the file."""
+    """A picture cannot be read or written. The message names the file."""
 
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """Pixels in the order and the orientation in which they are shown.
+    """Upright pixels with their metadata.
 
     Attributes:
         color: H x W x 1 (gray) or H x W x 3 (R, G, B); uint8, uint16, or float32 from 0 to 1. The values are those of
@@ -26,7 +26,7 @@ class Picture:
         exif: EXIF as in a JPEG file ("Exif", two zero bytes, TIFF structure); orientation 1, no thumbnail.
         dpi: horizontal and vertical resolution in pixels per inch.
         format: Pillow's name of the format of the file; "" if it comes from no file.
-        remarks: what was lost or converted when the file was read, in words.
+        remarks: descriptions of what was lost or converted when the file was read.
     """
 
     color: np.ndarray
@@ -41,7 +41,7 @@ class Picture:
         """Check shapes and types.
 
         Raises:
-            ValueError: names what does not fit.
+            ValueError: a shape or a type is wrong; the message names it.
         """
         color, alpha = self.color, self.alpha
         if color.ndim != 3 or color.shape[2] not in (1, 3) or not color.size:
@@ -65,10 +65,10 @@ class Picture:
 
     @property
     def channels(self) -> int:
-        """Channels with alpha, 1 to 4."""
+        """Number of channels including alpha, 1 to 4."""
         return self.color.shape[2] + (self.alpha is not None)
 
 
-def peak(dtype: np.dtype[Any]) -> float:
+def white_value(dtype: np.dtype[Any]) -> float:
     """The value of white and of full opacity: 255, 65535, or 1 for floats."""
     return float(np.iinfo(dtype).max) if dtype.kind == "u" else 1.0

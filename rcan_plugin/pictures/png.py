@@ -25,10 +25,10 @@ def write(file: BinaryIO, strips: Iterable[np.ndarray], picture: Picture, width:
     """Write a PNG file.
 
     Args:
-        file: where to.
+        file: file to write to.
         strips: rows x width x 1 to 4 channels, uint8 or uint16, from top to bottom.
-        picture: profile, EXIF and resolution; type and channels of the values.
-        width, height: of the whole.
+        picture: has the profile, EXIF and resolution, and the type and channels of the values.
+        width, height: size of the whole picture in pixels.
     """
     dtype, channels = picture.color.dtype, picture.channels
     file.write(b"\x89PNG\r\n\x1a\n")

@@ -19,12 +19,12 @@ from rcan_plugin.pictures.decoding import Decoded, decode, decode_shallow
 from rcan_plugin.pictures.picture import Picture, PictureError
 
 MAX_PIXELS = 178_956_970
-"""Default limit of pixels of a picture: that of Pillow. A file beyond it may be made to fill the memory."""
+"""Default limit of pixels of a picture: that of Pillow. Larger pictures may be crafted to fill the memory."""
 
 _FORMATS = ("PNG", "JPEG", "MPO", "TIFF", "WEBP", "AVIF", "HEIF", "GIF", "BMP", "DIB", "PPM", "TGA", "JPEG2000", "QOI")
 _IPTC = 0x0404
 """Resource of Photoshop's segment (Adobe Photoshop File Formats Specification, "Image Resource IDs")."""
-_WITH_EXTRAS = ("MPO", "HEIF")  # one picture, and depth, gain maps or other views of it
+_WITH_EXTRAS = ("MPO", "HEIF")  # formats of a main picture with depth maps, gain maps or other views
 
 
 def read(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Picture:
@@ -32,14 +32,14 @@ def read(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Pictu
 
     Kept as they are: 8 or 16 bits (by the type of the file), floats from 0 to 1, gray or colour, alpha, ICC profile,
     EXIF, resolution. Palettes become RGB, or RGBA if they have transparency; black and white becomes gray. CMYK with a
-    profile and Lab become sRGB. EXIF's orientation is applied to the pixels and then 1; its thumbnail is dropped.
+    profile and Lab become sRGB. EXIF's orientation is applied to the pixels and set to 1; its thumbnail is dropped.
 
     Args:
         path: the file.
-        max_pixels: refuse pictures of more pixels before they are decoded.
+        max_pixels: refuse pictures with more pixels, before they are decoded.
 
     Raises:
-        PictureError: it is damaged, animated, too large, of a kind that cannot be enlarged, or no picture.
+        PictureError: it is damaged, animated, too large, of a kind that cannot be enlarged, or not a picture.
         FileNotFoundError: there is no such file.
         ValueError: it is a folder, a device, ...
         OSError: it cannot be read.
@@ -55,7 +55,7 @@ def read(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Pictu
     except (PictureError, ImageError) as error:
         raise PictureError(f"{path} {error}.") from None
     except UnidentifiedImageError:
-        raise PictureError(f"{path} is damaged, no picture, or of an unknown format: convert it to PNG.") from None
+        raise PictureError(f"{path} is damaged, not a picture, or of an unknown format: convert it to PNG.") from None
     except MemoryError:
         raise PictureError(f"{path} needs more memory than there is: cut it into parts.") from None
     except Exception as error:  # Pillow and tifffile raise almost any exception for a damaged file
@@ -66,7 +66,7 @@ def read(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Pictu
 
 
 def _read(path: Path, head: bytes, max_pixels: int) -> Picture:
-    """Read a picture of any format but TIFF."""
+    """Read a picture of any format except TIFF."""
     if kinds.is_heif(head):
         _register_heif()
     with path.open("rb") as file, open_image(file) as image:
@@ -98,7 +98,7 @@ def _read_tiff(path: Path, max_pixels: int) -> Picture:
 
 
 def _picture(decoded: Decoded, turn: Any, form: str, dpi: Any, exif: bytes | None, remarks: tuple[str, ...]) -> Picture:
-    """Make a picture of decoded pixels: upright, with metadata that fit."""
+    """Make a picture from decoded pixels: rotate them upright and adapt the metadata."""
     alpha = decoded.alpha
     return Picture(
         orientation.turned(decoded.color, turn),
@@ -122,7 +122,7 @@ def _check_pixels(width: int, height: int, max_pixels: int) -> None:
 
 
 def _check_frames(image: ImageFile) -> tuple[str, ...]:
-    """Refuse animations. Returns remarks on pictures beside the main one."""
+    """Refuse animations. Returns remarks on pictures besides the main one."""
     frames = getattr(image, "n_frames", 1)
     if frames == 1:
         return ()
@@ -141,9 +141,9 @@ def _exif(image: ImageFile) -> tuple[bytes | None, tuple[str, ...]]:
 
 
 def _not_kept(image: ImageFile) -> list[str]:
-    """Remarks on metadata that are not carried to the result; keys are those of Pillow's readers.
+    """Remarks on metadata that are not copied to the result; keys are those of Pillow's readers.
 
-    ImageMagick writes "raw profiles" into texts of PNG. Photoshop writes an IPTC record of 0 bytes where there is none.
+    ImageMagick writes "raw profiles" into texts of PNG. Photoshop writes an empty IPTC record if there is none.
     """
     info = image.info
     photoshop = info.get("photoshop")
@@ -166,10 +166,10 @@ def _valid_dpi(dpi: Any, turn: int) -> tuple[float, float] | None:
 
 
 def _register_heif() -> None:
-    """Let Pillow read HEIF, which needs a package that is not installed with this one.
+    """Make Pillow read HEIF, which needs the optional package pillow-heif.
 
     Raises:
-        PictureError: it is missing.
+        PictureError: the package is missing.
     """
     try:
         from pillow_heif import register_heif_opener

@@ -1,4 +1,4 @@
-"""Reads TIFF files of 16 bits and floats, which Pillow cuts to 8 bits or does not know; writes TIFF by strips."""
+"""Reads TIFF files of 16 bits and floats, which Pillow cuts to 8 bits or does not support; writes TIFF in strips."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 from tifffile import PHOTOMETRIC, RESUNIT, TiffFile, TiffPage, TiffWriter
 
 from rcan_plugin.pictures import exif as exif_blocks
-from rcan_plugin.pictures.picture import Picture, PictureError, peak
+from rcan_plugin.pictures.picture import Picture, PictureError, white_value
 
 _LEVEL = 4  # of zlib
 _CM_PER_INCH = 2.54
@@ -22,22 +22,22 @@ _STRIP_BYTES = 1 << 20  # uncompressed, of the files that are written
 _CLASSIC_BYTES = (1 << 32) - (1 << 26)  # larger results are BigTIFF
 _ASSOCIATED, _UNASSOCIATED = 1, 2  # ExtraSamples
 _DNG_VERSION = 50706
-_METADATA = {700: "XMP", 33723: "IPTC"}  # tags of what is not carried to the result
+_METADATA = {700: "XMP", 33723: "IPTC"}  # tags of metadata that are not copied to the result
 _TEXT_TYPES = (1, 2)  # bytes (UTF-16 in tags of Windows) and ASCII
 
 
-logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # damage becomes an error of one line
+logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # this module raises an error for a damaged file
 
 
 class Page(NamedTuple):
-    """What the directory of a TIFF file says of its picture.
+    """The directory of a TIFF file with one picture.
 
     Attributes:
         width, height: as stored, before the orientation.
         orientation: 1 to 8.
-        deep: whether `read_deep` reads it: 16 bits or floats. Otherwise Pillow does.
+        deep: whether it has 16 bits or floats, to be read by `read_deep`; otherwise Pillow reads it.
         icc, dpi, exif: as in `Picture`; the EXIF's orientation is 1.
-        remarks: what is lost, in words.
+        remarks: descriptions of what is lost.
     """
 
     width: int
@@ -54,7 +54,7 @@ def inspect(path: Path) -> Page:
     """Read the directory of a TIFF file, and check that it holds one picture of a kind that can be enlarged.
 
     Raises:
-        PictureError: it does not; the message does not name the file.
+        PictureError: it does not hold such a picture; the message does not name the file.
         Exception: almost any, for a damaged file.
     """
     with TiffFile(path) as file:
@@ -119,7 +119,7 @@ def _photometric_name(page: TiffPage) -> str:
 
 
 def _resolution(page: TiffPage) -> tuple[float, float] | None:
-    """In pixels per inch; None without unit."""
+    """The resolution in pixels per inch; None if it has no unit."""
     unit = page.tags.valueof(296, 2)
     values = [page.tags.valueof(code) for code in (282, 283)]
     if unit not in (2, 3) or not all(isinstance(value, tuple) and value[1] for value in values):
@@ -145,7 +145,7 @@ def read_deep(path: Path) -> tuple[np.ndarray, np.ndarray | None, list[str]]:
         extra = [int(kind) for kind in page.extrasamples]
     colors = 3 if page.photometric == PHOTOMETRIC.RGB else 1
     if not extra and values.shape[2] == colors + 1:
-        extra = [_UNASSOCIATED]  # OpenCV and others do not say so; Pillow reads it as alpha, too
+        extra = [_UNASSOCIATED]  # OpenCV and other writers omit this tag; Pillow also reads the channel as alpha
     if values.dtype.kind == "f":
         if values.dtype.itemsize == 8:
             remarks.append("its 64-bit floats become 32-bit")
@@ -155,7 +155,7 @@ def read_deep(path: Path) -> tuple[np.ndarray, np.ndarray | None, list[str]]:
         raise PictureError(f"has values of type {values.dtype}; expected 16 bits or floats: convert it")
     color, alpha = values[..., :colors], None
     if page.photometric == PHOTOMETRIC.MINISWHITE:
-        color = np.array(peak(values.dtype), values.dtype) - color
+        color = np.array(white_value(values.dtype), values.dtype) - color
     if extra and extra[0] in (_ASSOCIATED, _UNASSOCIATED):
         alpha = values[..., colors]
         color = _divided(color, alpha) if extra[0] == _ASSOCIATED else color
@@ -186,7 +186,7 @@ def _samples(page: TiffPage, path: Path) -> np.ndarray:
 
 
 def _check_range(values: np.ndarray) -> None:
-    """Floats beyond 0 to 1 are light or other quantities, which a network for pictures has not learnt."""
+    """Refuse floats beyond 0 to 1: they are light or other quantities, for which a picture network is not trained."""
     low, high = float(values.min()), float(values.max())
     if not (low >= 0 and high <= 1):  # also NaN
         raise PictureError(
@@ -196,8 +196,8 @@ def _check_range(values: np.ndarray) -> None:
 
 
 def _divided(color: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """Colours of which alpha has been multiplied in, without it."""
-    white = peak(color.dtype)
+    """Divide colours that were multiplied by alpha."""
+    white = white_value(color.dtype)
     quotient = color.astype(np.float64) * white / np.maximum(alpha, 1e-12 if white == 1 else 1)[..., None]
     return (np.clip(quotient, 0, white) + (0.5 if white > 1 else 0)).astype(color.dtype)
 
@@ -208,8 +208,8 @@ def write(path: Path, strips: Iterable[np.ndarray], picture: Picture, width: int
     Args:
         path: the file.
         strips: rows x width x 1 to 4 channels, uint8, uint16 or float32, from top to bottom.
-        picture: profile, EXIF and resolution; type and channels of the values.
-        width, height: of the whole.
+        picture: has the profile, EXIF and resolution, and the type and channels of the values.
+        width, height: size of the whole picture in pixels.
     """
     channels, dtype = picture.channels, picture.color.dtype
     row_bytes = width * channels * dtype.itemsize
@@ -219,7 +219,7 @@ def write(path: Path, strips: Iterable[np.ndarray], picture: Picture, width: int
     if picture.exif:
         order, entries = exif_blocks.directory_of(picture.exif)
     big = height * row_bytes > _CLASSIC_BYTES
-    if big:  # Pillow reads little-endian BigTIFFs alone: of EXIF only texts are kept
+    if big:  # Pillow reads only little-endian BigTIFFs: of EXIF only texts are kept
         order, entries = "<", [entry for entry in entries if entry.type in _TEXT_TYPES]
     extratags: list[tuple[int, int, int, Any, bool]] = [
         (entry.tag, entry.type, entry.number, entry.value, True) for entry in entries if isinstance(entry.value, bytes)
@@ -247,7 +247,7 @@ def write(path: Path, strips: Iterable[np.ndarray], picture: Picture, width: int
 
 
 def _encoded(strip: np.ndarray, dtype: np.dtype[Any]) -> bytes:
-    """Compress a strip; of integers, the differences of neighbouring pixels (predictor 2)."""
+    """Compress a strip; integers are stored as differences of neighbouring pixels (predictor 2)."""
     values = strip
     if dtype.kind == "u":
         values = strip.copy()
@@ -256,7 +256,7 @@ def _encoded(strip: np.ndarray, dtype: np.dtype[Any]) -> bytes:
 
 
 def _regrouped(strips: Iterable[np.ndarray], rows: int) -> Iterator[np.ndarray]:
-    """Yield the rows of `strips` in strips of `rows` rows; the last may have fewer."""
+    """Yield the rows of `strips` in strips of `rows` rows; the last strip may have fewer."""
     pending: list[np.ndarray] = []
     count = 0
     for strip in strips:
@@ -272,9 +272,9 @@ def _regrouped(strips: Iterable[np.ndarray], rows: int) -> Iterator[np.ndarray]:
 
 
 def _append_directories(path: Path, pointers: list[exif_blocks.Entry], order: exif_blocks.Order) -> None:
-    """Give a TIFF file directories of EXIF and GPS, which tifffile does not write.
+    """Append directories of EXIF and GPS, which tifffile does not write, to a TIFF file.
 
-    They are written behind the pixels, with a copy of the first directory that points to them, too.
+    They are written after the pixels, with a copy of the first directory that also points to them.
     """
     if not pointers:
         return

@@ -1,4 +1,4 @@
-"""Writes pictures to files: beside the place where they belong, then renamed."""
+"""Writes pictures to files, under a temporary name that is renamed when the file is complete."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from rcan_plugin._files import naming
 from rcan_plugin.pictures import exif as exif_blocks
 from rcan_plugin.pictures import png, tiffs
 from rcan_plugin.pictures.formats import FORMATS, check_output, output_format
-from rcan_plugin.pictures.picture import Picture, peak
+from rcan_plugin.pictures.picture import Picture, white_value
 
-_PART_NAME = 32  # characters of the name of an unfinished file that are those of the finished
+_PART_NAME = 32  # characters of the final name that the temporary name begins with
 _HOST = f"{zlib.crc32(platform.node().encode()):08x}"
 
 
@@ -45,21 +45,21 @@ def write_rows(
 ) -> None:
     """Write an enlarged picture to a file, strip by strip where the format allows it (PNG, TIFF, PPM).
 
-    The file is written beside `path` and renamed when it is complete. After an error, also one that `strips` raises,
-    nothing is left, and a file that was at `path` is as it was.
+    The file is written beside `path` and renamed when it is complete. After an error, also one raised by `strips`,
+    nothing is left, and an existing file at `path` is unchanged.
 
     Args:
         path: the file. An existing one is replaced.
         strips: rows from top to bottom, as `enlarge_rows` yields them.
         picture: the picture that was enlarged, for its profile, EXIF and resolution.
-        width, height: of the result.
+        width, height: size of the result in pixels.
         format: a name of `FORMATS`, or a suffix; None: by the suffix of `path`.
-        quality: 1 to 100, of JPEG, WebP and AVIF; other formats are without loss. None: 95, of AVIF 90. 100 is without
-            loss for WebP. JPEG and AVIF store all of the colours (4:4:4).
+        quality: 1 to 100, for JPEG, WebP and AVIF; other formats are lossless. None: 95, for AVIF 90. WebP with 100 is
+            lossless. JPEG and AVIF store colours at full resolution (4:4:4).
 
     Raises:
         ValueError: the format cannot hold the result, see `check_output`; the quality is out of range; the strips have
-            not the size or type.
+            a wrong size or type.
         OSError: it cannot be written.
     """
     path = Path(path)
@@ -72,7 +72,7 @@ def write_rows(
         with naming(path):
             checked = _checked(strips, picture, width, height)
             _write_part(part, form, checked, picture, width, height, quality)
-            for _ in checked:  # the end: tifffile asks only for the rows that it needs
+            for _ in checked:  # check for surplus rows: tifffile reads only the rows that it needs
                 pass
             part.replace(path)
     except OSError as error:
@@ -117,7 +117,8 @@ def _write_part(
             png.write(file, strips, picture, width, height)
         elif form == "PPM":
             file.write(
-                b"P%d\n%d %d\n%d\n" % (6 if picture.channels == 3 else 5, width, height, peak(picture.color.dtype))
+                b"P%d\n%d %d\n%d\n"
+                % (6 if picture.channels == 3 else 5, width, height, white_value(picture.color.dtype))
             )
             for strip in strips:
                 file.write(np.ascontiguousarray(strip, strip.dtype.newbyteorder(">")).data)
@@ -128,7 +129,7 @@ def _write_part(
                 pixels[top : top + len(strip)] = strip
                 top += len(strip)
             image = Image.fromarray(pixels[..., 0] if picture.channels == 1 else pixels)
-            # In memory, as some of Pillow's writers raise no error, or do not end, where the disk is full.
+            # In memory, because some of Pillow's writers raise no error, or never return, if the disk is full.
             buffer = io.BytesIO()
             image.save(buffer, form, **_pillow_options(form, picture, quality))
             file.write(buffer.getbuffer())

@@ -1,1 +1,1 @@
-"""From images as users have them to what option files name; needs neither torch nor BasicSR."""
+"""Prepares images as the LMDBs and folders that option files name; needs neither torch nor BasicSR."""

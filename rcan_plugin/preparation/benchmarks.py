@@ -33,8 +33,8 @@ def prepare_benchmarks(
     """Lay out the test sets in `paths` as `root/Set5/HR`, ..., each completely or not at all.
 
     Args:
-        paths: folders and zip or tar archives; each is a test set or holds some.
-        root: the folder of the result; a set that is in it already is kept.
+        paths: folders and zip or tar archives; each is a test set or contains test sets.
+        root: the folder of the result; sets that exist in it are kept.
         say: called with each line about what was recognised and done.
 
     Returns:
@@ -47,7 +47,7 @@ def prepare_benchmarks(
     """
     root = Path(root).expanduser()
     require_writable("folder of the result", root)
-    _remove_unfinished(root)  # of a run that was killed
+    _remove_unfinished(root)  # left by a run that was killed
     try:
         candidates = [
             candidate
@@ -107,7 +107,7 @@ def _unpack(path: Path, folder: Path) -> None:
             "the folder, or use the newest release of this Python."
         )
     with path.open("rb"):
-        pass  # may it be read?
+        pass  # raises if the file may not be read
     folder.mkdir(parents=True)
     try:
         with naming(folder), tarfile.open(path) as archive:
@@ -115,9 +115,9 @@ def _unpack(path: Path, folder: Path) -> None:
             progress = tqdm(images, desc=f"unpacking {path.name}", unit="image", leave=False)
             archive.extractall(folder, progress, filter="data")
             while archive.fileobj and archive.fileobj.read(1 << 20):
-                pass  # the checksum of the compression is at the end
+                pass  # read to the end, where the checksum of the compression is
     except tarfile.FilterError as error:
-        raise ValueError(f"{path} is unsafe, and nothing of it is used: {error}.") from None
+        raise ValueError(f"{path} is unsafe and is not used: {error}.") from None
     except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError) as error:
         reason = str(error).partition(":\n")[0]  # the rest has a line for each kind of compression
         raise ValueError(
@@ -141,7 +141,7 @@ def _prepare_set(name: str, candidates: list[Candidate], root: Path, say: Callab
             f"found {'; '.join(examples[:3])}{more}. Expected {COUNTS[name]} HR images: add the missing ones, or give "
             "another source."
         )
-    chosen = min(complete, key=lambda group: group[0])  # the best kind, and of that the first given
+    chosen = min(complete, key=lambda group: group[0])  # the best kind; of several, the first given
     description = _describe(groups[chosen], _write(groups[chosen], root / f"{name}.part" / "HR"))
     kept = _keep_or_move(root / f"{name}.part", root / name)
     say(f"{name}: {COUNTS[name]} images, {description}, from {chosen[1]}{': exists already, kept' if kept else ''}")
@@ -191,7 +191,7 @@ def _by_key(images: list[Candidate]) -> dict[str, dict[int, Source]]:
 
 
 def _write_image(folder: Path, key: str, by_scale: Mapping[int, Source]) -> str:
-    """Copy an original, or write the union of crops as PNG; return the file format."""
+    """Copy the original, or write the union of crops as PNG; return the file format."""
     images = {scale: _read(source) for scale, source in by_scale.items()}
     if 0 in by_scale:
         content, _, file_format = images[0]
@@ -212,7 +212,7 @@ def _write_file(path: Path, content: bytes) -> None:
 
 
 def _read(source: Source) -> tuple[bytes, np.ndarray, str]:
-    """Encoded image, pixels and file format of an 8-bit RGB or gray image."""
+    """Read an 8-bit RGB or gray image; return the encoded image, pixels and file format."""
     try:
         header, content = source.header(), source.read()
         if header.bits != 8:

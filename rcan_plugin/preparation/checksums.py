@@ -27,7 +27,7 @@ def write_checksums(path: Path, made_of: str, files: Mapping[str, str], images: 
 
     Args:
         path: folder of the LMDB.
-        made_of: fingerprint of images and settings, by which a later run knows that it would make the same.
+        made_of: fingerprint of images and settings; a later run with the same fingerprint would make the same LMDB.
         files: SHA-256 by file name.
         images: SHA-256 of the value by key.
     """

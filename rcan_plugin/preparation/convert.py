@@ -22,8 +22,8 @@ from rcan_plugin.preparation.plan import THREADS
 from rcan_plugin.preparation.targets import Target, raw_bytes
 
 _IN_FLIGHT = 60 << 20
-"""Bytes of HR images that threads may hold: with what is made from them, five times as much, the total stays below
-600 MB."""
+"""Bytes of HR images that threads may hold. With the images made from them, five times as many bytes, the total stays
+below 600 MB."""
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -35,8 +35,8 @@ class Conversion:
 
     Attributes:
         values: encoded images by the name of their LMDB.
-        deviations: by the name of the LMDB, what a given LR image is if it was not made as most of its set.
-        unusable: images that cannot be used; if there are any, the other fields are not to be used.
+        deviations: by the name of the LMDB, how a given LR image was made if it differs from most of its set.
+        unusable: images that cannot be used; if there are any, the other fields are incomplete.
     """
 
     values: dict[str, list[EncodedImage]] = field(default_factory=dict)
@@ -95,9 +95,9 @@ def find_all_unusable(
     """Decode and convert everything without writing, to find the unusable images that headers do not show.
 
     Args:
-        items: what can be converted as far as headers show.
+        items: items that can be converted, by their headers.
         sources: all images.
-        targets: the HR target and those given.
+        targets: the HR target and the given targets.
         known: the unusable images found so far.
     """
     checked = {image.place for image in known}

@@ -13,8 +13,9 @@ def unite(crops: Mapping[int, np.ndarray]) -> np.ndarray:
     """Return the union of `crops`, each the same image cut at the bottom and the right to a multiple of its scale.
 
     Cropped to a multiple of a scale in `exact_scales(crops)`, the union equals the image cropped to it: a crop for t
-    reaches at least as far as one for a multiple of t, and no crop reaches beyond the image. A corner that no crop has
-    (the height from one, the width from another) repeats the border of the largest; it is used at no such scale.
+    reaches at least as far as one for a multiple of t, and no crop reaches beyond the image. If the highest and the
+    widest crop differ, no crop contains the corner of the union: there the border of the largest crop is repeated. The
+    corner is not used at these scales.
 
     Args:
         crops: H x W [x C] arrays by scale.

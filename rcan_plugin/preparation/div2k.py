@@ -77,7 +77,7 @@ def _locate_lr(source: Path, split: str, scale: int) -> Path | None:
 
 
 def locate(source: Path, name: str) -> Path | None:
-    """Return the folder of that name, or else the zip archive; None if there is neither."""
+    """Return the folder of that name or, if there is none, the zip archive; None if there is neither."""
     for place in (source / name, source / f"{name}.zip"):
         if place.exists():
             return place

@@ -1,4 +1,4 @@
-"""Downloads large files over HTTP: resumes after a break; checks the SHA-256 before a file gets its name."""
+"""Downloads large files over HTTP: resumes after a break; checks the SHA-256 before a file is renamed into place."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ HTML = re.compile(rb"(\xef\xbb\xbf)?\s*<(!doctype html|html|head)\b", re.IGNOREC
 def download(url: str, path: str | os.PathLike[str], sha256: str, *, attempts: int = 5) -> None:
     """Download `url` to `path`, resuming what an earlier call left in `<path>.part`.
 
-    An existing file is kept: it was checked before it got its name. The folder is created if needed.
+    An existing file is kept: it was checked before it was renamed. The folder is created if needed.
 
     Args:
         url: HTTP or HTTPS address.
@@ -69,8 +69,7 @@ def download(url: str, path: str | os.PathLike[str], sha256: str, *, attempts: i
                     _download(_File(url, path, sha256.lower()), attempts)
         except Timeout:
             raise RuntimeError(f"{path} is being downloaded by another process: wait for it, or end it.") from None
-    # Safe only now: a process that gets the lock from here on finds the file and has nothing to do. A process that was
-    # killed may have left it beside the file.
+    # Safe only now: a process that gets the lock later finds the complete file. A killed one may leave its lock.
     with suppress(OSError):
         lock.unlink()
 
@@ -99,8 +98,8 @@ def _download(file: _File, attempts: int) -> None:
             break
         except RETRIED as error:
             cause = error
-        # Only bytes beyond the largest part so far count: a server that ignores Range and always breaks off would
-        # otherwise be asked forever.
+        # Count only bytes beyond the largest part so far: a server that ignores Range and always breaks off would
+        # otherwise be retried forever.
         failures = 0 if file.size > largest else failures + 1
         largest = max(largest, file.size)
         if failures >= attempts:
@@ -152,7 +151,7 @@ def _write(file: _File, response: requests.Response, start: int, total: int | No
         raise ValueError(f"{file.url} has Content-Encoding {coding!r}; expected none: name another base address.")
     chunks = response.iter_content(CHUNK)
     first = next(chunks, b"")
-    # Before the part, which may be good, is overwritten.
+    # Check before overwriting the part, which may be good.
     if not start and HTML.match(first):
         raise ValueError(
             f"{file.url} is an HTML page ({total or 'unknown'} bytes, first {first[:40]!r}); expected a file with "

@@ -1,4 +1,4 @@
-"""What is prepared: an HR image with its LR images, and how it is cut; and the images that cannot be used."""
+"""Items to prepare: an HR image with its LR images; how images are cut; images that cannot be used."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class SubImages:
 
     Attributes:
         size, step: side and distance of the squares in HR pixels; multiples of every scale.
-        unit: all positions are multiples of it, so that an LR square shows the same as its HR square.
+        unit: all positions are multiples of it, so that an LR square shows the same area as its HR square.
     """
 
     size: int

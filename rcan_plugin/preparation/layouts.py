@@ -17,7 +17,7 @@ LAYOUTS = (
     "HR/Set5/x4/*_HR_x4.png, Set5/GTmod12/*, in a folder or in a zip or tar archive"
 )
 
-# Folder names, in lower case, and what they tell of the images inside.
+# Folder names, in lower case, and what they mean for the images inside.
 _SET_NAMES = {name.lower(): name for name in COUNTS} | {"bsd100": "B100", "bsds100": "B100"}
 _SET = re.compile(rf"({'|'.join(_SET_NAMES)})((?:[ _-](?:sr|hr|gt|master|main))*)")
 _WHOLE = re.compile(r"hr|gt|originals?|originaltestdata|ground_?truth|images?")
@@ -31,7 +31,7 @@ _NOT_HR_STEM = re.compile(r".+_(?:SRF_\d.*|x\d|L[RQ](?:B[ID]|DN)?(?:_?x\d)?|bicu
 
 
 class Kind(IntEnum):
-    """What the images of a set are, the best first."""
+    """Kinds of images in a set, the best first."""
 
     ORIGINAL = 0
     CROPPED = 1
@@ -47,14 +47,14 @@ KIND_NAMES = {
 
 @dataclass(frozen=True)
 class Candidate:
-    """An HR image of a test set, as its path tells.
+    """An HR image of a test set, recognised by its path.
 
     Attributes:
-        name: the test set.
-        kind: what the image is.
+        name: name of the test set.
+        kind: kind of the image.
         place: location of its set, for messages; equal for all images of one kind that belong together.
         key: name of the image in the result, without suffix.
-        scale: the scale that it was cropped for, or 0.
+        scale: the scale for which it was cropped, or 0.
         source: the image.
     """
 
@@ -67,11 +67,11 @@ class Candidate:
 
 
 def recognise(path: Path, source: Source) -> Candidate | None:
-    """Tell from the names of folders and file which image of which test set `source` is; None if not known as HR.
+    """Recognise by the names of folders and file which HR image of which test set `source` is; None if it is none.
 
     Args:
-        path: the folder or archive that `source` is in. Of its folders only the last counts; an archive counts as a
-            folder with its name without suffix.
+        path: the folder or archive that contains `source`. Only the last folder of the path counts; an archive counts
+            as a folder with its name without suffix.
         source: the image.
     """
     top = path.name if path.name not in ("", "..") else path.resolve().name
@@ -89,7 +89,7 @@ def recognise(path: Path, source: Source) -> Candidate | None:
         return None
     scales = [cropped[1] for folder in folders if (cropped := _CROPPED.fullmatch(folder))]
     scale = int((stem and (stem[2] or stem[3])) or (scales[-1] if scales else 0))
-    # `Set5/x4` may be LR, and `Set5_SR` results: some name must say HR.
+    # `Set5/x4` may be LR, and `Set5_SR` results: one of the names must contain HR.
     says_hr = stem or any(folder.startswith(("hr", "gt", "original", "ground")) for folder in folders)
     if (scale or "sr" in match[2]) and not says_hr:
         return None

@@ -1,4 +1,4 @@
-"""Runs a function in a process of its own, which may crash, and which ends when this process ends."""
+"""Runs a function in a separate process, which may crash, and which ends when this process ends."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class CrashedError(RuntimeError):
     """The process died before the function returned."""
 
 
-def call_apart(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-    """Return what a function of a module returns, called in a new process. Its errors are raised here.
+def call_in_own_process(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """Call a function of a module in a new process and return its result. Its errors are raised here.
 
-    However this process ends, also by SIGKILL, the other does not outlive it. Ctrl-C is this process's alone to handle.
+    The new process ends with this one, also after SIGKILL. It ignores Ctrl-C, which this process handles.
 
     Raises:
         CrashedError: the process died while the function ran.
@@ -40,7 +40,7 @@ def call_apart(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R
         try:
             receiver.recv()
         except EOFError:
-            raise RuntimeError("a process of its own could not be started: see above.") from None
+            raise RuntimeError("a separate process could not be started: see above.") from None
         try:
             result, error = receiver.recv()
         except EOFError:
@@ -59,7 +59,7 @@ def _serve(
     sender: multiprocessing.connection.Connection, function: Callable[..., object], args: tuple, kwargs: dict
 ) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    # tqdm's own lock is one of several processes; if this process is killed, Python warns that it is leaked.
+    # By default tqdm uses a lock shared by processes; if this process is killed, Python warns that it is leaked.
     tqdm.set_lock(threading.RLock())
     with contextlib.suppress(BrokenPipeError):  # the parent has ended
         sender.send("started")

@@ -17,7 +17,7 @@ from rcan_plugin.images.sources import Source, key_of
 from rcan_plugin.preparation.items import Item, SubImages, UnusableImage, UnusableImagesError
 
 THREADS = min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, 16)
-"""More than 16 would only hold more images in memory at once: the disk is the limit by then."""
+"""At most 16: more threads would only hold more images in memory, since the disk limits the speed."""
 
 LONGEST_KEY = 500  # bytes; LMDB accepts 511, and a sub-image's key is longer
 
@@ -33,7 +33,7 @@ def make_plan(
     Args:
         hr: HR images; their names, as `key_of` changes them, become the keys.
         lr: LR images by scale, paired with the HR images by `pairs.guess_affixes`.
-        sub_images: how the images are to be cut; smaller images are unusable then.
+        sub_images: how the images are to be cut; images smaller than a sub-image are unusable.
         largest_scale: largest scale at which LR images are to be made; smaller HR images are unusable.
 
     Returns:

@@ -36,11 +36,11 @@ class Job:
 
     Attributes:
         out: folder of the LMDBs, created if needed. Unfinished LMDBs are in `OUT.part`.
-        recipes, scales: LR images to have: each recipe at each scale; made unless they are given.
+        recipes, scales: LR images wanted: each recipe at each scale. They are made unless they are given.
         codec: `raw` (binary PNM, cropped without decoding) or `png` (as BasicSR's tools write it).
         sub_images: size and step in HR pixels, to cut all images into squares.
         skip_bad: leave out unusable images instead of raising an error.
-        keep_hr: the HR images are those of `OUT/HR.lmdb`; it is kept as it is, and so are LR images made from it.
+        keep_hr: the HR images are in `OUT/HR.lmdb`; it is kept unchanged, and so are LR images made from it.
     """
 
     out: Path
@@ -53,7 +53,7 @@ class Job:
 
 
 def prepare(job: Job, hr: Sequence[Source], lr: Mapping[int, Sequence[Source]] | None = None) -> list[Target]:
-    """Make the LMDBs of a set; resume a stopped run, keep what exists; print what is done, with progress.
+    """Make the LMDBs of a set, with progress messages. A stopped run is resumed; existing LMDBs are kept.
 
     Args:
         job: what is to be made.
@@ -68,7 +68,7 @@ def prepare(job: Job, hr: Sequence[Source], lr: Mapping[int, Sequence[Source]] |
         FileExistsError: an existing LMDB was made from other images or in another way.
         OSError: no space, or the folder cannot be written to; the message says what is kept.
         RuntimeError: another run is writing to the same folder.
-        ValueError: settings that do not fit the images, or an `out` that cannot be created.
+        ValueError: the settings do not fit the images, or `out` cannot be created.
     """
     check_out(job.out)
     lr = lr or {}
@@ -100,7 +100,7 @@ def check_out(out: Path) -> None:
     """Check that LMDBs can be made in a folder, which is created if needed.
 
     Raises:
-        ValueError: it, or a folder above it, is a file, or has no name.
+        ValueError: the folder, or one above it, is a file or has no name.
         OSError: it may not be written to, or the disk is full.
     """
     if out.name in ("", ".."):
@@ -119,13 +119,13 @@ def _targets_to_make(job: Job, given: Sequence[Target]) -> list[Target]:
 
 
 def _as_recorded(job: Job, target: Target) -> Target:
-    """With `keep_hr`, the existing LMDB of that name, which may have another border; else the target itself."""
+    """With `keep_hr`, the existing LMDB of that name, which may have another border; otherwise the target itself."""
     record = Record.read(job.out / f"{target.name}.lmdb") if job.keep_hr else None
     return Target(target.scale, record.recipe) if record else target
 
 
 def _exists(job: Job, target: Target, made_of: str) -> bool:
-    """Whether the LMDB exists already; an error if it is another one."""
+    """Whether the LMDB exists already. Raises an error if an LMDB of other content exists."""
     final = job.out / f"{target.name}.lmdb"
     if not final.exists():
         return False
@@ -211,7 +211,7 @@ def _map_size(raw: int) -> int:
 def _fill(
     writer: Writer, items: Sequence[Item], targets: Sequence[Target], job: Job, sub_images: SubImages | None
 ) -> list[UnusableImage]:
-    """Write the items that are not written yet. After an unusable image only check the rest, unless `skip_bad`."""
+    """Write the items that are not written yet. After an unusable image, only check the others, unless `skip_bad`."""
     unusable: list[UnusableImage] = []
     remaining = [item for item in items if item.key not in writer.done]
     done = len(items) - len(remaining)

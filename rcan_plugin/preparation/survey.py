@@ -25,7 +25,7 @@ class Group:
     Attributes:
         first: identification of the first pair, or of the first whose border is known.
         pairs: identification of each pair, by the LR image's name.
-        resemblances: of some pairs, what they look like if no paper's degradation made them.
+        resemblances: for sample pairs, the most similar resizer if no degradation of the papers made them.
     """
 
     first: Identification
@@ -56,7 +56,7 @@ class Group:
         )
 
     def _shift(self) -> str:
-        """The shift, if all pairs have the same; that of another resizer's results may be found by chance."""
+        """The shift, if it is the same for all pairs; for results of another resizer it may be found by chance."""
         shift = self.first.shift
         return (
             ""
@@ -65,14 +65,14 @@ class Group:
         )
 
     def _likeness(self) -> str:
-        """What the samples look like: by name, with the largest share, and how many if they differ."""
+        """The resizers that the samples look like, each with its largest share, and counts if there are several."""
         by_name: dict[str, list[Resemblance]] = {}
-        for one in self.resemblances:
-            by_name.setdefault(one.name, []).append(one)
+        for sample in self.resemblances:
+            by_name.setdefault(sample.name, []).append(sample)
         texts = []
         for samples in sorted(by_name.values(), key=len, reverse=True):
             count = f", {len(samples)} of {len(self.resemblances)} samples" if len(by_name) > 1 else ""
-            texts.append(f"; {max(samples, key=lambda one: one.share)}{count}")
+            texts.append(f"; {max(samples, key=lambda sample: sample.share)}{count}")
         return "".join(texts)
 
     def fits(self, pair: Identification) -> bool:
@@ -83,7 +83,7 @@ class Group:
         if (first.scale, _is_inexact(first)) != (pair.scale, _is_inexact(pair)):
             return False
         if _is_inexact(first):
-            return True  # of another resizer: which kind, border and shift are nearest depends on the image
+            return True  # from another resizer: the nearest kind, border and shift depend on the image
         if (first.kind, first.shift) != (pair.kind, pair.shift):
             return False
         if first.noise is not None and pair.noise is not None:

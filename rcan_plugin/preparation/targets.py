@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 _SAMPLES = 5  # pairs by which given LR images are identified; images by which the size as PNG is estimated
 _SAMPLE_SIDE = 480  # pixels used of each image for that estimate
-_FORMAT = 1  # part of the fingerprint: raise it when the same images would give other files
+_FORMAT = 1  # part of the fingerprint: increase it when a change of the code makes other files from the same images
 _PAGE = 4096  # bytes; in an LMDB each value begins on a new page
 _PNM_HEADER = 64  # bytes, at most
 
@@ -31,7 +31,7 @@ class Target:
 
     Attributes:
         scale: 1 for HR.
-        recipe: how the LR images are made, or were; None for HR, and if it is not known.
+        recipe: how the LR images are made or were made; None for HR, and if it is not known.
         given: whether the LR images are given.
     """
 
@@ -79,7 +79,7 @@ def identify_given(items: Sequence[Item], scales: Iterable[int]) -> list[Target]
 
 
 def fingerprint(target: Target, items: Sequence[Item], codec: str, sub_images: SubImages | None) -> str:
-    """Return a hash of the images and settings: equal for an existing LMDB, finished or not, that would be the same."""
+    """Return a hash of the images and settings; an LMDB with the same hash, finished or not, has the same content."""
     cut = [sub_images.size, sub_images.step, sub_images.unit] if sub_images else None
     settings = [_FORMAT, target.name, codec, cut, str(target.recipe), target.given]
     images = [[item.key, item.hr.stamp, *([item.lr[target.scale].stamp] if target.given else [])] for item in items]

@@ -14,7 +14,7 @@ from rcan_plugin.images.decode import ImageError, decode_verified
 from rcan_plugin.images.environments import IncompleteLmdbError
 from rcan_plugin.images.store import ImageStore
 from rcan_plugin.preparation.checksums import CHECKSUMS, digest, read_checksums
-from rcan_plugin.preparation.own_process import CrashedError, call_apart
+from rcan_plugin.preparation.own_process import CrashedError, call_in_own_process
 
 
 def verify(root: str | os.PathLike[str]) -> list[str]:
@@ -32,7 +32,7 @@ def verify(root: str | os.PathLike[str]) -> list[str]:
     """
     path = Path(root).expanduser()
     if path.is_dir() and path.suffix != ".lmdb":
-        raise ValueError(f"{path} is no LMDB: expected a folder *.lmdb.")
+        raise ValueError(f"{path} is not an LMDB: expected a folder *.lmdb.")
     try:
         ImageStore(path)
     except IncompleteLmdbError as error:
@@ -46,14 +46,14 @@ def verify(root: str | os.PathLike[str]) -> list[str]:
     faults = _file_faults(path, checksums["files"]) if checksums else []
     read_all = bool(faults) or not checksums
     try:
-        # In a process of its own: LMDB crashes on some kinds of damage.
-        faults += call_apart(_image_faults, path, checksums and checksums["images"], read_all)
+        # In a separate process: LMDB crashes on some kinds of damage.
+        faults += call_in_own_process(_image_faults, path, checksums and checksums["images"], read_all)
     except CrashedError:
         faults.append(f"{path / 'data.mdb'} is damaged in its structure: it cannot be read.")
     if checksums is None:
         faults.append(
-            f"{path / CHECKSUMS} is missing: it cannot be told whether images that can be decoded are still the same "
-            "as when the LMDB was made (create-lmdb writes checksums)."
+            f"{path / CHECKSUMS} is missing: changes of images that can still be decoded cannot be detected "
+            "(create-lmdb writes checksums)."
         )
     return faults
 

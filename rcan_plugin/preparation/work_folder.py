@@ -10,11 +10,11 @@ from pathlib import Path
 import filelock
 import lmdb
 
-from rcan_plugin._files import in_words
+from rcan_plugin._files import describe_error
 from rcan_plugin.preparation.items import UnusableImagesError
 
 _LOCK = "lock"
-_PLAN = "plan"  # names what the unfinished LMDBs beside it are being made of
+_PLAN = "plan"  # fingerprints of the unfinished LMDBs beside it
 
 
 @contextmanager
@@ -38,7 +38,7 @@ def locked_folder(out: Path) -> Iterator[Path]:
     except filelock.Timeout:
         raise RuntimeError(f"another run is writing to {out} ({work / _LOCK} is locked): wait for it.") from None
     except OSError as error:
-        reason = in_words(error).rstrip(".")
+        reason = describe_error(error).rstrip(".")
         raise OSError(f"{work} cannot be used as work folder ({reason}): choose another folder.") from None
     try:
         yield work
@@ -67,7 +67,7 @@ def _remove(work: Path) -> None:
 
 
 def _clear(work: Path) -> None:
-    """Remove unfinished LMDBs. The files that mark the folder as ours stay: they go last, with the folder."""
+    """Remove unfinished LMDBs. The files that mark this folder as a work folder are removed last, with the folder."""
     for path in list(work.iterdir()):
         if path.name not in (_LOCK, _PLAN):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -75,7 +75,7 @@ def _clear(work: Path) -> None:
 
 @contextmanager
 def readable_disk_errors(work: Path) -> Iterator[None]:
-    """Raise errors of LMDB and the disk as an OSError that says what is kept and what to do."""
+    """Convert errors of LMDB and the disk to an OSError that says what is kept and what to do."""
     try:
         yield
     except (lmdb.Error, OSError) as error:
@@ -86,12 +86,12 @@ def readable_disk_errors(work: Path) -> Iterator[None]:
 
 
 def used_bytes(work: Path) -> int:
-    """Return what the unfinished LMDBs take on disk."""
+    """Return the bytes that the unfinished LMDBs take on disk."""
     return sum(file.stat().st_blocks * 512 for file in work.rglob("data.mdb"))
 
 
 def free_bytes(work: Path) -> int:
-    """Return the free space on the disk of the work folder."""
+    """Return the free bytes on the disk of the work folder."""
     return shutil.disk_usage(work).free
 
 

@@ -36,7 +36,7 @@ class Writer:
     killed repeats the images of unfinished commits.
 
     Args:
-        folder: the work folder; what an earlier run left there is resumed.
+        folder: the work folder; unfinished LMDBs of an earlier run are completed.
         names: names of the LMDBs, without `.lmdb`.
         map_size: upper limit of the size of each in bytes.
 
@@ -80,7 +80,7 @@ class Writer:
             self.commit()
 
     def commit(self) -> None:
-        """Bring what was written onto the disk."""
+        """Commit the LMDBs, then write the journal."""
         for name, environment in self._environments.items():
             self._transactions[name].commit()
             self._transactions[name] = environment.begin(write=True)
@@ -140,14 +140,14 @@ def move_into_place(finished: Path, final: Path) -> None:
 
 
 def _open(path: Path, map_size: int) -> lmdb.Environment:
-    """Open an LMDB for writing. A file whose creation was cut short by a kill is replaced by a new one."""
+    """Open an LMDB for writing. If a run was killed while it created the file, the incomplete file is replaced."""
     data = path / "data.mdb"
     if data.exists():
         try:
             environments.check_size(str(path))
         except environments.IncompleteLmdbError:
             data.unlink()
-    # Without LMDB's lock file, a memory map, which on a full disk is a bus error. The folder is locked already.
+    # Without LMDB's lock file, a memory map: writing to it on a full disk is a bus error. The folder is locked already.
     return lmdb.open(str(path), map_size=map_size, lock=False, meminit=False)
 
 
@@ -164,6 +164,6 @@ def _read_journal(journal: Path) -> Iterator[_Entry]:
         return
     with journal.open(errors="replace") as lines:
         for line in lines:
-            # The line being written when a run was killed is incomplete; the next one began on a new line.
+            # If a run was killed while it wrote a line, that line is incomplete; the next run began a new line.
             with contextlib.suppress(ValueError):
                 yield _Entry(*json.loads(line))

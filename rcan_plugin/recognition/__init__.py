@@ -1,1 +1,1 @@
-"""Object recognition on upscaled images: top-1 and top-5 error of a classifier, as in RCAN's paper."""
+"""Object recognition in upscaled images: top-1 and top-5 errors of a classifier, as in RCAN's paper."""

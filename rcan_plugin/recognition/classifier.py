@@ -1,4 +1,4 @@
-"""torchvision's classifiers with weights from a file, and the images that they take."""
+"""torchvision's classifiers with weights from a file, and the crops of images that they classify."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ from rcan_plugin.images.header import open_image
 from rcan_plugin.weights import files, fit, state_dicts
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Of R, G, B in ImageNet, range 0 to 1: what torchvision's classifiers were trained with."""
+"""Mean and standard deviation of R, G, B in ImageNet, range 0 to 1, by which classifiers normalise their input."""
 _LAST = ("classifier.", "fc.", "head.", "heads.")
 _GOOGLES = ("googlenet", "inception_v3")
-"""Trained with auxiliary classifiers, and with another mean, to which torchvision's models convert on request."""
+"""Trained with auxiliary classifiers and with another mean, to which these models can convert their input."""
 
 
 def load(name: str, path: str | os.PathLike[str]) -> nn.Module:
-    """Build a classifier of torchvision with weights from a file. Nothing is fetched, and no code of the file is run.
+    """Build a classifier of torchvision with weights from a file. Nothing is downloaded; no code in the file is run.
 
     Args:
-        name: as in torchvision, such as `resnet50`.
-        path: a state dict, flat or under a key; its last layer tells the number of classes.
+        name: name in torchvision, such as `resnet50`.
+        path: a state dict, flat or under a key; its last layer determines the number of classes.
 
     Returns:
         The classifier, on the CPU, for inference. Its attribute `classes` is the number of classes.
 
     Raises:
         FileNotFoundError: the file does not exist.
-        ValueError: torchvision has no such classifier, or the weights are not its own.
+        ValueError: torchvision has no such classifier, or the weights are those of another one.
     """
     known = models.list_models(module=models)
     if name not in known:
@@ -60,10 +60,10 @@ def load(name: str, path: str | os.PathLike[str]) -> nn.Module:
 
 
 def _classes(weights: Mapping[str, Any]) -> int:
-    """The number of classes: of values of the last layer, by the names that torchvision gives it."""
+    """The number of classes: the outputs of the last layer, which is found by torchvision's names for it."""
     last = [key for key, tensor in weights.items() if key.startswith(_LAST) and isinstance(tensor, Tensor)]
     if not last or not weights[last[-1]].ndim:
-        raise ValueError(f"it has no last layer ({', '.join(_LAST)}): it is no classifier of torchvision")
+        raise ValueError(f"it has no last layer ({', '.join(_LAST)}): it is not a classifier of torchvision")
     return len(weights[last[-1]])
 
 
@@ -76,7 +76,7 @@ def _options(name: str, weights: Mapping[str, Any]) -> dict[str, Any]:
 
 def _load(net: nn.Module, name: str, weights: dict[str, Tensor]) -> None:
     own = net.state_dict()
-    # Counts of batches are missing in the oldest files, and unused in inference.
+    # The oldest files lack BatchNorm's `num_batches_tracked`, which inference does not use.
     given = {key: tensor for key, tensor in weights.items() if isinstance(tensor, Tensor)}
     given |= {key: tensor for key, tensor in own.items() if key.endswith("num_batches_tracked") and key not in given}
     compared = fit.Comparison.of(own, given)
@@ -87,7 +87,7 @@ def _load(net: nn.Module, name: str, weights: dict[str, Tensor]) -> None:
         )
     if names := state_dicts.not_finite(given):
         raise ValueError(f"{len(names)} of its {len(given)} tensors hold NaN or infinity, first {names[0]}")
-    own.update(given)  # keeps the versions of modules, which some of them ask for
+    own.update(given)  # keeps the modules' version numbers, which some modules need
     net.load_state_dict(own)
 
 
@@ -95,20 +95,20 @@ def _load(net: nn.Module, name: str, weights: dict[str, Tensor]) -> None:
 class View:
     """The part of an image that a classifier sees, as in torchvision's evaluation (`transforms.ImageClassification`).
 
-    The image is resized, so that its shorter side has `resize` pixels (Pillow, bilinear with antialiasing), and cut to
-    its center. 256 and 224 belong to RCAN's paper, whose images are 224x224, and to torchvision's first weights of each
-    classifier (`IMAGENET1K_V1`); its second weights of ResNet-50 were evaluated with 232.
+    The image is resized so that its shorter side has `resize` pixels (Pillow, bilinear with antialiasing), and cropped
+    to its center. 256 and 224 are the values of RCAN's paper, whose images are 224x224, and of torchvision's first
+    weights of each classifier (`IMAGENET1K_V1`); its second weights of ResNet-50 were evaluated with 232.
 
     Attributes:
-        resize: shorter side of the resized image.
-        crop: side of the part.
+        resize: shorter side of the resized image in pixels.
+        crop: side of the crop in pixels.
     """
 
     resize: int = 256
     crop: int = 224
 
     def of(self, content: bytes) -> np.ndarray:
-        """Decode an image as torchvision's data sets do (RGB, no rotation by EXIF), and cut this part out of it.
+        """Decode an image as torchvision's data sets do (RGB, no rotation by EXIF), resize and crop it.
 
         Returns:
             crop x crop x 3, R, G, B, uint8.
@@ -123,7 +123,7 @@ class View:
             raise
         except Exception as error:  # Pillow raises almost any exception for a damaged image
             reason = " ".join(str(error).split()) or type(error).__name__
-            raise ValueError(f"is damaged, or no image ({reason})") from None
+            raise ValueError(f"is damaged, or not an image ({reason})") from None
         resized = functional.resize(image, [self.resize], antialias=True)
         return np.array(functional.center_crop(resized, [self.crop]))
 

@@ -14,7 +14,7 @@ from rcan_plugin.images.header import is_image_name
 from rcan_plugin.upscaling.inputs import find
 
 _NAMED = 5
-"""Names in a message, at most."""
+"""Most names in a message."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def read(labels: str | os.PathLike[str], folder: str | os.PathLike[str], first: 
         labels: text file (UTF-8) with lines `NAME CLASS`, as ImageNet's `val.txt`, or CSV with NAME and CLASS as its
             first columns, with or without a heading. A name may leave out the suffix, or the folders below `folder`.
         folder: folder of the images, with its subfolders.
-        first: take the first lines alone; RCAN's paper takes 1,000. Images without a label are then left out.
+        first: use only the first lines; RCAN's paper uses 1,000. Images without a label are then left out.
 
     Returns:
         The images, in the order of the list.
@@ -74,7 +74,7 @@ def check_classes(images: Sequence[Labelled], classes: int, labels: str | os.Pat
     """Check that a classifier has the classes of all images.
 
     Raises:
-        ValueError: some are beyond; the message names the images.
+        ValueError: an image has a class that the classifier lacks; the message names the images.
     """
     beyond = [f"{image.name} ({image.label})" for image in images if image.label >= classes]
     if not beyond:
@@ -124,7 +124,7 @@ def _rows(path: Path) -> list[tuple[str, int]]:
 
 
 def _split(line: str) -> tuple[str, str]:
-    """Name and class in a line; a text that is "" is missing."""
+    """Name and class in a line; "" if one is missing."""
     if "," in line:
         name, label = [*next(csv.reader([line], skipinitialspace=True)), "", ""][:2]
     else:
@@ -148,7 +148,7 @@ def _paths(folder: Path) -> dict[str, list[Path]]:
 
 
 def _names(below: Path) -> Iterable[str]:
-    """With and without folders, with and without suffix, each once."""
+    """Names that a list may use for an image: with and without folders, with and without suffix, each once."""
     whole = PurePosixPath(below.as_posix())
     return dict.fromkeys([str(whole), whole.name, str(whole.with_suffix("")), whole.stem])
 
@@ -158,7 +158,7 @@ def _places(name: str, paths: dict[str, list[Path]]) -> list[Path]:
 
 
 def _of_one_image(places: dict[str, list[Path]]) -> list[str]:
-    """The first names that lead to the same image."""
+    """The first names in the list that refer to the same image."""
     names = defaultdict(list)
     for name, found in places.items():
         names[found[0]].append(name)

@@ -17,9 +17,9 @@ class Difference:
 
     Attributes:
         value: from -1 to 1.
-        low, high: of the 95 % confidence interval.
-        p: of McNemar's exact test: probability of as unequal results, if both have the same error.
-        only_first, only_second: images that the first, or the second, alone gets wrong.
+        low, high: ends of the 95 % confidence interval.
+        p: p-value of McNemar's exact test: probability of results at least as unequal if both have the same error.
+        only_first, only_second: number of images that only the first, or only the second, gets wrong.
     """
 
     value: float

@@ -1,4 +1,4 @@
-"""Predictions kept between runs: the most probable classes of images, under hashes of all that they depend on."""
+"""Predictions kept between runs: the most probable classes of images, stored under hashes of their inputs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from rcan_plugin._files import naming
 class Predictions:
     """Predictions of one method in a text file, one image a line: SHA-256 of the image's file, the classes, a dot.
 
-    Lines are appended. A line that was cut, as by a full disk, is ignored, and the image is classified again.
+    Lines are appended. An incomplete line, for example after the disk was full, is ignored, and the image is classified
+    again.
 
     Args:
         path: the file; it is made with the first predictions.

@@ -30,13 +30,13 @@ from rcan_plugin.recognition.predictions import Predictions
 from rcan_plugin.upscaling import network as networks
 
 BATCH = 32
-"""Images that are classified at once, and kept at once: what a stopped run loses of each method."""
+"""Images that are classified and written at once; a stopped run loses at most this many predictions per method."""
 BICUBIC, HR = "Bicubic", "HR"
 
 
 @dataclass(frozen=True)
 class Task:
-    """What to classify with what.
+    """What to classify, with which classifier and networks.
 
     Attributes:
         images: folder of the images.
@@ -45,9 +45,9 @@ class Task:
         classifier_weights: its weights.
         weights: files of networks' weights by the name of the method.
         out: folder of the results, and of the predictions that are kept.
-        scale: of the degradation (BI) and the networks.
-        first: take the first lines of the list alone.
-        device: of torch; None: a GPU if there is one.
+        scale: scale of the degradation (BI) and the networks.
+        first: use only the first lines of the list.
+        device: device of torch; None: a GPU if there is one.
     """
 
     images: Path
@@ -67,11 +67,11 @@ class Method:
     """A way to make the classifier's images, and its predictions.
 
     Attributes:
-        enlarge: maps H x W x 3, R, G, B, uint8, to scale times the size; None: the HR image itself.
+        upscale: maps H x W x 3, R, G, B, uint8, to scale times the size; None: the HR image itself.
     """
 
     name: str
-    enlarge: Callable[[np.ndarray], np.ndarray] | None
+    upscale: Callable[[np.ndarray], np.ndarray] | None
     kept: Predictions
     weights: Path | None = None
     sha256: str | None = None
@@ -93,8 +93,8 @@ class Results:
     """Rows in the order of the table: bicubic, the networks, HR.
 
     Attributes:
-        classifier_sha256: of the classifier's weights.
-        remarks: what to know before trusting the figures.
+        classifier_sha256: SHA-256 of the classifier's weights.
+        remarks: warnings about the figures.
     """
 
     task: Task
@@ -107,15 +107,15 @@ class Results:
 
 
 def run(task: Task, say: Callable[[str], object] = print) -> Results:
-    """Classify all images by all methods. Predictions that are kept from an earlier run are not made again.
+    """Classify all images by all methods. Predictions of an earlier run are reused.
 
     Args:
         task: what to do.
-        say: takes lines about what was assumed.
+        say: called with lines about what was assumed.
 
     Raises:
-        FileNotFoundError, ValueError: something is wrong or missing; all is checked before the first image, but for
-            damaged images.
+        FileNotFoundError, ValueError: something is wrong or missing. Everything is checked before the first image is
+            upscaled, except for damaged images.
     """
     _check(task)
     images = lists.read(task.labels, task.images, task.first)
@@ -203,7 +203,7 @@ def _classify(
     if not missing:
         return
     try:
-        seen = [views[number] if method.enlarge is None else method.enlarge(low[number]) for number in missing]
+        seen = [views[number] if method.upscale is None else method.upscale(low[number]) for number in missing]
     except FloatingPointError as error:
         raise RuntimeError(f"{method.name}: {error}") from None
     best = classify(classifier, np.stack(seen), device)
@@ -234,7 +234,7 @@ def _row(method: Method, wrong: dict[str, tuple[np.ndarray, np.ndarray]]) -> Row
 
 
 def _remarks(right: float, count: int, classes: int) -> tuple[str, ...]:
-    """What to know before trusting the figures.
+    """Warnings about the figures.
 
     Args:
         right: fraction of HR images that are recognised.

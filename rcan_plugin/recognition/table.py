@@ -67,7 +67,7 @@ def comma_separated(results: Results) -> str:
 
 
 def as_json(results: Results) -> str:
-    """All of it, with hashes of files and versions."""
+    """All results, with hashes of files and versions."""
     task = results.task
     content = {
         "format": 1,

@@ -9,8 +9,8 @@ from torch import nn
 class Average:
     """Moves averaged weights towards a network's, after each step: `average.update(decay)`.
 
-    The modules are listed once: for a network as deep as RCAN, walking through them takes longer than a GPU takes for a
-    training step.
+    The modules are listed once: for a network as deep as RCAN, iterating over them takes longer than a training step on
+    a GPU.
 
     Args:
         averaged: network of the averaged weights; changed in place.
@@ -21,7 +21,7 @@ class Average:
         self.averaged = averaged
         self.parameters: list[torch.Tensor] = list(averaged.parameters())
         self.weights: list[torch.Tensor] = list(net.parameters())
-        # Modules instead of their buffers: some networks put new tensors in the place of these.
+        # Modules instead of their buffers: some networks replace their buffers by new tensors.
         pairs = zip(averaged.modules(), net.modules(), strict=True)
         self.with_buffers = [
             (one, other) for one, other in pairs if next(other.buffers(recurse=False), None) is not None
@@ -31,8 +31,8 @@ class Average:
     def update(self, decay: float) -> None:
         """Average: decay * averaged + (1 - decay) * weight, by a few multi-tensor operations. Buffers are copied.
 
-        Buffers that one of the networks alone has, or that differ in shape, stay: a network may build them in its
-        forward pass, for the size of the image.
+        Buffers that only one of the networks has, or that differ in shape, are not copied: a network may build them in
+        its forward pass, for the size of the image.
 
         Args:
             decay: 0 copies the weights.

@@ -1,4 +1,4 @@
-"""Training steps recorded as CUDA graphs: the GPU no longer waits for the host to launch thousands of kernels."""
+"""Records training steps as CUDA graphs, so that the GPU does not wait for the host to launch thousands of kernels."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ MAX_GRAPHS = 8
 
 
 @dataclass
-class _Shape:
-    """Fixed memory for inputs and outputs, and the recorded step, of batches of one shape."""
+class _RecordedShape:
+    """The recorded step for batches of one shape, with its fixed memory for inputs and outputs."""
 
     lq: Tensor
     gt: Tensor
@@ -49,16 +49,16 @@ class CapturedStep:
     Args:
         step: the training step; its network must not be wrapped in `DistributedDataParallel`.
         recorder: of the device.
-        refusal: a reason not to record at all, known before; None if there is none.
+        refusal: a reason not to record that is known in advance; None if there is none.
     """
 
     def __init__(self, step: TrainingStep, recorder: Recorder, refusal: str | None = None) -> None:
         self.step, self.recorder = step, recorder
-        self.shapes: dict[Any, _Shape] = {}
+        self.shapes: dict[Any, _RecordedShape] = {}
         self.enabled, self.warned_of_shapes = True, False
         parameter = step.optimizer.param_groups[0]["params"][0]
         self.rates = DeviceRates(step.optimizer, parameter.device)
-        if reason := refusal or why_not(step):
+        if reason := refusal or reason_not_to_record(step):
             self._disable(reason)
 
     def __call__(self, lq: Tensor, gt: Tensor, *arguments: Any) -> dict[str, Tensor]:
@@ -91,11 +91,11 @@ class CapturedStep:
         return shape.losses
 
     def forget(self) -> None:
-        """Record all shapes again, since other parameters are trained from here on."""
+        """Discard the recordings, because other parameters are trained from now on; all shapes are recorded again."""
         self.step.optimizer.zero_grad(set_to_none=True)  # the gradients are in the graphs' memory
         self.shapes.clear()
 
-    def _shape_of(self, lq: Tensor, gt: Tensor, arguments: tuple[Any, ...]) -> _Shape | None:
+    def _shape_of(self, lq: Tensor, gt: Tensor, arguments: tuple[Any, ...]) -> _RecordedShape | None:
         key = (lq.shape, lq.stride(), lq.dtype, gt.shape, gt.stride(), gt.dtype, arguments)
         if key not in self.shapes:
             if len(self.shapes) >= MAX_GRAPHS:
@@ -106,14 +106,14 @@ class CapturedStep:
                     )  # fmt: skip
                     self.warned_of_shapes = True
                 return None
-            self.shapes[key] = _Shape(torch.empty_like(lq), torch.empty_like(gt), arguments)
+            self.shapes[key] = _RecordedShape(torch.empty_like(lq), torch.empty_like(gt), arguments)
         return self.shapes[key]
 
-    def _warm_up(self, shape: _Shape) -> dict[str, Tensor]:
+    def _warm_up(self, shape: _RecordedShape) -> dict[str, Tensor]:
         """Run a normal step on the stream of the recording, with the fixed memory for inputs and outputs."""
         shape.warm_up_steps += 1
         move_step_counts(self.step.optimizer, to_parameters=True)
-        # Else torch warns that a capturable optimizer runs without a graph.
+        # Otherwise torch warns that a capturable optimizer runs without a graph.
         self.step.optimizer._warned_capturable_if_run_uncaptured = True  # type: ignore[attr-defined]
         self.step.cache_casts = False
         with self.rates.installed():
@@ -122,7 +122,7 @@ class CapturedStep:
         shape.means_before = [torch.empty_like(mean) for mean in self.step.copy_running_means()]
         return losses
 
-    def _record(self, shape: _Shape) -> bool:
+    def _record(self, shape: _RecordedShape) -> bool:
         """Record the step; on failure, restore what the attempt changed and return False."""
         step = self.step
 
@@ -136,14 +136,14 @@ class CapturedStep:
             _copy(shape.losses, step.backward(shape.lq, shape.gt, *shape.arguments))
             shape.gradients = _with_gradients(step.optimizer)
 
-        # Gradients are allocated anew while recording, in the graph's memory.
+        # While recording, new gradients are allocated in the graph's memory.
         step.optimizer.zero_grad(set_to_none=True)
         try:
             shape.replay = self.recorder.record(forward_and_backward if several_ranks() else whole_step)
         except RuntimeError as error:
             step.optimizer.zero_grad(set_to_none=True)
             if step.scaler.is_enabled():
-                step.scaler._per_optimizer_states.clear()  # else it thinks that it has unscaled the gradients
+                step.scaler._per_optimizer_states.clear()  # otherwise it is marked as having unscaled the gradients
             self.recorder.recover()
             self._disable(reason_of(error))
             return False
@@ -158,8 +158,8 @@ class CapturedStep:
         log.warning("train: cuda_graph: the step cannot be recorded: %s. Training continues without.", reason)
 
 
-def why_not(step: TrainingStep) -> str | None:
-    """Why a step cannot be recorded, as far as its parts tell; None if it can be tried."""
+def reason_not_to_record(step: TrainingStep) -> str | None:
+    """Return the reason why a step cannot be recorded, if its parts show one; None if recording can be tried."""
     name = type(step.optimizer).__name__
     if "capturable" not in step.optimizer.defaults:
         return f"optim_g: {name} has no setting `capturable`; use Adam or AdamW"
@@ -170,9 +170,9 @@ def why_not(step: TrainingStep) -> str | None:
 
 
 def _replaced(before: dict[str, Tensor], after: dict[str, Tensor]) -> str | None:
-    """The first buffer that is another tensor now: a recording would go on with the old one, unlike the network.
+    """Return the name of the first buffer that is another tensor now; a recording would still use the old tensor.
 
-    Buffers that the network has added, as some do in their first forward pass, are none.
+    New buffers do not count: some networks add buffers in their first forward pass.
     """
     return next((name for name, old in before.items() if after.get(name) is not old), None)
 

@@ -52,7 +52,7 @@ def load(path: str | os.PathLike[str]) -> Any:
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist.")
     try:
-        # torch does not verify the checksums of its files.
+        # torch itself does not verify the checksums of its files.
         if zipfile.is_zipfile(path) and (damaged := zipfile.ZipFile(path).testzip()):
             raise ValueError(f"the checksum of its part {damaged} is wrong")
         return torch.load(path, map_location="cpu", weights_only=True)
@@ -66,17 +66,17 @@ def load_state(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Read a training state, BasicSR's or ours.
 
     Raises:
-        ValueError: it is damaged or no training state, or its optimizers hold NaN or infinity.
+        ValueError: it is damaged or not a training state, or its optimizers hold NaN or infinity.
         FileNotFoundError: the file does not exist.
     """
     state = load(path)
     kinds = {"iter": int, "epoch": int, "optimizers": list, "schedulers": list}
     if not isinstance(state, dict):
-        raise ValueError(f"{path} is no training state: it holds a {type(state).__name__}")
+        raise ValueError(f"{path} is not a training state: it holds a {type(state).__name__}")
     for key, kind in kinds.items():
         if not isinstance(state.get(key), kind):
             found = f"{key} is a {type(state[key]).__name__}" if key in state else f"it has no {key}"
-            raise ValueError(f"{path} is no training state: {found}")
+            raise ValueError(f"{path} is not a training state: {found}")
     if not is_finite(state["optimizers"]):
         raise ValueError(f"{path} holds values that are NaN or infinite in its optimizers")
     return state
@@ -114,11 +114,10 @@ def set_aside(state: Path) -> Path:
 
 
 def prune(models: Path, training_states: Path, keep: int) -> None:
-    """Delete all but the `keep` most recently written states, and the weights of the deleted ones, states first.
+    """Delete all but the `keep` most recently written states, then the weights of the deleted states.
 
-    The most recent files, not the highest iterations: a run that was resumed from an earlier state writes lower
-    numbers than files that exist already. Weights without a number, such as `net_g_latest.pth` and `net_g_best.pth`,
-    stay.
+    The time of writing counts, not the iteration: a run that was resumed from an earlier state writes lower iterations
+    than existing files have. Weights without an iteration, such as `net_g_latest.pth` and `net_g_best.pth`, are kept.
     """
     by_age = sorted(states(training_states), key=lambda path: path.stat().st_mtime_ns, reverse=True)
     for state in by_age[keep:]:

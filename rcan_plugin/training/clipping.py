@@ -36,8 +36,8 @@ def clip(optimizer: torch.optim.Optimizer, kind: str, theta: float) -> None:
     """Clip the gradients of an optimizer's parameters in place.
 
     Args:
-        optimizer: holds the parameters and their learning rates, numbers or tensors on the device. Nothing waits for
-            the device.
+        optimizer: holds the parameters and their learning rates (numbers or tensors on the device). The host does not
+            wait for the device.
         kind: `norm`: the norm of all gradients together is limited to `theta`; `value`: each value is limited to
             -theta..theta; `adjustable`: each value is limited to -theta / lr..theta / lr, lr being the parameter's
             learning rate in this step ("Accurate Image Super-Resolution Using Very Deep Convolutional Networks",
@@ -53,7 +53,7 @@ def clip(optimizer: torch.optim.Optimizer, kind: str, theta: float) -> None:
         if kind == "adjustable_norm":
             rates = [group["lr"] for group in optimizer.param_groups]
             bound = _per_rate(theta, torch.stack(rates).max() if isinstance(rates[0], Tensor) else max(rates))
-        # As torch's clip_grad_norm_, which would read a bound on the device and so wait for it.
+        # Like torch's clip_grad_norm_, which would wait for the device to read the bound.
         norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
         torch._foreach_mul_(gradients, torch.clamp(bound / (norm + 1e-6), max=1.0))
         return

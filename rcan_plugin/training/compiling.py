@@ -11,10 +11,10 @@ from torch import nn
 
 
 def repeated_blocks(net: nn.Module) -> list[nn.Module]:
-    """The submodules of the class that repeats most often, such as RCAN's RCAB.
+    """The submodules of the class that occurs most often, such as RCAN's RCAB.
 
     Classes of torch.nn and modules without parameters do not count. Of classes that occur equally often, the one with
-    most parameters is taken: the outer one, if one contains the other.
+    the most parameters is chosen, which is the outer one if one contains the other.
 
     Raises:
         ValueError: no class occurs more than once.
@@ -36,10 +36,10 @@ def repeated_blocks(net: nn.Module) -> list[nn.Module]:
 
 
 def compile_blocks(net: nn.Module, training: bool, dynamic: bool | None) -> str:
-    """Compile the repeated blocks of a network in place; its state-dict keys stay.
+    """Compile the repeated blocks of a network in place; its state-dict keys do not change.
 
     The blocks share one compiled function, which is compiled at its first call and for each new shape of input. It is
-    used in the given mode only: validation during training does not compile for the shapes of its images.
+    used only in the given mode, so that validation during training does not compile for the shapes of its images.
 
     Args:
         net: the network.

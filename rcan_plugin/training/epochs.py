@@ -1,4 +1,4 @@
-"""Computes where BasicSR's training loop ends: its loader drops incomplete batches, its number of epochs does not."""
+"""Computes where BasicSR's training loop ends: its loader drops incomplete batches, its count of epochs does not."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ class Epochs:
     """The length of BasicSR's epochs.
 
     Attributes:
-        images: in the training set.
+        images: number of images in the training set.
         ratio: `dataset_enlarge_ratio`.
         batch: `batch_size_per_gpu`.
-        ranks: processes that train together.
-        gpus: of one process; BasicSR multiplies the batch by it, but not in its count of iterations.
+        ranks: number of processes that train together.
+        gpus: GPUs of one process; BasicSR multiplies the batch by it, but ignores it when it counts iterations.
     """
 
     images: int
@@ -51,13 +51,13 @@ class Epochs:
     def sufficient_ratio(self, total: int, epoch: int = 0, iteration: int = 0) -> float | None:
         """The smallest whole `dataset_enlarge_ratio` with which BasicSR's loop ends at `total`.
 
-        For a resumed run, none may suffice, when the epochs have become longer: then the largest below 1, in
-        hundredths; None if there is none either. Arguments are those of `last_iteration`.
+        For a resumed run whose epochs have become longer, no whole ratio may suffice: then return the largest ratio
+        below 1, in hundredths, or None if that does not suffice either. Arguments are those of `last_iteration`.
 
         >>> Epochs(images=31, ratio=1, batch=16).sufficient_ratio(100)
         6
         """
-        whole = range(1, self.batch * self.gpus * self.ranks + 1)  # with the last one every batch is full
+        whole = range(1, self.batch * self.gpus * self.ranks + 1)  # with the largest, every batch is full
         below = (hundredths / 100 for hundredths in range(99, 0, -1))
         for ratio in itertools.chain(whole, below):
             if replace(self, ratio=ratio).last_iteration(total, epoch, iteration) >= total:

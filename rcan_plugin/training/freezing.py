@@ -61,8 +61,9 @@ class Freeze:
 class Freezer:
     """Switches the training of parameters off and on: `freezer.at(iteration)`, before each step.
 
-    Frozen parameters get no gradients, so an optimizer passes over them, weight decay included, and the backward pass
-    ends where only they are left. The running means of BatchNorm are not parameters: they are still updated.
+    Frozen parameters get no gradients, so an optimizer ignores them (also for weight decay), and the backward pass
+    stops before layers whose inputs need no gradient. BatchNorm's running means are not parameters and are still
+    updated.
 
     Args:
         net: the network.
@@ -79,7 +80,7 @@ class Freezer:
         self.frozen = False
 
     def at(self, iteration: int) -> bool:
-        """Freeze or release the parameters as iteration `iteration` (from 1) needs it; return whether that changed."""
+        """Freeze or release the parameters for iteration `iteration` (from 1); return whether anything changed."""
         frozen = iteration <= self.until
         if frozen == self.frozen:
             return False

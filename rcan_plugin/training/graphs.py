@@ -1,4 +1,4 @@
-"""CUDA graphs: record the kernels that a function launches once, and replay them without the host's work."""
+"""CUDA graphs: record the kernels that a function launches, and replay them without launching each from the host."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class CudaRecorder:
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
-        # Warm-up and capture on one side stream, as torch's documentation of graphs asks.
+        # Warm-up and capture on one side stream, as torch's documentation of graphs requires.
         self.stream = torch.cuda.Stream(device)
         self.pool = torch.cuda.graph_pool_handle()
 
@@ -56,11 +56,11 @@ class CudaRecorder:
         graph = torch.cuda.CUDAGraph()
         current = torch.cuda.current_stream(self.device)
         try:
-            # thread_local: the loader's thread that pins memory calls CUDA meanwhile, and must not break the recording.
+            # thread_local: CUDA calls of the loader's pin-memory thread must not break the recording.
             with torch.cuda.graph(graph, pool=self.pool, stream=self.stream, capture_error_mode="thread_local"):
                 function()
         finally:
-            torch.cuda.set_stream(current)  # where the recording fails to end, torch leaves its own stream set
+            torch.cuda.set_stream(current)  # if ending the recording fails, torch leaves its own stream set
         return graph.replay
 
     def recover(self) -> None:
@@ -82,7 +82,7 @@ class CudaRecorder:
 
 
 def reason_of(error: BaseException) -> str:
-    """Why recording failed, in one line: the first error, which torch's end of a recording hides."""
+    """Why recording failed, in one line: the first error. A later error, when torch ends recording, hides it."""
     while error.__context__ is not None:
         error = error.__context__
     return (str(error) or repr(error)).splitlines()[0]

@@ -22,11 +22,11 @@ class Guard:
         stop_after: training ends after this many rejected steps in a row.
     """
 
-    MEMORY = 0.99  # of the running mean: about the last hundred steps
+    MEMORY = 0.99  # factor of the running mean, which covers about the last hundred steps
 
     def __init__(self, device: torch.device, factor: float, stop_after: int) -> None:
         self.factor, self.stop_after = factor, stop_after
-        # Changed in place only: a CUDA graph knows them by their addresses.
+        # Change these only in place: a CUDA graph uses their addresses.
         self.mean = torch.full((), math.inf, device=device)
         self.skipped = torch.zeros((), dtype=torch.int64, device=device)
         self.in_a_row = torch.zeros((), dtype=torch.int64, device=device)
@@ -56,15 +56,15 @@ class Guard:
         return rejected
 
     def streak(self) -> int:
-        """How many steps in a row were rejected up to now; on a GPU this waits for the device."""
+        """Number of steps rejected in a row up to now; on a GPU this waits for the device."""
         return int(self.in_a_row)
 
     def is_stuck(self, current_iter: int) -> bool:
         """Whether `stop_after` or more steps in a row were rejected.
 
         Args:
-            current_iter: the iteration that was just decided on. On a GPU the count is read at every `stop_after`th
-                iteration only, since reading it waits for the device.
+            current_iter: the iteration of the last decision. On a GPU the count is only read at every `stop_after`th
+                iteration, because reading it waits for the device.
         """
         if self.in_a_row.device.type != "cpu" and current_iter % self.stop_after:
             return False

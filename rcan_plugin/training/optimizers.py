@@ -15,7 +15,7 @@ KERNEL_FLAGS = ("foreach", "fused", "capturable")
 
 
 def check(option: Mapping[str, Any]) -> None:
-    """Check `optim_g` before there is a network.
+    """Check `optim_g` before the network is built.
 
     Raises:
         ValueError: torch has no optimizer of this name; `layer_rates` is malformed.
@@ -103,7 +103,7 @@ def optimizer_class(name: Any) -> Any:
     return cls
 
 
-def rehearse(net: torch.nn.Module, option: Mapping[str, Any], state: Mapping[str, Any]) -> None:
+def try_saved_state(net: torch.nn.Module, option: Mapping[str, Any], state: Mapping[str, Any]) -> None:
     """Check that a saved optimizer fits: load it and run a step with gradients of zero, on the CPU.
 
     Args:
@@ -112,7 +112,7 @@ def rehearse(net: torch.nn.Module, option: Mapping[str, Any], state: Mapping[str
         state: a training state with one optimizer.
 
     Raises:
-        ValueError: it is an optimizer of other parameters, or of another kind.
+        ValueError: the state is that of an optimizer of other parameters, or of another type.
     """
     parameters = {name: parameter for name, parameter in net.named_parameters() if parameter.requires_grad}
     check_layer_rates(list(parameters), option, state)
@@ -125,7 +125,7 @@ def rehearse(net: torch.nn.Module, option: Mapping[str, Any], state: Mapping[str
         for parameter in parameters.values():
             parameter.grad = torch.zeros_like(parameter)
         optimizer.step()
-    except Exception as error:  # torch checks nothing: whatever the values lead to
+    except Exception as error:  # torch does not check the values, so any error may occur
         reason = (str(error) or repr(error)).splitlines()[0]
         raise ValueError(
             f"its optimizer does not fit network_g and train: optim_g: type {option['type']} ({reason})"
@@ -155,14 +155,14 @@ def check_layer_rates(names: Iterable[str], option: Mapping[str, Any], state: Ma
 
 
 def kernel_flags(group: Mapping[str, Any]) -> dict[str, Any]:
-    """Those settings of a parameter group that choose the implementation (`KERNEL_FLAGS`)."""
+    """The settings of a parameter group that choose the implementation (`KERNEL_FLAGS`)."""
     return {flag: group[flag] for flag in KERNEL_FLAGS if flag in group}
 
 
 def with_kernel_flags_of(state: Mapping[str, Any], optimizer: torch.optim.Optimizer) -> dict[str, Any]:
     """Copy a saved optimizer state, with the kernel flags of `optimizer`.
 
-    So a run of plain Adam can be resumed with fused Adam.
+    With it, a run with plain Adam can be resumed with fused Adam.
     """
     groups = [
         {**saved, **kernel_flags(group)}

@@ -1,4 +1,4 @@
-"""What `DistributedDataParallel` does, without hooks: ranks start with equal weights and average their gradients."""
+"""Replaces `DistributedDataParallel`, without its hooks: ranks start with equal weights and average their gradients."""
 
 from __future__ import annotations
 

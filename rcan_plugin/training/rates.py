@@ -12,13 +12,12 @@ import torch
 class DeviceRates:
     """Copies of an optimizer's learning rates in tensors that a recorded step reads.
 
-    The optimizer's groups keep plain numbers: schedulers, warm-up, logs and saved states see these alone. `update`
-    copies them to the device before a replay; `installed` puts the tensors in their place while a step runs or is
-    recorded.
+    The optimizer's groups keep plain numbers, which schedulers, warm-up, logs and saved states use. `update` copies
+    them to the device before a replay; `installed` replaces them by the tensors while a step runs or is recorded.
 
     Args:
         optimizer: the optimizer.
-        device: of its parameters.
+        device: device of its parameters.
     """
 
     def __init__(self, optimizer: torch.optim.Optimizer, device: torch.device) -> None:
@@ -55,8 +54,8 @@ class DeviceRates:
 def move_step_counts(optimizer: torch.optim.Optimizer, to_parameters: bool) -> None:
     """Move an optimizer's step counts to its parameters' device, where a recorded step needs them, or to the CPU.
 
-    Fused optimizers always have them on the device, and so have those that an option file made capturable; their counts
-    stay there.
+    Fused optimizers, and those that an option file made capturable, always have them on the device; their counts are
+    not moved.
     """
     for group in optimizer.param_groups:
         if group.get("fused") or (group.get("capturable") and not to_parameters):

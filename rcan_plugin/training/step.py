@@ -1,4 +1,4 @@
-"""One training step: the gradients of a batch, the guarded optimizer step, the average of the weights."""
+"""One training step: computes the gradients of a batch, runs the guarded optimizer step, updates the average."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from rcan_plugin.training.guard import Guard
 from rcan_plugin.training.ranks import average_gradients, several_ranks
 
 LossesOf = Callable[[Any, Tensor], dict[str, Tensor]]
-"""From the network's output (one or several images) and the HR batch to the losses by name; their sum is minimized."""
+"""Maps the network's output (one or several images) and the HR batch to losses by name; their sum is minimized."""
 
 
 class TrainingStep:
     """A training step of a network: `step(lq, gt)`.
 
-    With a guard, fused Adam and no scaler limit, nothing in it waits for a GPU.
+    With fused Adam the host does not wait for the GPU, also with a guard.
 
     Args:
         net: the network. It is called with the LR batch and the further arguments of the step. With several ranks,
-            either `DistributedDataParallel` exchanges the gradients, or, around a bare network, the step does.
-        optimizer: of its parameters.
-        losses_of: see `LossesOf`.
+            `DistributedDataParallel` exchanges the gradients; if the network is not wrapped in it, the step does.
+        optimizer: optimizer of its parameters.
+        losses_of: computes the losses, see `LossesOf`.
         scaler: scales the loss for fp16; disabled otherwise.
         precision: of the forward pass (autocast); None for float32.
         grad_accum: number of parts that a batch is cut into; their gradients are accumulated.
@@ -135,7 +135,7 @@ class TrainingStep:
         if rejected is None:
             self.scaler.step(optimizer)
         elif skips_on_device(optimizer):
-            # As GradScaler tells a fused optimizer to skip: decided on the device, without waiting for it.
+            # The flag by which GradScaler makes a fused optimizer skip a step on the device, without waiting.
             optimizer.grad_scale, optimizer.found_inf = None, rejected  # type: ignore[attr-defined]
             try:
                 optimizer.step()
@@ -148,7 +148,7 @@ class TrainingStep:
 
 
 def gradients_of(optimizer: torch.optim.Optimizer) -> list[Tensor]:
-    """The gradients that the last backward pass gave, in the order of the optimizer's parameters."""
+    """The gradients of the last backward pass, in the order of the optimizer's parameters."""
     parameters = (parameter for group in optimizer.param_groups for parameter in group["params"])
     return [parameter.grad for parameter in parameters if parameter.grad is not None]
 

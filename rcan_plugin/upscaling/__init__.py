@@ -1,1 +1,1 @@
-"""Upscales pictures from files to files: which inputs give which outputs, the run, and what did not succeed."""
+"""Upscales picture files: finds inputs, plans outputs, runs the network, reports failures."""

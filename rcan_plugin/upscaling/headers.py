@@ -1,4 +1,4 @@
-"""Reads the headers of the pictures before the work: sizes for the time left, and results that a format cannot hold."""
+"""Reads the headers of pictures before the work, to estimate the time and to find results that a format cannot hold."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rcan_plugin.upscaling.plan import Job, listed, printable
 
 
 def read_headers(sources: Sequence[Path]) -> dict[Path, Header]:
-    """Return the headers of pictures; without those that cannot be read, which is a matter of reading the picture."""
+    """Return the headers of pictures. Unreadable headers are left out; reading the picture will report the error."""
     headers = {}
     for path in tqdm(sources, "reading headers", unit="image", leave=False, delay=1):
         try:
@@ -28,13 +28,13 @@ def read_headers(sources: Sequence[Path]) -> dict[Path, Header]:
 
 
 def refuse_unfit(jobs: Sequence[Job], headers: Mapping[Path, Header], scale: int, max_pixels: int = MAX_PIXELS) -> None:
-    """Check that the formats of the results can hold them, as far as the headers tell.
+    """Check by the headers that the formats of the results can hold them.
 
-    Pictures of more than `max_pixels` are passed over: reading them fails, which does not end a run.
+    Pictures of more than `max_pixels` are ignored here: they fail when they are read, which does not end a run.
 
     Raises:
-        ValueError: names the pictures whose results are too large, or have transparency or 16 bits that the format has
-            not.
+        ValueError: names the pictures whose results are too large for the format, or have transparency or 16 bits that
+            it cannot hold.
     """
     lines = []
     for job in jobs:

@@ -1,4 +1,4 @@
-"""Finds the pictures that are meant: files, folders with their subfolders, and lists of names."""
+"""Finds the pictures to upscale: files, folders with their subfolders, and lists of names."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rcan_plugin._files import in_words, kind_of, require_folder
+from rcan_plugin._files import describe_error, kind_of, require_folder
 
 LIST = "-"
 """The input that stands for a list of names, one a line."""
@@ -21,7 +21,7 @@ class Found:
 
     Attributes:
         path: the file.
-        below: its path below the output folder: that below the folder it was found in, else its name.
+        below: path of its result below the output folder: its path below the input folder, or its name.
     """
 
     path: Path
@@ -30,26 +30,26 @@ class Found:
 
 @dataclass
 class Inputs:
-    """What the inputs lead to.
+    """The pictures found in the inputs.
 
     Attributes:
-        found: pictures, each path once for each place below the output folder, in the order of the inputs.
+        found: pictures in the order of the inputs, without duplicates of the same file and output path.
         failures: files and folders that cannot be used, with the reason.
-        passed_over: files in folders that are no pictures by their suffix.
+        ignored: files in folders whose suffix is not that of a picture.
     """
 
     found: list[Found] = field(default_factory=list)
     failures: dict[Path, str] = field(default_factory=dict)
-    passed_over: list[Path] = field(default_factory=list)
+    ignored: list[Path] = field(default_factory=list)
 
-    def passed_over_in_words(self) -> str:
-        """Return how many files were passed over, by suffix: `3 .txt, 1 without suffix`; "" if none."""
-        counts = Counter(printable(path.suffix.lower()) or "without suffix" for path in self.passed_over)
-        return ", ".join(f"{count} {suffix}" for suffix, count in sorted(counts.items(), key=lambda one: -one[1]))
+    def ignored_in_words(self) -> str:
+        """Return how many files were ignored, by suffix: `3 .txt, 1 without suffix`; "" if none."""
+        counts = Counter(printable(path.suffix.lower()) or "without suffix" for path in self.ignored)
+        return ", ".join(f"{count} {suffix}" for suffix, count in sorted(counts.items(), key=lambda item: -item[1]))
 
 
 def printable(path: str | os.PathLike[str]) -> str:
-    """Return a path as one line that every terminal takes, also if it has control characters or no valid UTF-8.
+    """Return a path as one printable line, with control characters and invalid UTF-8 escaped.
 
     Examples:
         >>> printable(os.fsdecode(b"caf\\xe9\\n.png"))
@@ -64,8 +64,8 @@ def printable(path: str | os.PathLike[str]) -> str:
 def find(inputs: Sequence[str], output: Path, is_picture: Callable[[str], bool], lines: Iterable[bytes] = ()) -> Inputs:
     """Find the pictures that `inputs` name.
 
-    A folder is read with its subfolders, without hidden files and folders, and without `output` if that is inside it.
-    Links to folders are followed; each folder is read once. A file is taken whatever its name.
+    Folders are read with their subfolders, without hidden files and folders, and without `output` if it is inside them.
+    Links to folders are followed; each folder is read once. A file that is named as an input may have any suffix.
 
     Args:
         inputs: files, folders, or `-` for `lines`.
@@ -111,16 +111,16 @@ def find(inputs: Sequence[str], output: Path, is_picture: Callable[[str], bool],
             _walk(path, os.path.realpath(output), is_picture, result)
         else:
             result.found.append(Found(path, Path(path.name)))
-    result.found = list({(os.path.realpath(one.path), one.below): one for one in result.found}.values())
+    result.found = list({(os.path.realpath(found.path), found.below): found for found in result.found}.values())
     return result
 
 
 def _problem(path: Path) -> str:
-    """Why a path is no file or folder; "" if it is one."""
+    """Why a path is not a file or folder; "" if it is one."""
     try:
         kind = kind_of(path)
     except OSError as error:
-        return in_words(error)
+        return describe_error(error)
     except ValueError:
         return "has a zero byte; expected one name a line: find without -print0."
     if kind == "nothing":
@@ -133,18 +133,18 @@ def _walk(root: Path, output: str, is_picture: Callable[[str], bool], result: In
     visited = set() if os.path.realpath(root) == output else {output}
 
     def failed(error: OSError) -> None:
-        result.failures[Path(os.fsdecode(error.filename))] = in_words(error)
+        result.failures[Path(os.fsdecode(error.filename))] = describe_error(error)
 
     for folder, subfolders, files in os.walk(root, onerror=failed, followlinks=True):
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
-        if (real := os.path.realpath(folder)) in visited:  # the output, or where a link led before
+        if (real := os.path.realpath(folder)) in visited:  # the output, or a folder that was read before
             subfolders.clear()
             continue
         visited.add(real)
         for name in sorted(name for name in files if not name.startswith(".")):
             path = Path(folder, name)
             if not is_picture(name):
-                result.passed_over.append(path)
+                result.ignored.append(path)
             elif problem := _problem(path):
                 result.failures[path] = problem
             else:

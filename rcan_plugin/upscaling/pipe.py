@@ -14,10 +14,10 @@ class StoppedError(Exception):
 
 
 class Pipe:
-    """A queue of arrays with a limit in bytes: `put` waits for the reader, who iterates over the pipe.
+    """A queue of arrays with a limit in bytes. `put` waits for the reader, which iterates over the pipe.
 
     Args:
-        limit: bytes that may wait. An array that is larger is taken when no other waits.
+        limit: bytes that may wait. A larger array is accepted when the queue is empty.
     """
 
     def __init__(self, limit: int) -> None:
@@ -42,13 +42,13 @@ class Pipe:
             self.changed.notify_all()
 
     def end(self) -> None:
-        """No array follows."""
+        """Mark the end: no array follows."""
         with self.changed:
             self.ended = True
             self.changed.notify_all()
 
     def stop(self) -> None:
-        """Raise `StoppedError` on the other side, at once; without effect on a reader who has all."""
+        """Make the other side raise `StoppedError` at once; no effect on a reader that has received everything."""
         with self.changed:
             self.stopped = True
             self.waiting.clear()

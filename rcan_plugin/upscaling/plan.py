@@ -1,4 +1,4 @@
-"""Which picture is written where; mistakes are raised before the work."""
+"""Decides which picture is written where; raises mistakes before the work."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rcan_plugin.pictures.writing import remove_unfinished
 from rcan_plugin.upscaling.inputs import LIST, Found, printable
 
 SHOWN = 10
-"""Lines of a message that may concern many files."""
+"""Most files that are listed in a message."""
 
 
 WRITABLE = tuple(suffix for form in FORMATS.values() for suffix in form.suffixes)
@@ -27,8 +27,8 @@ class Names:
 
     Attributes:
         output: file or folder of the results as the user wrote it; a separator at its end makes it a folder.
-        suffix: put between the name of a picture and the suffix of its format.
-        format: of all results, a name of `FORMATS`; None for that of each picture, or PNG where that cannot be written.
+        suffix: text between the name of a picture and the suffix of its format, such as `_x4`.
+        format: format of all results, a name of `FORMATS`; None: that of each picture, or PNG if it cannot be written.
     """
 
     output: str
@@ -79,20 +79,22 @@ class Plan:
 
 
 def output_is_file(inputs: Sequence[str], names: Names) -> bool:
-    """Whether `names.output` is the file of the result, not a folder of results: for one picture, unless it is a folder
-    or ends with a separator.
+    """Whether `names.output` is the file of the result, not a folder of results: true for one picture, unless the
+    output is a folder or ends with a separator.
 
     Raises:
-        ValueError: it is neither; or its name does not fit the inputs, or the rest of `names`.
+        ValueError: it is neither a file nor a folder, or does not fit the inputs or the other attributes of `names`.
     """
     output, kind = names.output, kind_of(names.output)
     shown, is_named_like_picture = printable(output), Path(output).suffix.lower() in WRITABLE
-    one = len(inputs) == 1 and inputs[0] != LIST and kind_of(inputs[0]) == "a file"
+    single_file = len(inputs) == 1 and inputs[0] != LIST and kind_of(inputs[0]) == "a file"
     if kind == "a folder" or (kind == "nothing" and output.endswith(tuple(filter(None, (os.sep, os.altsep))))):
         return False
-    if kind not in ("nothing", "a file") or (kind == "a file" and not one):
-        raise ValueError(f"The output {shown} is {kind}; expected {'a file or ' * one}a folder: choose another.")
-    if not one:
+    if kind not in ("nothing", "a file") or (kind == "a file" and not single_file):
+        raise ValueError(
+            f"The output {shown} is {kind}; expected {'a file or ' * single_file}a folder: choose another."
+        )
+    if not single_file:
         if is_named_like_picture:
             raise ValueError(
                 f"The output {shown} is named like a picture, but the inputs are not one file: give a folder "
@@ -121,21 +123,21 @@ def plan(inputs: Sequence[str], found: Sequence[Found], names: Names, overwrite:
     """Decide which picture is written where.
 
     Args:
-        inputs: as the user gave them.
-        found: the pictures that they lead to.
+        inputs: the inputs as the user gave them.
+        found: the pictures found in them.
         names: how results are named.
-        overwrite: whether files that exist are replaced, and not kept.
+        overwrite: replace existing files instead of keeping them.
 
     Raises:
-        ValueError: two pictures have the same output; an output is an input, or no file; a folder cannot be made.
+        ValueError: two pictures have the same output; an output is an input, or not a file; a folder cannot be made.
         OSError: a folder cannot be written to.
     """
     result = Plan()
     output = Path(names.output)
     if output_is_file(inputs, names):
-        jobs = [Job(one.path, output) for one in found]
+        jobs = [Job(picture.path, output) for picture in found]
     else:
-        jobs = [Job(one.path, output / names.of(one.below)) for one in found]
+        jobs = [Job(picture.path, output / names.of(picture.below)) for picture in found]
     if names.suffix and not overwrite:
         jobs, result.results = _without_results(jobs)
     _refuse_inputs_as_outputs(jobs)
@@ -153,7 +155,7 @@ def plan(inputs: Sequence[str], found: Sequence[Found], names: Names, overwrite:
 
 
 def _without_results(jobs: Sequence[Job]) -> tuple[list[Job], list[Path]]:
-    """Split off the inputs that a run before this one wrote beside the others."""
+    """Separate the inputs that are results of an earlier run, written beside the other inputs."""
     outputs = {os.path.realpath(job.output) for job in jobs}
     results = [job.source for job in jobs if os.path.realpath(job.source) in outputs]
     left_out = set(results)
@@ -188,9 +190,9 @@ def _refuse_same_outputs(jobs: Sequence[Job]) -> None:
 
 
 def _require_folders(folders: Iterable[Path]) -> None:
-    """Check that folders can be written to, or made; below a folder that exists one of them stands for all.
+    """Check that folders can be written to, or made. Of new folders below the same existing folder, one is checked.
 
-    What killed runs left in folders that exist is removed.
+    Unfinished files of killed runs in existing folders are removed.
     """
     by_place: dict[Path, Path] = {}
     for folder in sorted(folders):

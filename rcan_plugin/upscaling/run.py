@@ -1,4 +1,4 @@
-"""Upscales picture after picture: the next is read and the last is written beside the network."""
+"""Upscales pictures one after another; while the network runs, the next is read and the previous is written."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Protocol
 import numpy as np
 from tqdm import tqdm
 
-from rcan_plugin._files import in_words, kind_of
+from rcan_plugin._files import describe_error, kind_of
 from rcan_plugin.pictures import (
     MAX_PIXELS,
     Picture,
@@ -31,14 +31,14 @@ from rcan_plugin.upscaling.pipe import Pipe, StoppedError
 from rcan_plugin.upscaling.plan import Job
 
 WAITING_BYTES = 1 << 28
-"""Finished rows of a picture that may wait for being written: a larger result is streamed."""
+"""Most bytes of finished rows that wait to be written: larger results are streamed."""
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
-"""Errors of a disk that every picture after this one would meet, too."""
+"""Errors of a disk that would occur for all following pictures too."""
 
 
 class Upscaler(Protocol):
-    """What is used of `inference.Upscaler`."""
+    """The part of `inference.Upscaler` that is used here."""
 
     scale: int
     channels: int
@@ -49,10 +49,10 @@ class Upscaler(Protocol):
 
 @dataclass
 class Outcome:
-    """What became of the pictures.
+    """The results of a run.
 
     Attributes:
-        written: results.
+        written: files that were written.
         failures: pictures that could not be upscaled, with the reason.
         stopped: why the run ended before the last picture; "" if it did not.
     """
@@ -63,7 +63,7 @@ class Outcome:
 
 
 class Progress:
-    """A bar of the pixels read from, with the time left, and the number of pictures."""
+    """A progress bar of input pixels, with the time left and the number of finished pictures."""
 
     def __init__(self, jobs: Sequence[Job], pixels: Mapping[Path, int]) -> None:
         self.pixels, self.count, self.finished = dict(pixels), len(jobs), 0
@@ -71,20 +71,20 @@ class Progress:
         self.bar = tqdm(desc=self._count(), total=self.total, unit="px", unit_scale=True, dynamic_ncols=True)
         self.done = 0
 
-    def begins(self, job: Job, picture: Picture) -> None:
-        """A picture is read: its size is known at last."""
+    def start_picture(self, job: Job, picture: Picture) -> None:
+        """Record that a picture was read; its size may not have been known before."""
         pixels = picture.width * picture.height
         self.total += pixels - self.pixels.get(job.source, 0)
         self.bar.total = self.total
         self.pixels[job.source], self.done = pixels, 0
 
-    def advances(self, pixels: int) -> None:
-        """So many pixels more of the picture are upscaled."""
+    def advance(self, pixels: int) -> None:
+        """Record that `pixels` more pixels of the picture are upscaled."""
         self.done += pixels
         self.bar.update(pixels)
 
-    def ends(self, job: Job) -> None:
-        """The network has done with a picture, or it failed."""
+    def finish_picture(self, job: Job) -> None:
+        """Record that a picture is finished or has failed."""
         self.bar.update(self.pixels.get(job.source, 0) - self.done)
         self.done, self.finished = 0, self.finished + 1
         self.bar.set_description(self._count())
@@ -98,12 +98,12 @@ class Run:
 
     Args:
         upscaler: the network.
-        quality: of formats with loss, 1 to 100; None: the format's default.
-        max_pixels: pictures of more pixels are refused.
-        say: takes a line for the user.
+        quality: quality of lossy formats, 1 to 100; None: the format's default.
+        max_pixels: pictures with more pixels are refused.
+        say: called with lines for the user.
 
     Attributes:
-        outcome: what became of the pictures so far.
+        outcome: results so far.
     """
 
     def __init__(
@@ -120,12 +120,12 @@ class Run:
     def __call__(self, jobs: Sequence[Job], pixels: Mapping[Path, int]) -> None:
         """Upscale pictures; one that fails does not end the run.
 
-        One picture is read ahead and at most two results are being written, so that memory does not grow with their
-        number. After Ctrl-C the picture in work is not written, and the one before it is completed.
+        One picture is read ahead and at most two results are being written, so that memory does not grow with the
+        number of pictures. After Ctrl-C the current picture is not written, and the previous one is completed.
 
         Args:
             jobs: the pictures.
-            pixels: their sizes, for the time left, as far as they are known.
+            pixels: their numbers of pixels, as far as known, for the progress bar.
         """
         progress = Progress(jobs, pixels)
         last: tuple[Job, Future[None]] | None = None
@@ -137,7 +137,7 @@ class Run:
                 current: tuple[Job, Future[None]] | None = None
                 with self._noting_failure(job):
                     current = job, self._upscale(job, reading.result(), writer, progress)
-                progress.ends(job)
+                progress.finish_picture(job)
                 self._finish(last)
                 last = current
                 if self.outcome.stopped:
@@ -146,14 +146,14 @@ class Run:
 
     def _read(self, job: Job) -> Picture:
         if (kind := kind_of(job.source)) != "a file":  # it was one when the inputs were listed; a FIFO would block
-            raise FileNotFoundError(f"is {kind} by now" if kind != "nothing" else "does not exist any more")
+            raise FileNotFoundError(f"is now {kind}" if kind != "nothing" else "no longer exists")
         return read(job.source, max_pixels=self.max_pixels)
 
     def _upscale(self, job: Job, picture: Picture, writer: ThreadPoolExecutor, progress: Progress) -> Future[None]:
-        """Run the network; the rows that it finishes are written in `writer`."""
+        """Run the network; `writer` writes the finished rows in its thread."""
         scale, pipe = self.upscaler.scale, Pipe(WAITING_BYTES)
         size = picture.width * scale, picture.height * scale
-        progress.begins(job, picture)
+        progress.start_picture(job, picture)
         lost = check_output(output_format("", path=job.output), *size, picture)
         for remark in (*picture.remarks, *lost):
             self.say(f"{printable(job.source)}: {remark}")
@@ -163,7 +163,7 @@ class Run:
             rows = self.upscaler.rows(network_input(picture, self.upscaler.channels))
             for strip in enlarge_rows(picture, rows, scale):
                 pipe.put(strip)
-                progress.advances(len(strip) * picture.width // scale)
+                progress.advance(len(strip) * picture.width // scale)
             pipe.end()
         except StoppedError:
             pass  # its result has the reason
@@ -180,7 +180,7 @@ class Run:
             )
         job.output.parent.mkdir(parents=True, exist_ok=True)
         write_rows(job.output, rows, picture, *size, quality=self.quality)
-        self.outcome.written.append(job.output)  # here, so that it counts after Ctrl-C, too
+        self.outcome.written.append(job.output)  # in this thread, so that it also counts after Ctrl-C
 
     def _finish(self, work: tuple[Job, Future[None]] | None) -> None:
         if work is not None:
@@ -200,7 +200,7 @@ class Run:
 
 def _reason(error: Exception, source: Path) -> str:
     """The error on one line, without the name of the picture at its beginning."""
-    text = in_words(error).removeprefix(str(source)).removeprefix(":").strip()
+    text = describe_error(error).removeprefix(str(source)).removeprefix(":").strip()
     text = " ".join(text.split("\n"))
     if isinstance(error, MemoryError):
         return text or "there is not enough memory for it: choose a smaller --tile, or close other programs."

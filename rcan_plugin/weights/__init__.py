@@ -1,4 +1,4 @@
-"""Files of weights: reading them safely, finding the state dict, the network they belong to, writing (pure torch).
+"""Reads files of weights safely, finds the state dict and the network that it belongs to, writes weights (pure torch).
 
 Examples:
     >>> from rcan_plugin import weights
@@ -26,7 +26,7 @@ def light(scale: int) -> Path:
     """The file of the light RCAN that comes with the project; README.md beside it says how it was trained.
 
     Raises:
-        ValueError: there is none of this scale.
+        ValueError: the light RCAN does not have this scale.
     """
     if scale not in LIGHT_SCALES:
         raise ValueError(f"scale is {scale!r}; the light RCAN has {', '.join(map(str, LIGHT_SCALES))}.")

@@ -1,4 +1,4 @@
-"""Files of RCAN weights of every known layout: to `RCANArch`'s keys and arguments, and to the authors' layout.
+"""Converts RCAN weights of every known layout to `RCANArch`'s keys and arguments, and to the authors' layout.
 
 `rcan_plugin.archs.rcan_layouts` lists the layouts and their sources.
 """
@@ -22,13 +22,13 @@ from rcan_plugin.weights.state_dicts import StateDict
 Arguments = dict[str, Any]
 
 LEAST_MEAN = 0.05
-"""A mean times range below it does not tell whether the range is 1 or 255."""
+"""If the mean times the range is smaller, the range could be 1 or 255."""
 ACTIVATIONS = {"swish": "silu", "efficient_swish": "silu"}
 """Other names of activations in metadata."""
 
 
 class NotRCAN(ValueError):
-    """The weights are another network's."""
+    """The weights are not those of an RCAN."""
 
 
 def to_own(
@@ -38,17 +38,17 @@ def to_own(
 
     Args:
         state_dict: the weights; prefixes `module.` are dropped.
-        metadata: of the file. traiNNer-redux's hyperparameters under `metadata` are read (JSON in safetensors files).
-        given: arguments of `RCANArch` that the user gives; they win over metadata and over what is assumed.
+        metadata: metadata of the file. traiNNer-redux's hyperparameters in it are read (JSON in safetensors files).
+        given: arguments of `RCANArch` from the user; they override metadata and assumptions.
 
     Returns:
-        The weights with the keys of `RCANArch`, its arguments, and a line for each kind of arguments that the file does
-        not show and that are assumed.
+        The weights with the keys of `RCANArch`, its arguments, and a line for each assumption about arguments that the
+        file does not show.
 
     Raises:
-        NotRCAN: the weights are another network's.
+        NotRCAN: the weights are not those of an RCAN.
         ValueError: the file fits two kinds of networks (the message names the argument that decides); it contradicts
-            `given` or its metadata; or it is an RCAN that `RCANArch` does not have.
+            `given` or its metadata; or it is a variant of RCAN that `RCANArch` does not support.
     """
     weights = {key.removeprefix("module."): value for key, value in state_dict.items()}
     if unknown := given.keys() - _defaults().keys():
@@ -78,7 +78,7 @@ def to_own(
         assumed = {name: value for name, value in arguments.items() if name not in {*found, *given}}
         found |= assumed
         if assumed and reason:
-            remarks.append(f"{rcan_layouts.listed(assumed)}: {reason}")
+            remarks.append(f"{rcan_layouts.as_options(assumed)}: {reason}")
     found |= given
     if "upscale" not in found:
         if found["upsampler"] == "direct":
@@ -96,7 +96,7 @@ def _defaults() -> Arguments:
 
 
 def _check_kinds(values: Mapping[str, Any]) -> None:
-    """Check what is computed with here; `RCANArch` checks the rest."""
+    """Check the values that this module computes with; `RCANArch` checks the others."""
     for name in ("img_range", "rgb_range"):
         value = values.get(name, 1)
         if not (is_number(value, (int, float)) and value > 0):
@@ -120,7 +120,7 @@ def _stored(metadata: Mapping[str, Any]) -> Arguments:
 
 
 def _shown_by_names(weights: StateDict) -> Arguments:
-    shown = rcan_layouts.shown(weights)
+    shown = rcan_layouts.shown_arguments(weights)
     own = rcan_layouts.own_names(weights)
     by_shapes = rcan.arguments(own, shown["unshuffle"])
     if not by_shapes:
@@ -152,10 +152,10 @@ def _shown_by_shapes(weights: StateDict, given: Mapping[str, Any]) -> Arguments:
 
 
 def _check_kind(own: StateDict) -> None:
-    """Refuse RCANs that `RCANArch` does not have."""
+    """Refuse variants of RCAN that `RCANArch` does not support."""
     size = own["conv_first.weight"].shape[-1]
     if size != 3:
-        raise ValueError(f"its first convolution is {size} x {size} (kernel_size: {size}); RCANArch has 3 x 3 alone.")
+        raise ValueError(f"its first convolution is {size} x {size} (kernel_size: {size}); RCANArch has only 3 x 3.")
     if learned := [key for key in own if key.endswith(".res_scale")]:
         raise ValueError(f"its residual scales are learned ({learned[0]}); RCANArch has one constant res_scale.")
     if "body.0.conv.weight" not in own:
@@ -163,7 +163,7 @@ def _check_kind(own: StateDict) -> None:
 
 
 Assumption = tuple[Arguments, str]
-"""Arguments, and why they are assumed; empty if the file or the user says them."""
+"""Arguments, and the reason why they are assumed; an empty reason if the file or the user gives them."""
 
 
 def _blocks(weights: StateDict, stored: Arguments) -> list[Assumption]:
@@ -172,8 +172,8 @@ def _blocks(weights: StateDict, stored: Arguments) -> list[Assumption]:
         stated = [({"activation": ACTIVATIONS.get(activation, activation)}, "")]
     else:
         stated = []
-    assumed = rcan_layouts.assumed(weights)
-    if rcan_layouts.shown(weights)["activate_all"]:
+    assumed = rcan_layouts.assumed_arguments(weights)
+    if rcan_layouts.shown_arguments(weights)["activate_all"]:
         activation = "not in the file; RCAN-it's public weights have it (RCAN_Improved.yaml; RCAN_Base.yaml has relu)."
         res_scale = "not in the file; RCAN-it's default."
     else:
@@ -195,7 +195,7 @@ def _of_basicsr(shown: Arguments) -> Assumption:
 
 
 def _mean_and_range(weights: StateDict, channels: int, stored: Arguments, given: Mapping[str, Any]) -> list[Assumption]:
-    """Mean and range of a file with the authors' names: from `sub_mean`, or its absence."""
+    """Mean and range of a file with the authors' names, from `sub_mean` or its absence."""
     mean = rcan_layouts.mean_times_range(weights)
     if stored.get("norm", mean is not None) != (mean is not None):
         raise ValueError(
@@ -222,7 +222,7 @@ def _mean_and_range(weights: StateDict, channels: int, stored: Arguments, given:
         )
     if "rgb_mean" in given and not _equal(given["rgb_mean"], rgb_mean, rcan_layouts.SAME_MEAN):
         raise ValueError(
-            f"rgb_mean is {rcan_layouts.rounded(rgb_mean)} in the file, {given['rgb_mean']} by hand: leave it out."
+            f"rgb_mean is {rcan_layouts.rounded(rgb_mean)} in the file, {given['rgb_mean']} was given: leave it out."
         )
     exact = _equal(rcan_layouts.DIV2K_MEAN, rgb_mean, 1e-7)
     values = list(rcan_layouts.DIV2K_MEAN) if exact else [round(value, 9) for value in rgb_mean.tolist()]
@@ -231,7 +231,7 @@ def _mean_and_range(weights: StateDict, channels: int, stored: Arguments, given:
 
 def _without_mean(weights: StateDict, channels: int, stored: Arguments, given: Mapping[str, Any]) -> Assumption:
     known = "norm" in stored
-    usual = channels == 3 and not rcan_layouts.shown(weights)["activate_all"]
+    usual = channels == 3 and not rcan_layouts.shown_arguments(weights)["activate_all"]
     if not (known or usual or "img_range" in given):
         raise ValueError(
             f"it has no sub_mean, and {channels} channels or RCAN-it's names: its range may be 1, as in "
@@ -241,19 +241,20 @@ def _without_mean(weights: StateDict, channels: int, stored: Arguments, given: M
     return {"img_range": 1.0, "rgb_mean": [0.0] * channels}, "" if known else reason
 
 
-def _equal(one: Any, other: Tensor, tolerance: float) -> bool:
-    values = torch.as_tensor(one, dtype=torch.float64)
+def _equal(values_given: Any, other: Tensor, tolerance: float) -> bool:
+    values = torch.as_tensor(values_given, dtype=torch.float64)
     return values.shape == other.shape and torch.allclose(values, other, rtol=0, atol=tolerance)
 
 
 def to_authors(state_dict: Mapping[str, Tensor], arguments: Mapping[str, Any]) -> StateDict:
     """Convert weights of `RCANArch` to the authors' layout, with `sub_mean` and `add_mean`.
 
-    With range 1 and no mean: without them, as traiNNer-redux and neosr have it. With unshuffled input: as redux.
+    For range 1 and no mean, `sub_mean` and `add_mean` are omitted, as in traiNNer-redux and neosr. Unshuffled input is
+    written as in redux.
 
     Args:
         state_dict: weights with the keys of `RCANArch`.
-        arguments: arguments of `RCANArch`; its defaults where missing.
+        arguments: arguments of `RCANArch`; missing ones have their defaults.
 
     Raises:
         ValueError: the layout cannot hold the arguments; the message gives each reason.
@@ -282,7 +283,7 @@ def to_authors(state_dict: Mapping[str, Tensor], arguments: Mapping[str, Any]) -
 
 
 def authors_reasons(arguments: Mapping[str, Any]) -> list[str]:
-    """Why the authors' layout cannot hold a network with these arguments of `RCANArch`; empty if it can."""
+    """Reasons why the authors' layout cannot hold a network with these arguments of `RCANArch`; empty if it can."""
     full = _full(arguments)
     needed = {
         "activation": "relu",
@@ -294,7 +295,7 @@ def authors_reasons(arguments: Mapping[str, Any]) -> list[str]:
         "upsampler": "subpixel",
     }
     reasons = [
-        f"{rcan_layouts.listed({name: full[name]})} (it has {str(value).lower()})"
+        f"{rcan_layouts.as_options({name: full[name]})} (it has {str(value).lower()})"
         for name, value in needed.items()
         if full[name] != value
     ]
@@ -318,10 +319,10 @@ def _reasons_of_range(full: Arguments) -> list[str]:
 
 
 def spandrel_reasons(arguments: Mapping[str, Any]) -> list[str]:
-    """Why spandrel would not reproduce a network with these arguments in the authors' layout; empty if it would.
+    """Reasons why spandrel would not reproduce a network in the authors' layout; empty if it would.
 
     spandrel (`libs/spandrel/spandrel/architectures/RCAN/__init__.py`) reads sizes from shapes, and assumes ReLU, no
-    residual scale, and range 255 where there is a `sub_mean`, else range 1.
+    residual scale, and range 255 if there is a `sub_mean`, otherwise range 1.
     """
     full = _full(arguments)
     reasons = authors_reasons(full)

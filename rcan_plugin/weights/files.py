@@ -1,4 +1,4 @@
-"""Reads files of weights, those of `torch.save` and safetensors, without running code from them."""
+"""Reads files of weights, written by `torch.save` or safetensors, without running code from them."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from typing import Any
 
 import torch
 
-ONNX = "it is an ONNX file, which is no source of weights: take the file that it was exported from"
+ONNX = "it is an ONNX file, from which weights are not read: use the file that it was exported from"
 OTHER_FILES = (
     (b"version https://git-lfs", "it is a pointer of Git LFS: fetch the file itself with `git lfs pull`"),
     (b"<", "it is a web page: download the file again"),
     *((b"\x08%c\x12" % version, ONNX) for version in range(3, 20)),
 )
-"""How files begin that are taken for weights, and what they are."""
+"""First bytes of files that users take for weights, and messages that say what they are."""
 ZIP, PICKLE = b"PK\x03\x04", b"\x80"  # torch's format since 1.6, and its format before
 
 
 def read(path: str | os.PathLike[str]) -> Any:
     """Read a file that `torch.save` wrote, or a safetensors file, to the CPU.
 
-    It may hold tensors, plain numbers, texts and containers only; a safetensors file gives a flat dict of tensors.
-    Tensors are mapped from the file where its format allows that, so that only what is used takes memory.
+    It may only hold tensors, plain numbers, texts and containers; a safetensors file gives a flat dict of tensors.
+    Tensors are memory-mapped if the format allows it, so that only the tensors that are used take memory.
 
     Raises:
         FileNotFoundError: the file does not exist.
-        ValueError: it is a folder or cannot be opened; it is empty, cut, damaged, or of another format; or it holds
-            objects that only code could rebuild. The message is one line.
+        ValueError: it is a folder or cannot be opened; it is empty, cut short, damaged, or of another format; or it
+            holds objects that only code could rebuild. The message is one line.
     """
     path = Path(path)
     head = _head(path)
@@ -47,7 +47,7 @@ def read(path: str | os.PathLike[str]) -> Any:
         if in_zip:
             _check_zip(path)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about the format; what cannot be read raises
+            warnings.simplefilter("ignore")  # about the format; errors are raised
             return torch.load(path, map_location="cpu", weights_only=True, mmap=in_zip)
     except MemoryError:
         raise
@@ -78,7 +78,7 @@ def is_safetensors(path: str | os.PathLike[str]) -> bool:
 
 
 def _begins_safetensors(head: bytes) -> bool:
-    """The length of the head in eight bytes, then JSON."""
+    """Whether a file begins as safetensors: the length of the header in eight bytes, then JSON."""
     return head[5:9] == b"\0\0\0{"
 
 
@@ -136,18 +136,18 @@ def _check_zip(path: Path) -> None:
 
 def _reason(error: Exception) -> str:
     text = str(error)
-    # The rest advises to run code from the file, or to report an error of torch.
+    # Without torch's advice to run code from the file, or to report an error of torch.
     text = text.rpartition("WeightsUnpickler error: ")[2].partition("(Could this error message")[0].strip()
     if found := re.search(r"GLOBAL (\S+)|(TorchScript)", text):
         name = found[1] or "a TorchScript program"
         return (
-            f"holds {name}, which only code can rebuild, and code from files is not run: store the tensors alone, "
+            f"holds {name}, which only code can rebuild, and code from files is not run: store only the tensors, "
             "`torch.save(net.state_dict(), FILE)`, where the file comes from"
         )
     if isinstance(error, LookupError) and not text:
         return "is not a file of weights: it is another zip archive; unpack it"
     if isinstance(error, EOFError | IndexError) or "unexpected EOF" in text:
-        return "is cut: its end is missing; copy or download it again"
+        return "is cut short: its end is missing; copy or download it again"
     if "not fully covered" in text or "invalid header length" in text:  # of safetensors
-        return "is not as long as its head says: it is cut, or something was appended; copy or download it again"
+        return "is not as long as its header says: it is cut short or was appended to; copy or download it again"
     return f"cannot be read ({(text or repr(error)).splitlines()[0]}): copy or download it again"

@@ -1,4 +1,4 @@
-"""Compares weights with the network that is to load them."""
+"""Checks that a network can load weights."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from rcan_plugin.weights import files, rcan, state_dicts
 from rcan_plugin.weights.state_dicts import StateDict
 
 LEAST_FIT = 0.1
-"""Weights of which fewer of a network's tensors fit, as a fraction, are another network's: less than 1 % of RCAN's fit
-those of EDSR, a third of LapSRN x8's those of LapSRN x2."""
+"""If a smaller fraction of a network's tensors fits, the weights are another network's. Less than 1 % of RCAN's tensors
+fit EDSR, a third of those of LapSRN x8 fits LapSRN x2."""
 MOST_FIT = 0.5
-"""From this fraction on, starting from the tensors that fit is recommended."""
+"""If at least this fraction fits, messages recommend to start from the tensors that fit."""
 
 
 def check_weights(
@@ -31,14 +31,14 @@ def check_weights(
     label: str = "g",
     any_layout: bool = False,
 ) -> None:
-    """Check that a model can load a file of weights; the network is asked where names or shapes differ.
+    """Check that a model can load a file of weights. If names or shapes differ, the network tries to load them.
 
     Args:
         path: the file.
-        build: builds the network; if it returns None, the file alone is checked.
+        build: builds the network; if it returns None, only the file is checked.
         param_key: `param_key_g` of the option file, None for a flat file.
-        strict: `strict_load_g`; false allows tensors to be missing or of another shape, as to start x4 from x2.
-        ema: the run has an averaged network, which BasicSR loads from `params_ema`, else `params`.
+        strict: `strict_load_g`; false allows tensors to be missing or of another shape, to start x4 from x2.
+        ema: the run has an averaged network, which BasicSR loads from `params_ema`, or from `params` if it is missing.
         label: letter of the network in the options' names: `g` or `d`.
         any_layout: the model loads with `any_layout`, see `state_dicts.choose`.
 
@@ -68,10 +68,10 @@ def check_weights(
 
 
 def own_weights(network: nn.Module, weights: Mapping[str, Tensor]) -> StateDict:
-    """Rename weights of a layout that the network knows to the network's own keys (its method `own_weights`).
+    """Rename weights of a layout that the network supports to its own keys, by its method `own_weights`.
 
     Raises:
-        ValueError: the network knows the layout, and the weights need other arguments than it has.
+        ValueError: the weights need other arguments than the network has.
     """
     rename = getattr(network, "own_weights", dict)
     return dict(rename(weights))
@@ -126,7 +126,7 @@ def _check_fit(network: nn.Module, weights: StateDict, strict: bool, label: str)
         return
     if strict:
         with contextlib.suppress(RuntimeError, ValueError):
-            network.load_state_dict(weights, strict=True)  # it may rename or leave out tensors in its own way
+            network.load_state_dict(weights, strict=True)  # the network may rename or ignore tensors
             return
     only = f"only {len(compared.fitting)} of its {len(own)} tensors fit: " if few and compared.fitting else ""
     message = f"it does not fit {name}: {only}{difference(compared, own, weights)}"
@@ -161,7 +161,8 @@ def difference(compared: Comparison, own: Mapping[str, Tensor], weights: Mapping
 
 
 def _arguments(weights: Mapping[str, Tensor]) -> dict[str, Any]:
-    """The arguments of `RCANArch` that shapes tell; inputs of 4, 9 or 16 times the outputs' channels are unshuffled."""
+    """The arguments of `RCANArch` that follow from shapes. If the first convolution has 4, 9 or 16 times the output's
+    channels, the input is unshuffled."""
     found = rcan.arguments(weights)
     factors = (factor for factor in (2, 3, 4) if found and found["num_in_ch"] == factor**2 * found["num_out_ch"])
     unshuffle = next(factors, 1)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-LARGEST = torch.finfo(torch.float16).max
+FP16_MAX = torch.finfo(torch.float16).max
 BOUND = 2 / 255
 """Largest difference of an fp16 file from the network in float32, range 0 to 1: two levels of 8 bits."""
 IN_FLOAT32 = ("GlobalAveragePool", "ReduceMean")
@@ -28,7 +28,7 @@ def convert(path: Path) -> None:
     from onnxruntime.transformers import float16
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of constants out of range; `Rounding` shows what they do
+        warnings.simplefilter("ignore")  # about constants out of range; `Rounding` detects their effect
         model = float16.convert_float_to_float16(
             onnx.load(path), keep_io_types=True, op_block_list=[*float16.DEFAULT_OP_BLOCK_LIST, *IN_FLOAT32]
         )
@@ -45,10 +45,10 @@ def check(network: nn.Module, run: Callable[[Tensor], Tensor], like: Tensor) -> 
         like: an image of noise, N x C x H x W, range 0 to 1; the other test images have its shape.
 
     Returns:
-        How near the largest value and the result are to what is allowed, as a sentence.
+        A sentence that compares the largest value and the largest difference with their bounds.
 
     Raises:
-        ValueError: a value is above `LARGEST`, or a result differs by more than `BOUND`.
+        ValueError: a value is above `FP16_MAX`, or a result differs by more than `BOUND`.
     """
     peak, largest, in_half = 0.0, 0.0, rounded(network)
     for image in _images(like):
@@ -56,12 +56,12 @@ def check(network: nn.Module, run: Callable[[Tensor], Tensor], like: Tensor) -> 
         with Rounding() as rounding:
             out = in_half(image)
         peak = max(peak, rounding.peak)
-        if peak > LARGEST:
+        if peak > FP16_MAX:
             raise ValueError(
-                f"values inside the network reach {peak:.3g} on a test image, and fp16 holds up to {LARGEST:g}: export "
-                "it without fp16"
+                f"values inside the network reach {peak:.3g} on a test image, and fp16 holds up to {FP16_MAX:g}: "
+                "export it without fp16"
             )
-        # ONNX Runtime on a CPU computes in float32 with the file's weights, so that both are needed.
+        # ONNX Runtime on a CPU computes in float32 with the file's fp16 weights, so both comparisons are needed.
         for result in (out, run(image)):
             difference = float((result - expected).abs().max())
             if not difference <= BOUND:
@@ -72,7 +72,7 @@ def check(network: nn.Module, run: Callable[[Tensor], Tensor], like: Tensor) -> 
             largest = max(largest, difference)
     return [
         f"fp16 differs from float32 by at most {largest:.2g} on test images (allowed: {BOUND:.2g} of the range 0 to "
-        f"1), and values inside reach {peak:.3g} (fp16 holds up to {LARGEST:g}). Other images may reach more: where a "
+        f"1), and values inside reach {peak:.3g} (fp16 holds up to {FP16_MAX:g}). Other images may reach more: where a "
         "result is black or not finite, use a file without fp16."
     ]
 

@@ -1,4 +1,4 @@
-"""Weights with the network that they belong to: read from a file of any layout, and built."""
+"""Reads weights of any layout with the network that they belong to, and builds that network."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ NETWORK = "network_g"
 RCANS = ("RCANArch", "RCAN")
 """Names of RCAN; BasicSR's is read as `RCANArch`, which has its arguments and keys."""
 FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
-"""Types of weights in files."""
-WAYS = ("kernels", "use_checkpoint")
-"""Arguments of networks that say how the machine of the training computed; the image does not depend on them."""
+"""Types that weights in files may have."""
+EXECUTION_ARGUMENTS = ("kernels", "use_checkpoint")
+"""Arguments of networks that only affect how they are computed in training; results do not depend on them."""
 FETCHING = ("VGGFeatureExtractor",)
-"""Networks of BasicSR that fetch weights when they are built."""
+"""Networks of BasicSR that download weights when they are built."""
 HOW_TO_NAME = (
     "name the network and its arguments (--network NAME --arguments KEY=VALUE ..., or --opt with the option file of "
     "its training; in Python name=..., KEY=VALUE)"
@@ -39,9 +39,9 @@ class Weights:
         state_dict: tensors by the network's own keys.
         name: the network's name in an option file, such as `RCANArch`.
         arguments: what the network is built with, plain values.
-        remarks: what was assumed where the file does not say it, one sentence each.
-        path: the file that they were read from.
-        layout: how they were stored in it, in words.
+        remarks: assumptions about what the file does not say, one sentence each.
+        path: the file from which they were read.
+        layout: description of how they were stored in it.
     """
 
     state_dict: dict[str, Tensor]
@@ -102,20 +102,20 @@ def read(
 ) -> Weights:
     """Read a file of weights, and which network they belong to. No code from the file is run.
 
-    Name and arguments are those given, else those in the file (metadata of a safetensors file, `network_g` of a
-    checkpoint of `AcceleratedSRModel`), else, for RCAN in any known layout, those that its tensors tell.
+    Name and arguments are the given ones; otherwise those in the file (metadata of a safetensors file, `network_g` of a
+    checkpoint of `AcceleratedSRModel`); otherwise, for RCAN in any known layout, those that follow from its tensors.
 
     Args:
         path: a file of `torch.save`, or a safetensors file.
         name: the network's name, such as `RCANArch`.
-        param_key: the key of the weights in the file; by default `params_ema`, `params`, or the only weights there are.
+        param_key: the key of the weights in the file; by default `params_ema`, `params`, or the only one.
         strict: false leaves out tensors that the network lacks, and keeps the initial values of those that the file
             lacks; both are in `remarks`.
         arguments: arguments of the network.
 
     Raises:
         FileNotFoundError: the file does not exist.
-        ValueError: it cannot be read, holds no weights, or not those of the network; or the network is not known. The
+        ValueError: it cannot be read, holds no weights or those of another network, or the network is unknown. The
             message is one line that begins with the path.
     """
     path = Path(path)
@@ -128,7 +128,7 @@ def read(
         layout = "flat" if key is None else f"under {key}"
         weights = Weights(state_dict, name or "", arguments, path=path, layout=layout)
         if name in (None, *RCANS):
-            weights = _as_rcan(weights, metadata or content, said=name == file_name is not None)
+            weights = _as_rcan(weights, metadata or content, arguments_stored=name == file_name is not None)
         weights = fitting(weights, strict)
         if names := state_dicts.not_finite(weights.state_dict):
             raise ValueError(f"{len(names)} of its {len(state_dict)} tensors hold NaN or infinity, first {names[0]}")
@@ -138,17 +138,17 @@ def read(
 
 
 def fitting(weights: Weights, strict: bool = True) -> Weights:
-    """Check that the network takes these arguments and loads these weights.
+    """Check that the network accepts these arguments and loads these weights.
 
     Args:
         weights: the weights.
         strict: as for `read`.
 
     Returns:
-        The weights; if not strict, exactly those that the network has.
+        The weights; if not strict, exactly the tensors that the network has.
 
     Raises:
-        ValueError: the network is not known or cannot be built, or tensors are missing, unexpected or of another shape.
+        ValueError: the network is unknown or cannot be built, or tensors are missing, unexpected or of another shape.
     """
     own = networks.checked(weights.name, weights.arguments).state_dict()
     compared = fit.Comparison.of(own, weights.state_dict)
@@ -193,7 +193,7 @@ def _choose(content: Any, key: str | None) -> tuple[str | None, state_dicts.Stat
 
 
 def _network_in(content: Any, metadata: Mapping[str, str]) -> tuple[str | None, dict[str, Any]]:
-    """Name and arguments of the network, as the file has them."""
+    """Name and arguments of the network that are stored in the file."""
     option: Any = content.get(NETWORK)
     if metadata.keys() >= {"network", "arguments"}:
         try:
@@ -202,15 +202,15 @@ def _network_in(content: Any, metadata: Mapping[str, str]) -> tuple[str | None, 
             raise ValueError(f"its metadata has arguments {metadata['arguments']!r}; expected a JSON object") from None
     if not isinstance(option, Mapping) or not isinstance(option.get("type"), str):
         return None, {}
-    arguments = {key: value for key, value in option.items() if key not in (*WAYS, "type")}
+    arguments = {key: value for key, value in option.items() if key not in (*EXECUTION_ARGUMENTS, "type")}
     _check_reads_no_file(option["type"], arguments)
     return option["type"], arguments
 
 
 def _check_reads_no_file(name: Any, arguments: Mapping[Any, Any]) -> None:
-    """Refuse a network that would read a file, or fetch one, when it is built; for a network that a file asks for."""
+    """Refuse a network named in a file of weights if building it would read or download another file."""
     if name in FETCHING:
-        raise ValueError(f"its network is {name}, which fetches weights of its own when it is built: {HOW_TO_NAME}")
+        raise ValueError(f"its network is {name}, which downloads weights when it is built: {HOW_TO_NAME}")
     for key, value in arguments.items():
         if not isinstance(key, str):
             raise ValueError(f"its network has an argument {key!r}; expected a name")
@@ -220,13 +220,13 @@ def _check_reads_no_file(name: Any, arguments: Mapping[Any, Any]) -> None:
             _check_reads_no_file(value.get("type"), value)
 
 
-def _as_rcan(weights: Weights, metadata: Mapping[str, Any], said: bool) -> Weights:
-    """RCAN of any layout as `RCANArch`.
+def _as_rcan(weights: Weights, metadata: Mapping[str, Any], arguments_stored: bool) -> Weights:
+    """Convert RCAN weights of any layout to `RCANArch`.
 
     Args:
-        weights: as they are in the file.
-        metadata: of the file; for one of `torch.save`, its content.
-        said: the file says its arguments; those that it leaves out have their defaults.
+        weights: the weights as stored in the file.
+        metadata: metadata of the file; for a file of `torch.save`, its content.
+        arguments_stored: whether the file holds the arguments; those that it lacks have their defaults.
     """
     try:
         state_dict, arguments, remarks = dialects.to_own(weights.state_dict, metadata, weights.arguments)
@@ -237,4 +237,6 @@ def _as_rcan(weights: Weights, metadata: Mapping[str, Any], said: bool) -> Weigh
     names = ""
     if rcan_layouts.has_authors_names(weights.state_dict):
         names = ", with the key names of " + ("RCAN-it" if arguments["activate_all"] else "RCAN's authors")
-    return Weights(state_dict, "RCANArch", arguments, [] if said else remarks, weights.path, weights.layout + names)
+    return Weights(
+        state_dict, "RCANArch", arguments, [] if arguments_stored else remarks, weights.path, weights.layout + names
+    )

@@ -24,9 +24,9 @@ from rcan_plugin.archs import NETWORKS, LumaOnly
 OWN: Mapping[str, type[nn.Module]] = {network.__name__: network for network in NETWORKS}
 
 MOST_MODULES, MOST_NUMBERS = 20_000, 4_000_000_000
-"""Of a network that is built; published ones have a few thousand modules, and less than 1,000,000,000 numbers."""
+"""Limits for networks. Published networks have a few thousand modules and less than 1,000,000,000 parameters."""
 LARGEST_ARGUMENT = 100_000
-"""Largest number among a network's arguments: more blocks or channels would take hours to build."""
+"""Largest allowed number among a network's arguments: more blocks or channels would take hours to build."""
 
 
 def find(name: str) -> type[nn.Module]:
@@ -54,10 +54,10 @@ def find(name: str) -> type[nn.Module]:
 
 
 def build(option: Mapping[str, Any]) -> nn.Module:
-    """Build a network, as `basicsr.archs.build_network` does but without a line in the log.
+    """Build a network like `basicsr.archs.build_network`, but without a line in the log.
 
     Args:
-        option: its name as `type`, and its arguments, as under `network_g` of an option file.
+        option: its name as `type` and its arguments, as under `network_g` of an option file.
 
     Raises:
         Exception: whatever the network's constructor raises.
@@ -83,7 +83,7 @@ def build_on_meta(option: Mapping[str, Any]) -> nn.Module:
 
 
 def build_for_shapes(option: Mapping[str, Any]) -> nn.Module:
-    """Build a network on the meta device; one whose constructor needs values is built with them and moved there.
+    """Build a network on the meta device. If its constructor needs values, it is built on the CPU and moved there.
 
     Args:
         option: as for `build`.
@@ -98,12 +98,12 @@ def build_for_shapes(option: Mapping[str, Any]) -> nn.Module:
 
 
 class TooLarge(ValueError):
-    """A network that no file of weights is for."""
+    """A network is larger than any network that has weights in a file."""
 
 
 @contextlib.contextmanager
 def bounded() -> Iterator[None]:
-    """In this context, building a network of more than `MOST_MODULES` or `MOST_NUMBERS` raises `TooLarge`, soon."""
+    """In this context, building a network with more than `MOST_MODULES` or `MOST_NUMBERS` raises `TooLarge` early."""
     modules = numbers = 0
 
     def count_module(module: nn.Module, name: str, child: nn.Module | None) -> None:
@@ -115,7 +115,7 @@ def bounded() -> Iterator[None]:
     def count_numbers(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
         nonlocal numbers
         numbers += 0 if parameter is None else parameter.numel()
-        if numbers > MOST_NUMBERS:  # the parameter is allocated but not filled yet, so that it takes no memory
+        if numbers > MOST_NUMBERS:  # the parameter is allocated but not filled yet, so it takes no physical memory
             raise TooLarge(f"it has more than {MOST_NUMBERS:,} numbers")
 
     hooks = (
@@ -130,7 +130,7 @@ def bounded() -> Iterator[None]:
 
 
 def out_of_range(arguments: Mapping[str, Any]) -> tuple[str, str] | None:
-    """The first number that no network takes, though its class may not say so: its name, and what was expected."""
+    """The first argument with a number that no network accepts, even if its class does not check: name and message."""
     for key, value in arguments.items():
         if not is_number(value, (int, float)):
             continue
@@ -142,10 +142,10 @@ def out_of_range(arguments: Mapping[str, Any]) -> tuple[str, str] | None:
 
 
 def checked(name: str, arguments: Mapping[str, Any]) -> nn.Module:
-    """Build a network on the meta device, or where that fails really, to see whether its arguments are right.
+    """Build a network on the meta device, or on the CPU if that fails, to check its arguments.
 
     Raises:
-        ValueError: no network has this name, or it does not take these arguments; one line.
+        ValueError: no network has this name, or it does not accept these arguments. The message is one line.
     """
     network = find(name)
     known = inspect.signature(network).parameters
@@ -155,7 +155,7 @@ def checked(name: str, arguments: Mapping[str, Any]) -> nn.Module:
                 raise ValueError(f"{name} has no argument {argument}; expected some of {', '.join(known)}.")
     for argument, value in arguments.items():
         if argument in known and isinstance(known[argument].default, bool):
-            require_flag(f"{name}: {argument}", value)  # any text would be true
+            require_flag(f"{name}: {argument}", value)  # any nonempty text would count as true
     if found := out_of_range(arguments):
         raise ValueError(f"{name}: {found[0]} {found[1]}")
     option = {"type": name, **arguments}
@@ -167,7 +167,7 @@ def checked(name: str, arguments: Mapping[str, Any]) -> nn.Module:
     except Exception:
         try:
             with torch.random.fork_rng(devices=[]), bounded():
-                return build(option)  # perhaps it cannot be built without values
+                return build(option)  # it may need tensors with values
         except Exception as error:
             raise ValueError(f"{name} cannot be built: {one_line(error)}") from None
 
@@ -184,7 +184,7 @@ def scales(name: str, arguments: Mapping[str, Any]) -> tuple[int, ...]:
 
 
 def plain(option: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy of a network's options in plain dicts, lists, texts and numbers, as JSON and `weights_only` need them.
+    """Copy a network's options to plain dicts, lists, texts and numbers, which JSON and `weights_only` require.
 
     Raises:
         TypeError: a value is something else.

@@ -1,7 +1,7 @@
-"""Exports networks as ONNX files, and compares each file with its network before it gets its name.
+"""Exports networks as ONNX files, and compares each file with its network before it is renamed into place.
 
-torch's exporter by tracing (`dynamo=False`) exports all networks of this project, with free height, width and batch, in
-a tenth of the time of the other one (`dynamo=True`), and needs no onnxscript.
+torch's tracing exporter (`dynamo=False`) exports all networks of this project, with free height, width and batch, in a
+tenth of the time of the newer exporter (`dynamo=True`), and does not need onnxscript.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ class Exported:
 
     Attributes:
         path: the file.
-        scale: by how much it enlarges.
+        scale: scale of the network.
         size: height and width of its input; None: any.
         difference: largest difference from the network in float32, range 0 to 1.
-        remarks: what the user of the file should know, one sentence each.
+        remarks: information for users of the file, one sentence each.
     """
 
     path: Path
@@ -64,17 +64,17 @@ def export(
     size: Sequence[int] | None = None,
     fp16: bool = False,
 ) -> Exported:
-    """Write a network as an ONNX file, once ONNX Runtime gives the network's results with it.
+    """Write a network as an ONNX file, after checking that ONNX Runtime gives the network's results with it.
 
-    Input `input` and output `output` are float32, N x C x H x W, range 0 to 1; the output is not clipped. Name,
+    The input `input` and the output `output` are float32, N x C x H x W, range 0 to 1; the output is not clipped. Name,
     arguments, scale, range, source and version are in the file's `metadata_props`.
 
     Args:
         weights: what `weights.read` returns.
         path: the file; it is complete or not there at all, and one of this name is replaced.
-        scale: of a network with several scales (MDSR).
-        size: height and width of all inputs, one image at a time; by default height, width and batch are free.
-        fp16: store weights and compute in half precision, but for input, output and means over the image.
+        scale: the scale to export, for networks with several scales (MDSR).
+        size: height and width of all inputs, with batch 1; by default height, width and batch are free.
+        fp16: store weights and compute in half precision, except input, output and means over the image.
 
     Raises:
         RuntimeError: onnx or onnxruntime is not installed.
@@ -109,7 +109,7 @@ def require_packages() -> None:
     """Check that the packages of the extra `onnx` are installed.
 
     Raises:
-        RuntimeError: one is not, or cannot be imported; the message names the command.
+        RuntimeError: a package is missing or cannot be imported; the message names the command that installs it.
     """
     for name in PACKAGES:
         try:
@@ -123,7 +123,7 @@ def chosen_scale(weights: Weights, scale: int | None = None) -> int:
     """The scale to export.
 
     Raises:
-        ValueError: the network has several and none is chosen, or not this one.
+        ValueError: the network has several scales and none is chosen, or lacks the chosen one.
     """
     listed = ", ".join(map(str, weights.scales))
     if scale is None and len(weights.scales) > 1:
@@ -143,11 +143,11 @@ def input_channels(weights: Weights) -> int:
 
 
 class _SizeError(ValueError):
-    """There is no file; with a fixed size there may be one."""
+    """The network cannot be exported with free sizes; with a fixed size it may be possible."""
 
 
 class _Network(nn.Module):
-    """A function of the image alone, for a network whose forward pass takes the scale too (MDSR)."""
+    """Wraps a network whose forward pass also takes the scale (MDSR), so that it takes only the image."""
 
     def __init__(self, weights: Weights, scale: int) -> None:
         super().__init__()
@@ -192,7 +192,7 @@ def _expected(network: _Network, x: Tensor, scale: int) -> Tensor:
 def _trace(network: _Network, x: Tensor, path: Path, free: bool) -> None:
     axes = {0: "batch", 2: "height", 3: "width"}
     with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # of values taken for constants: the comparison finds those that are not
+        warnings.simplefilter("ignore")  # about values traced as constants; the comparison detects wrong ones
         try:
             torch.onnx.export(
                 network,
@@ -211,7 +211,7 @@ def _trace(network: _Network, x: Tensor, path: Path, free: bool) -> None:
 
 
 def _describe(path: Path, weights: Weights, scale: int, x: Tensor, out: Tensor, free: bool, fp16: bool) -> None:
-    """Write metadata and the shapes of input and output; torch leaves out some channels, which chaiNNer needs."""
+    """Write metadata and the shapes of input and output; torch omits some channel counts, which chaiNNer needs."""
     import onnx
 
     model = onnx.load(path)
@@ -261,7 +261,7 @@ def _difference(path: Path, inputs: Sequence[Tensor], expected: Sequence[Tensor]
         difference = float((out - wanted).abs().max())
         if not difference <= BOUND:
             peak = float(wanted.abs().max())
-            # Rounding of large values is no matter of the size.
+            # Rounding errors of large values do not depend on the image size.
             kind = ValueError if difference <= ROUNDING * peak else _SizeError
             raise kind(
                 f"its result for {shape} differs from the network's by {difference:.2g}, allowed is {BOUND:g} (values "
@@ -277,6 +277,6 @@ def _runner(path: Path) -> Callable[[Tensor], Tensor]:
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
-    options.log_severity_level = 4  # what goes wrong raises
+    options.log_severity_level = 4  # errors are raised
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     return lambda x: torch.from_numpy(session.run([OUTPUT], {INPUT: x.numpy()})[0])

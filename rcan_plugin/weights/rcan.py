@@ -15,20 +15,20 @@ TRANSPOSED_KERNELS = {4: 2, 9: 3}
 
 
 def arguments(weights: Mapping[str, Tensor], unshuffle: int = 1, num_out_ch: int | None = None) -> dict[str, Any]:
-    """The arguments of `RCANArch` that shapes tell; none if the weights are not RCAN's.
+    """Return the arguments of `RCANArch` that follow from shapes; an empty dict if the weights are not RCAN's.
 
-    `upscale` is left out where two fit: a `nearest` upsampler of one step is of scale 2 or 3. So is `activate_all` for
-    less than two steps.
+    `upscale` is left out if two values fit: a `nearest` upsampler of one step has scale 2 or 3. `activate_all` is left
+    out if the upsampler has less than two steps.
 
     Args:
         weights: state dict with the keys of `RCANArch`.
-        unshuffle: the network's argument, which shapes do not tell.
-        num_out_ch: the network's argument, which the shapes of a `direct` upsampler do not tell; None: `num_in_ch`.
+        unshuffle: the network's argument; it does not follow from shapes.
+        num_out_ch: the network's argument; the shapes of a `direct` upsampler do not show it. None: `num_in_ch`.
 
     Raises:
-        ValueError: no input that is unshuffled by `unshuffle` has the channels of the first convolution.
+        ValueError: the first convolution's channels are not a multiple of `unshuffle` squared.
     """
-    # Others are no weights of convolutions; they show as tensors of another shape. A flat file may hold numbers too.
+    # Only weights of convolutions; others are reported as tensors of another shape. A flat file may hold numbers too.
     weights = {
         key: value for key, value in weights.items() if isinstance(value, Tensor) and value.dim() == 4 and value.numel()
     }

@@ -35,15 +35,15 @@ def save(
         path: a file that ends in `.safetensors`, or in `.pth` or `.pt`, which `torch.save` writes.
         weights: what `read` returns, or a network.
         layout: by default `safetensors` for `.safetensors`, else `basicsr`.
-            `basicsr`: under `params`, with name and arguments beside them, which BasicSR passes over.
+            `basicsr`: under `params`, with name and arguments beside them, which BasicSR ignores.
             `authors`: RCAN with its authors' key names.
-            `spandrel`: the same, where spandrel (chaiNNer, ComfyUI) gives the same image.
+            `spandrel`: the same, if spandrel (chaiNNer, ComfyUI) reproduces the network from it.
             `safetensors`: the network's own keys, with name, arguments and scale in the metadata.
-        arguments: what a network given as a module was built with, if not with its defaults.
+        arguments: arguments with which a network given as a module was built, if they differ from the defaults.
 
     Raises:
-        ValueError: the layout cannot hold these weights, or does not belong to the ending of the file's name; or the
-            arguments are not those of the network.
+        ValueError: the layout cannot hold these weights, or does not fit the suffix of the file; or the arguments are
+            not those of the network.
         OSError: it could not be written.
     """
     path = Path(path)
@@ -67,7 +67,7 @@ def save(
 
 
 def _packed(content: object) -> memoryview:
-    """What `torch.save` writes. Written to a disk that is full, it raises an error that does not say so."""
+    """Serialise with `torch.save` in memory: its error for a full disk does not mention the disk."""
     buffer = io.BytesIO()
     torch.save(content, buffer)
     return buffer.getbuffer()
@@ -77,7 +77,7 @@ def layout_of(path: str | os.PathLike[str], layout: str | None = None) -> str:
     """The layout that `save` writes to a file of this name.
 
     Raises:
-        ValueError: there is no such layout, or it does not belong to the ending of the file's name.
+        ValueError: there is no such layout, or it does not fit the suffix of the file.
     """
     suffix = Path(path).suffix
     if layout not in (None, *LAYOUTS):

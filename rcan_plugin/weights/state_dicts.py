@@ -14,7 +14,7 @@ StateDict = dict[str, Tensor]
 
 
 def state_dicts(content: Any) -> dict[str | None, StateDict]:
-    """The state dicts in a file, by the key that holds each; None is the key of a flat file. Prefixes `module.` go.
+    """The state dicts in a file by their keys; None is the key of a flat file. Prefixes `module.` are removed.
 
     >>> weight = torch.ones(1)
     >>> [*state_dicts({"params": {"module.a": weight}, "iter": 5})], [*state_dicts({"a": weight})]
@@ -37,8 +37,8 @@ def choose(
         content: what `files.read` returns.
         key: `param_key_g` of the option file; None for a flat file.
         option: the option that names the key, for messages.
-        any_layout: false: as BasicSR's `load_network`, which takes `key`, else `params`. True: as `AcceleratedSRModel`,
-            which takes `key`, `params_ema`, `params`, or the only state dict there is.
+        any_layout: false: as BasicSR's `load_network`, which uses `key` or `params`. True: as `AcceleratedSRModel`,
+            which uses `key`, `params_ema`, `params`, or the only state dict, in this order.
 
     Returns:
         The key (None: a flat file), and the weights under it.

@@ -13,12 +13,12 @@ from rcan_plugin.archs.layers import (
     PreActivated,
     ResBlock,
     check_channels,
+    check_whole_numbers,
     conv,
     he,
     initialise,
     keep_buffers_apart,
     upsampler,
-    whole_numbers,
 )
 from rcan_plugin.resampling.bicubic_modules import BicubicUpsample
 
@@ -35,9 +35,9 @@ def test_mean_shift():
     assert DIV2K_MEAN == (0.4488, 0.4371, 0.4040)  # the authors' model/rcan.py
     x = torch.ones(1, 3, 2, 2)
     expected = [255 * 0.5512, 255 * 0.5629, 255 * 0.5960]
-    torch.testing.assert_close(shift.off(x)[0, :, 1, 0], torch.tensor(expected))
-    torch.testing.assert_close(shift.back(shift.off(x)), x)
-    torch.testing.assert_close(shift.back(torch.zeros_like(x))[0, :, 0, 1], torch.tensor(DIV2K_MEAN))
+    torch.testing.assert_close(shift.subtract(x)[0, :, 1, 0], torch.tensor(expected))
+    torch.testing.assert_close(shift.add(shift.subtract(x)), x)
+    torch.testing.assert_close(shift.add(torch.zeros_like(x))[0, :, 0, 1], torch.tensor(DIV2K_MEAN))
     assert not shift.state_dict()
 
 
@@ -190,12 +190,12 @@ def test_initialise_takes_all_convolutions_and_nothing_else():
 @pytest.mark.parametrize("value", [0, -1, 2.0, "3", None, True, False])
 def test_whole_numbers_names_network_argument_and_value(value):
     with pytest.raises(ValueError) as error:
-        whole_numbers("SomeNet", fine=1, other=value)
+        check_whole_numbers("SomeNet", fine=1, other=value)
     assert all(part in str(error.value) for part in ("SomeNet", "other", repr(value), "whole number of 1 or more"))
 
 
 def test_whole_numbers_takes_what_is_one():
-    whole_numbers("SomeNet", a=1, b=1000)
+    check_whole_numbers("SomeNet", a=1, b=1000)
 
 
 class SomeNet(nn.Module):

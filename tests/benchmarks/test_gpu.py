@@ -63,7 +63,7 @@ def test_a_time_that_is_none_is_refused(
     assert f"argument --minutes: {minutes!r}; expected a positive number" in capsys.readouterr().err
 
 
-def test_without_a_gpu_it_says_so_and_writes_no_report(tmp_path: Path, forks: Forks) -> None:
+def test_without_a_gpu_it_prints_a_message_and_writes_no_report(tmp_path: Path, forks: Forks) -> None:
     environment = {"PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
     command = [sys.executable, str(SCRIPT), "--only", "tests", "--out", str(tmp_path)]
     said = forks.process(tmp_path, *command, env=environment, popen=forks.programs.popen(nested=True)).ends(2)

@@ -22,7 +22,7 @@ from tests.forks import Forks, Run
 CARD = ROOT / "benchmarks/training/card"
 
 
-def test_a_killed_dry_run_goes_on_with_its_schedule(tmp_path: Path, forks: Forks) -> None:
+def test_a_killed_dry_run_continues_with_its_schedule(tmp_path: Path, forks: Forks) -> None:
     plan = tmp_path / "runs/card_RCAN_x2.json"
     plan.parent.mkdir()
     plan.write_text('{"total": 120, "every": 30, "print": 10}')

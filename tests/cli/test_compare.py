@@ -17,7 +17,7 @@ def option_file(tiny):
     return path
 
 
-def test_what_is_missing_is_said_before_the_work_and_left_out_on_request(option_file, capsys):
+def test_what_is_missing_is_reported_before_the_work_and_left_out_on_request(option_file, capsys):
     out = option_file.parent / "out"
     assert compare.main([str(option_file)]) == 2 and not out.exists()
     error = capsys.readouterr().err

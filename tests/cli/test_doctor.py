@@ -10,9 +10,9 @@ from rcan_plugin.cli import doctor
 from tests.conftest import INSTALLED
 
 
-def test_all_is_well(run):
+def test_a_sound_installation_has_no_problems(run):
     said = run("-m", "rcan_plugin.doctor").stdout
-    assert "All is well." in said and "✗" not in said
+    assert "No problems." in said and "✗" not in said
     lines = {line[:24].strip(): line[24:].strip() for line in said.splitlines() if line.startswith("  ")}
     assert lines["basicsr"] == "1.4.2"
     assert lines["import basicsr"] == str(INSTALLED / "__init__.py")
@@ -33,7 +33,7 @@ def test_switched_off_is_wrong_and_says_how_to_mend_it(run):
     assert "switched off by TORCH_DEVICE_BACKEND_AUTOLOAD=false" in done.stdout
 
 
-def test_two_copies_are_told_apart_but_not_a_link(run, tmp_path):
+def test_two_copies_are_distinguished_but_not_a_link(run, tmp_path):
     (tmp_path / "basicsr").symlink_to(INSTALLED)
     assert "copies of basicsr      one" in run("-m", "rcan_plugin.doctor").stdout
     (tmp_path / "basicsr").unlink()

@@ -79,7 +79,7 @@ def test_ctrl_c_tells_that_predictions_are_kept(monkeypatch, capsys):
 
     monkeypatch.setattr(run, "run", stop)
     assert call() == 130
-    assert capsys.readouterr().err == "\nStopped. Predictions are kept; the same command continues.\n"
+    assert capsys.readouterr().err == "\nStopped. Predictions are kept; run the same command again to resume.\n"
 
 
 def test_a_name_with_an_equals_sign_may_be_a_file():

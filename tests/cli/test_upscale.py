@@ -39,7 +39,7 @@ def test_a_picture_a_folder_and_a_list(monkeypatch, capsys):
     assert capsys.readouterr().out == "Upscaled 1 of 1 pictures: one.png.\n"
     np.testing.assert_array_equal(pixels_of(Path("one.png")), doubled(first))
     assert call("in", "-o", "out", "--suffix", "_x2") == 0
-    assert capsys.readouterr().out == "Passed over by their suffix: 1 .txt.\nUpscaled 2 of 2 pictures: out.\n"
+    assert capsys.readouterr().out == "Ignored because of their suffix: 1 .txt.\nUpscaled 2 of 2 pictures: out.\n"
     np.testing.assert_array_equal(pixels_of(Path("out/sub/ü.v2_x2.png")), doubled(second))
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("in/sub/ü.v2.png\n".encode())))
     assert call("-", "-o", "listed", "--format", "tif") == 0
@@ -69,7 +69,7 @@ def test_the_script_is_the_command():
     assert 'sys.exit(run("upscale"))\n' in (ROOT / "scripts/upscale.py").read_text()
 
 
-def test_results_that_exist_are_kept_and_said_or_overwritten(capsys):
+def test_results_that_exist_are_kept_and_reported_or_overwritten(capsys):
     make(Path("in/a.png"))
     make(Path("in/b.png"))
     old = make(Path("out/a.png"), seed=7)
@@ -94,7 +94,7 @@ def test_results_beside_the_pictures_and_inside_their_folder(capsys):
     assert files_in(Path("in")) == ["a.png", "large/a.png"]
     assert files_in(Path("beside")) == ["a.png", "a_x2.png"]
     assert capsys.readouterr().out.endswith(
-        "Passed over as results of other inputs: 1.\n"
+        "Ignored as results of other inputs: 1.\n"
         "Skipped since the result exists: 1 (first: beside/a_x2.png). --overwrite replaces them.\n"
         "Nothing is left to upscale.\n"
     )
@@ -124,7 +124,7 @@ def test_bad_files_are_listed_at_the_end(capsys, monkeypatch):
     assert files_in(Path("listed")) == ["a.png"]
 
 
-def test_warnings_of_the_network_and_remarks_on_pictures_are_said(monkeypatch, capsys):
+def test_warnings_of_the_network_and_remarks_on_pictures_are_reported(monkeypatch, capsys):
     make(Path("a.png"))
     Image.fromarray(random_pixels(4, 4)).save("b.jpg", dpi=(300, 300))
     log = logging.getLogger("basicsr")
@@ -148,7 +148,7 @@ def test_ctrl_c(monkeypatch, capsys):
     monkeypatch.setattr(upscale, "_upscaler", lambda args: Repeating(interrupt))
     assert call("in", "-o", "out") == 130
     assert capsys.readouterr().err.endswith(
-        "\nStopped. Results that were written are complete; the same command (without --overwrite) continues.\n"
+        "\nStopped. Written results are complete; run the same command again (without --overwrite) to resume.\n"
     )
     assert files_in(Path("out")) == ["a.png"]
 
@@ -172,7 +172,7 @@ def test_ctrl_c(monkeypatch, capsys):
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_what_is_said_before_the_work(arguments, message, capsys):
+def test_what_is_reported_before_the_work(arguments, message, capsys):
     make(Path("a.png"))
     make(Path("wide.png"), 1, 8192)
     Image.new("RGBA", (3, 3)).save("transparent.png")
@@ -243,7 +243,7 @@ def test_help_states_the_values_of_the_package(capsys):
         upscale.main(["--help"])
     text = " ".join(capsys.readouterr().out.split())
     assert f"(default {MAX_PIXELS})" in text
-    assert "of JPEG and WebP (default 95) and AVIF (90)" in text
+    assert "for JPEG and WebP (default 95) and AVIF (90)" in text
     assert {name: form.quality for name, form in FORMATS.items() if form.quality} == {
         "JPEG": 95,
         "WEBP": 95,

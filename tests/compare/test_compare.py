@@ -137,7 +137,7 @@ def test_tiles_and_the_official_chop(tile, words, in_parts, folder):
     assert 50 * (picture != to_8_bits(sr)).sum() < (picture != to_8_bits(whole)).sum()
 
 
-def test_a_second_run_does_nothing_and_a_stopped_one_goes_on(folder, runs, written, monkeypatch):
+def test_a_second_run_does_nothing_and_a_stopped_one_continues(folder, runs, written, monkeypatch):
     run_network = Worker._run_network
 
     def stops(self, task, hr, lr):
@@ -304,7 +304,7 @@ def test_wrong_weights_and_networks_are_all_said_before_the_work(folder, runs):
     assert not runs
 
 
-def test_a_device_that_is_not_here_is_said_before_anything_is_made(folder):
+def test_a_device_that_is_not_here_is_reported_before_anything_is_made(folder):
     with pytest.raises(Mistakes, match=r"^device: is 'cuda:99', which cannot be used \(.+\): choose cpu\.$"):
         compare(spec(folder, device="cuda:99"))
     assert not (folder / "out").exists()

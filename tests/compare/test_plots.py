@@ -56,7 +56,7 @@ def test_plots_that_a_stopped_run_did_not_get_to_are_drawn(tmp_path: Path):
     assert plots.write(tmp_path) == written and {path: path.read_bytes() for path in written} == drawn
 
 
-def test_without_matplotlib_one_line_says_so(tmp_path: Path, monkeypatch, capsys):
+def test_without_matplotlib_one_line_reports_it(tmp_path: Path, monkeypatch, capsys):
     monkeypatch.setattr(plots.importlib.util, "find_spec", lambda name: None)
     assert plots.write(example.write(tmp_path, small(), pictures=False)) == []
     assert capsys.readouterr().out == f"{plots.MISSING}\n"

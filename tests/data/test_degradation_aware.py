@@ -175,7 +175,7 @@ def test_the_record_is_written_whole_and_read_back(tmp_path):
     assert Record.read(tmp_path) == record
     assert Record.read(tmp_path / "nowhere") is None
     (tmp_path / "degradation.json").write_text('{"kind": "BI"}')
-    with pytest.raises(ValueError, match=r"degradation\.json is no record of a degradation"):
+    with pytest.raises(ValueError, match=r"degradation\.json is not a record of a degradation"):
         Record.read(tmp_path)
 
 

@@ -227,7 +227,7 @@ def test_file_cut_short_is_named_when_it_is_read(folders):
     path = folders / "HR" / "b.png"
     path.write_bytes(path.read_bytes()[:-200])
     dataset = DegradationPairedDataset(options(folders))
-    with pytest.raises(ValueError, match=r"b\.png .* cannot be read as an image: it is damaged or cut short"):
+    with pytest.raises(ValueError, match=r"b\.png .* cannot be read as an image: it is damaged, cut short"):
         dataset[1]
 
 

@@ -22,16 +22,16 @@ def made(folder, **more) -> dict:
     return options(folder, dataroot_lq=None, degradation={"type": "BI"}, **more)
 
 
-def test_files_that_are_passed_over_are_counted_by_suffix(folders):
+def test_files_that_are_ignored_are_counted_by_suffix(folders):
     assert texts(options(folders)) == []
     for name in ("d.gif", "e.GIF", "notes.txt", "LICENSE", ".hidden.txt", "more/f.png", "degradation.json"):
         put(folders / "HR" / name, b"")
     assert texts(options(folders)) == [
-        f"{folders / 'HR'}: passed over by their suffix: 2 .gif, 1 .txt, 1 without suffix, 1 folder."
+        f"{folders / 'HR'}: ignored because of their suffix: 2 .gif, 1 .txt, 1 without suffix, 1 folder."
     ]
 
 
-def test_16_bits_that_are_cut_are_said_once(folders):
+def test_16_bits_that_are_cut_are_reported_once(folders):
     for name in "ab":
         write(folders / "HR" / f"{name}.png", picture(40, 48, seed=1, dtype=np.uint16))
     cut = "16 bits are cut to 8, as in BasicSR; keep_depth: true keeps them."
@@ -44,7 +44,7 @@ def test_16_bits_that_are_cut_are_said_once(folders):
     assert texts(opt) == [f"image a of LMDB {folders / 'out/HR.lmdb'}: {cut}"]
 
 
-def test_colours_that_are_converted_are_said_once(folders):
+def test_colours_that_are_converted_are_reported_once(folders):
     for name in "ac":
         Image.new("CMYK", (48, 40)).save(folders / "HR" / f"{name}.tif")
         (folders / "HR" / f"{name}.png").unlink()

@@ -281,7 +281,7 @@ def test_with_basicsrs_sampler_ranks_agree_too(workers, images):
 
 
 @pytest.mark.parametrize(("dataset", "workers"), [(by_batches, 0), (by_batches, 2), (enlarged, 2)])
-def test_a_resumed_sampler_goes_on_with_the_same_scales(dataset, workers, images):
+def test_a_resumed_sampler_continues_with_the_same_scales(dataset, workers, images):
     whole = collect(dataset(images), epochs=(3, 4))
     assert len(whole) == 12
     for done in (1, 4):

@@ -194,7 +194,7 @@ class WaitingLoss(nn.Module):
 
 
 @pytest.mark.parametrize("features", [{}, {"amp": "fp16", **GUARD}])
-def test_a_loss_that_waits_is_said_once_and_training_goes_on(features, on_gpu, monkeypatch, log, tmp_path):
+def test_a_loss_that_waits_is_reported_once_and_training_continues(features, on_gpu, monkeypatch, log, tmp_path):
     monkeypatch.setitem(LOSS_REGISTRY._obj_map, "WaitingLoss", WaitingLoss)
     models = [
         build(on_gpu(train={**GRAPH, **features, "pixel_opt": {"type": "WaitingLoss"}, "cuda_graph": graph}))

@@ -101,11 +101,11 @@ REFUSED = {
     "empty.png": (b"", "is empty (0 bytes): fetch or make it again"),
     "zeros.png": (
         bytes(500),
-        "(500 bytes) cannot be read as an image: it is damaged or cut short, or no image: fetch or make it again",
+        "(500 bytes) cannot be read as an image: it is damaged, cut short or no image: fetch or make it again",
     ),
     "page.png": (
         b"<html>404</html>",
-        "(16 bytes) cannot be read as an image: it is damaged or cut short, or no image: fetch or make it again",
+        "(16 bytes) cannot be read as an image: it is damaged, cut short or no image: fetch or make it again",
     ),
     "wall.png": (
         png(60000, 60000, zlib.compress(b"")),
@@ -128,11 +128,11 @@ REFUSED = {
     "gray float.tif": (encoded(GRAY, "TIFF", "F"), "has 32 bits a value; expected 8 or 16 bits: convert it"),
     "less data than size.png": (
         png(50, 40, zlib.compress(bytes(3000))),
-        "it is damaged or cut short, or no image: fetch or make it again",
+        "it is damaged, cut short or no image: fetch or make it again",
     ),
     "stream cut short.png": (
         png(50, 40, zlib.compress(COLOUR.tobytes())[:900]),
-        "it is damaged or cut short, or no image: fetch or make it again",
+        "it is damaged, cut short or no image: fetch or make it again",
     ),
 }
 

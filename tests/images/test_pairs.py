@@ -83,5 +83,7 @@ def test_lr_images_of_listed_subfolders_are_not_taken_from_elsewhere(tmp_path):
     (tmp_path / "list.txt").write_text("more/1.png\n")
     assert find_pairs(hr, lr, meta_info_file=tmp_path / "list.txt") == [("more/1.png", "1.png")]
     folder(tmp_path / "LR/more", ["1.png"])
-    with pytest.raises(ValueError, match=r"HR/more/1\.png is in a folder that .*LR has, too, and LR images are taken"):
+    with pytest.raises(
+        ValueError, match=r"HR/more/1\.png is in a subfolder that .*LR has too, but LR images are only read"
+    ):
         find_pairs(hr, lr, meta_info_file=tmp_path / "list.txt")

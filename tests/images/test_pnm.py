@@ -22,7 +22,7 @@ def test_others_decode_what_is_encoded(dtype, channels, tmp_path):
     assert np.array_equal(lying if channels == 1 else lying[..., ::-1], image)
 
 
-def test_what_is_no_pnm_has_no_view_and_a_wrong_length_is_said():
+def test_what_is_no_pnm_has_no_view_and_a_wrong_length_is_reported():
     image = picture(7, 5, seed=1)
     assert pnm.view(cv2.imencode(".png", image)[1].tobytes()) is None
     assert pnm.view(b"P6\n5 7\n127\n" + bytes(105)) is None, "another range of values is left to the decoders"

@@ -46,15 +46,15 @@ def test_a_folder_with_those_below_it(tmp_path):
     assert [source.read() for source in found] == [name.encode() for name in sorted(SOME)]
 
 
-def test_files_that_are_passed_over_are_said_once(tmp_path):
+def test_files_that_are_ignored_are_reported_once(tmp_path):
     for name in ["a.png", *PASSED_OVER, "b/c.GIF", "b/d.gif", "e"]:
         put(tmp_path / "in" / name, IMAGE)
     archive = make_zip(tmp_path / "in.zip", dict.fromkeys(["a.png", "b/c.gif", "__MACOSX/d.gif"], IMAGE))
     said = []
     assert len(find_images(tmp_path / "in", said.append)) == len(find_images(archive, said.append)) == 1
     assert said == [
-        f"{tmp_path / 'in'}: passed over by their suffix: 2 .gif, 2 .txt, 1 without suffix.",
-        f"{archive}: passed over by their suffix: 1 .gif.",
+        f"{tmp_path / 'in'}: ignored because of their suffix: 2 .gif, 2 .txt, 1 without suffix.",
+        f"{archive}: ignored because of their suffix: 1 .gif.",
     ]
     (tmp_path / "in/a.png").unlink()
     with pytest.raises(ValueError, match=r"in holds no image \(looked for .*\), but 2 \.gif, 2 \.txt, 1 without suff"):
@@ -98,7 +98,7 @@ def test_a_folder_that_cannot_be_read_is_not_passed_over(tmp_path, monkeypatch):
         find_images(tmp_path)
 
 
-def test_the_stamp_tells_a_file_that_changed(tmp_path):
+def test_the_stamp_shows_that_a_file_changed(tmp_path):
     path = put(tmp_path / "1.png", IMAGE)
     (before,) = find_images(tmp_path)
     os.utime(path, ns=(0, path.stat().st_mtime_ns))
@@ -189,7 +189,9 @@ def test_what_may_not_be_read(tmp_path):
 def test_an_lmdb_that_is_none(tmp_path):
     write_lmdb(tmp_path / "set.lmdb", {"a": picture(6, 8, seed=1)})
     put(tmp_path / "set.lmdb/data.mdb", b"rubbish" * 4000)
-    with pytest.raises(ValueError, match=r"set.lmdb/data.mdb \(28000 bytes\) is no LMDB: fetch or make the LMDB again"):
+    with pytest.raises(
+        ValueError, match=r"set.lmdb/data.mdb \(28000 bytes\) is not an LMDB: fetch or make the LMDB again"
+    ):
         find_images(tmp_path / "set.lmdb")
 
 

@@ -31,7 +31,7 @@ def test_a_crop_is_what_the_whole_image_has_there(dtype, depth, tmp_path):
                 assert np.array_equal(part, whole[top : top + height, left : left + width]), (name, reading)
 
 
-def test_sizes_come_from_meta_info_alone(tmp_path):
+def test_sizes_come_only_from_meta_info(tmp_path):
     store = stores(tmp_path, picture(20, 31, seed=2))["raw"]
     (tmp_path / "raw/HR.lmdb/data.mdb").unlink()
     assert store.header("a")[:4] == (20, 31, False, False)
@@ -45,7 +45,7 @@ def test_sizes_come_from_meta_info_alone(tmp_path):
     assert store.header("b").alpha and store.header("c d")[:4] == (5, 6, False, True)
 
 
-def test_a_meta_info_that_is_wrong_is_said_when_a_crop_is_not_there(tmp_path):
+def test_a_meta_info_that_is_wrong_is_reported_when_a_crop_is_not_there(tmp_path):
     store = stores(tmp_path, picture(20, 31, seed=2))["raw"]
     with pytest.raises(ValueError, match=r"image a of LMDB .*raw/HR.lmdb has no window \(16, 0, 8, 8\)"):
         store.crop("a", (16, 0, 8, 8))

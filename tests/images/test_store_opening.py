@@ -44,7 +44,7 @@ def test_the_size_is_checked_again_where_it_is_opened(made):
 @pytest.mark.parametrize("content", [b"", b"rubbish", bytes(10_000)])
 def test_data_that_are_none(made, content):
     (made / "data.mdb").write_bytes(content)
-    with pytest.raises(ValueError, match=rf"data.mdb \({len(content)} bytes\) is no LMDB: fetch"):
+    with pytest.raises(ValueError, match=rf"data.mdb \({len(content)} bytes\) is not an LMDB: fetch"):
         ImageStore(made)
 
 

@@ -53,7 +53,7 @@ BAD = {"not finite": torch.full((1, 3, 8, 8), torch.nan), "black where the image
     [
         (torch.float16, "choose precision fp32 or bf16"),
         (torch.bfloat16, "choose precision fp32"),
-        (None, "the weights are not those of this network, or damaged"),
+        (None, "the weights are damaged, or another network's"),
     ],
     ids=["fp16", "bf16", "fp32"],
 )

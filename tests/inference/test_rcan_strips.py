@@ -110,5 +110,5 @@ def test_weights_that_overflow_end_with_a_message():
     net = network()
     for parameter in net.parameters():
         parameter.mul_(1e25)
-    with pytest.raises(FloatingPointError, match="the result is not finite, in float32: the weights are not those"):
+    with pytest.raises(FloatingPointError, match="the result is not finite, in float32: the weights are damaged"):
         Upscaler(net)(np.full((20, 20, 3), 128, np.uint8))

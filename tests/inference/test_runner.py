@@ -190,7 +190,7 @@ def test_the_number_of_graphs_is_bounded(net, monkeypatch):
     assert recorder.records == 2 and recorder.replays == 4
 
 
-def test_a_failed_recording_is_said_once(net, monkeypatch, caplog):
+def test_a_failed_recording_is_reported_once(net, monkeypatch, caplog):
     recorder = use(FakeRecorder(RuntimeError("not permitted\nmore")), monkeypatch)
     run = Runner(net, cuda_graph=True)
     for number in range(6):

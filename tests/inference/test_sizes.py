@@ -16,7 +16,7 @@ def test_a_network_that_takes_everything():
     assert find_sizes(network, (1, 3, 4), CPU) == Sizes(scale=3, channels=3, out_channels=2, least=1, multiple=1)
 
 
-def test_a_network_that_takes_even_sides_alone():
+def test_a_network_that_takes_only_even_sides():
     network = convolutions(4).float()
 
     def unshuffling(x: torch.Tensor) -> torch.Tensor:
@@ -31,7 +31,7 @@ def test_a_network_that_reflects_borders():
 
 def test_a_network_that_takes_nothing():
     network = convolutions(2).float()
-    with pytest.raises(ValueError, match=r"takes no small image: .*expected input.* to have 3 channels"):
+    with pytest.raises(ValueError, match=r"accepts no small image: .*expected input.* to have 3 channels"):
         find_sizes(network, (1, 4), CPU)
 
 

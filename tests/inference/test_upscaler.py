@@ -84,7 +84,7 @@ def test_rcan_is_exact_but_in_tiles(tile, exact, ensemble):
     np.testing.assert_allclose(sr, whole(network, image, ensemble), rtol=0, atol=2e-6)
 
 
-def test_tiles_of_rcan_change_the_result_and_that_is_said_once(caplog):
+def test_tiles_of_rcan_change_the_result_and_that_is_reported_once(caplog):
     image, network = picture(), rcan()
     upscaler = Upscaler(network, tile=24)
     expected = whole(network, image)

@@ -176,7 +176,7 @@ def test_second_derivatives_are_refused() -> None:
         first.sum().backward()
 
 
-def test_bfloat16_is_refused_by_the_interpreter_alone() -> None:
+def test_bfloat16_is_refused_only_by_the_interpreter() -> None:
     assert unsupported(torch.zeros(1, 16, 2, 2)) is None
     reason = unsupported(torch.zeros(1, 16, 2, 2, dtype=torch.bfloat16))
     assert reason is not None

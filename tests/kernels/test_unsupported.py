@@ -31,7 +31,7 @@ def test_the_cpu_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
         rcab(torch.zeros(1, 16, 4, 4), *parameters(16, 4, torch.float32))
 
 
-def test_without_triton_the_package_imports_and_says_so(run: Run) -> None:
+def test_without_triton_the_package_imports_and_reports_it(run: Run) -> None:
     code = (
         "import sys, torch; sys.modules['triton'] = None\n"
         "from rcan_plugin.kernels import unsupported\n"

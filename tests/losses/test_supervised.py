@@ -118,7 +118,7 @@ def test_the_schedule_of_alpha_is_a_line_down_to_zero(current_iter, alpha):
     assert loss(outputs, ZERO).item() == pytest.approx(alpha * 4 + (1 - alpha) * 10, rel=1e-6)
 
 
-def test_recursive_loss_starts_with_the_predictions_alone():
+def test_recursive_loss_starts_with_only_the_predictions():
     loss = RecursiveLoss()
     assert (loss.alpha, loss.alpha_iter, loss.current_iter, loss.loss_weight) == (1.0, 100_000, 0, 1.0)
     outputs = [off_by(1.0, 1.0), off_by(5.0, 5.0)]

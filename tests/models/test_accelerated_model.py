@@ -198,7 +198,7 @@ def test_out_of_memory_says_what_lowers_it(features, said, remedies, options, mo
     assert isinstance(caught.value.__cause__, torch.OutOfMemoryError)
 
 
-def test_out_of_memory_in_the_optimisers_first_step_says_so_too(options, monkeypatch):
+def test_out_of_memory_in_the_optimisers_first_step_is_reported_too(options, monkeypatch):
     model = build(options())
 
     def full():

@@ -25,7 +25,7 @@ def test_the_newest_checkpoints_are_kept(options, tmp_path):
     assert names(tmp_path / "models") == ["net_g_10.pth", "net_g_11.pth", "net_g_best.pth", "net_g_latest.pth"]
 
 
-def test_all_are_kept_where_nothing_is_said(options, tmp_path):
+def test_all_are_kept_where_nothing_is_specified(options, tmp_path):
     model = build(options())
     for number in (1, 2, 3):
         model.save(0, number)

@@ -137,7 +137,7 @@ def test_names_that_are_no_iterations_are_passed_over(broken, capsys):
     assert broken["path"]["strict_load_g"] is True and broken["path"]["param_key_g"] == "params"
     assert broken["auto_resume"] is False, "BasicSR looks for no other"
     said = capsys.readouterr().err
-    assert [line.split(" is passed over")[0] for line in said.splitlines()] == [
+    assert [line.split(" is ignored")[0] for line in said.splitlines()] == [
         str(folder / name) for name in sorted([*odd, "40.state"])
     ]
 

@@ -152,7 +152,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_cannot_be_recorded_is_said_at_the_start(case, options, recorder, log):
+def test_what_cannot_be_recorded_is_reported_at_the_start(case, options, recorder, log):
     train_options, reason = REFUSED[case]
     model = build(options(train={**GRAPH, **train_options}))
     (warning,) = warnings_of(log)
@@ -199,7 +199,7 @@ def test_a_loss_that_changes_with_the_iteration_is_refused(options, recorder, lo
 
 
 @pytest.mark.parametrize("features", [{}, {"amp": "fp16", **GUARD, "grad_clip": {"norm": 1.0}}])
-def test_a_failed_recording_is_said_once_and_training_goes_on(features, options, monkeypatch, log):
+def test_a_failed_recording_is_reported_once_and_training_continues(features, options, monkeypatch, log):
     recorder = use(FakeRecorder(RuntimeError("operation not permitted when stream is capturing\nmore")), monkeypatch)
     model, plain = (build(options(train={**GRAPH, **features, "cuda_graph": graph})) for graph in (True, False))
     for one in (model, plain):
@@ -233,7 +233,7 @@ def test_a_recording_that_fails_in_the_optimizer_leaves_a_usable_model(options, 
     assert all(value.isfinite().all() for value in weights(model).values())
 
 
-def test_without_a_gpu_it_is_said_once_and_changes_nothing(options, log):
+def test_without_a_gpu_it_is_reported_once_and_changes_nothing(options, log):
     network = {**RCAN, "num_block": 2}
     opt = options(network_g=network, train={"cuda_graph": True}, val={"cuda_graph": True, "compile": "blocks"})
     model = build(opt)

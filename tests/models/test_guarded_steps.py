@@ -92,7 +92,7 @@ def test_a_bad_first_step_leaves_nothing_behind(optimiser, options):
 
 
 @pytest.mark.parametrize("amp", [None, "bf16"])
-def test_with_fused_adam_nobody_waits_for_the_device(amp, options, monkeypatch):
+def test_with_fused_adam_nothing_waits_for_the_device(amp, options, monkeypatch):
     """From the batch to the weights no tensor is asked for its value."""
     features = {"amp": amp, "ema_decay": 0.9, "grad_accum": 2, "channels_last": True, "grad_clip": {"norm": 1.0}}
     model = build(

@@ -31,7 +31,7 @@ GOING_ON = {
 
 @pytest.mark.parametrize("network", [None, Dropping])
 @pytest.mark.parametrize("features", GOING_ON)
-def test_a_run_goes_on_as_if_it_had_not_stopped(features, network, options, tmp_path, monkeypatch, log):
+def test_a_run_continues_as_if_it_had_not_stopped(features, network, options, tmp_path, monkeypatch, log):
     monkeypatch.setitem(ARCH_REGISTRY._obj_map, "Dropping", Dropping)
     opt = options(train=GOING_ON[features], **({"network_g": {"type": "Dropping"}} if network else {}))
     model = train(build(opt), 4)
@@ -107,7 +107,7 @@ def test_each_rank_has_its_own_random_states(options, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("ema_decay", [0, 0.9])
 @pytest.mark.parametrize(("before", "after"), [(SRModel, AcceleratedSRModel), (AcceleratedSRModel, SRModel)])
-def test_a_run_goes_on_in_the_other_model(before, after, ema_decay, options, tmp_path):
+def test_a_run_continues_in_the_other_model(before, after, ema_decay, options, tmp_path):
     opt = options(train={"ema_decay": ema_decay})
     model = train(build(opt, before), 5)
     model.save(0, 5)
@@ -121,7 +121,7 @@ def test_a_run_goes_on_in_the_other_model(before, after, ema_decay, options, tmp
 
 
 @pytest.mark.parametrize("before", [SRModel, AcceleratedSRModel])
-def test_a_run_of_plain_adam_goes_on_with_fused_adam(before, options, tmp_path):
+def test_a_run_of_plain_adam_continues_with_fused_adam(before, options, tmp_path):
     model = train(build(options(), before), 5)
     model.save(0, 5)
     features = {"guard": {"factor": 10, "stop_after": 3}}

@@ -162,7 +162,7 @@ def test_the_sets_own_scale_as_border(options, monkeypatch):
         assert model.best_metric_results[f"x{scale}"]["psnr"]["val"] == sum(values) / len(values)
 
 
-def test_a_set_that_knows_no_scale(options):
+def test_a_set_without_a_scale(options):
     """Nothing but tiles, bicubic pictures and the border `scale` needs it."""
     images = Images()
     del images.opt["scale"]
@@ -264,7 +264,7 @@ def test_each_way_to_enlarge(way, ema_decay, options, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("tile", [{"size": 8, "overlap": 2}, None])
-def test_tiles_are_said_to_differ(tile, options, log):
+def test_tiles_are_reported_to_differ(tile, options, log):
     build(options(val={"tile": tile}))
     warned = any(text.startswith("Validation in tiles") and "channel attention" in text for text in log.messages)
     assert warned == bool(tile)

@@ -51,7 +51,7 @@ def test_the_files_are_all_there():
     assert set(FILES) == expected | {"train_RCAN_DN_x3"}
 
 
-def test_what_the_paper_does_not_have_says_so():
+def test_what_the_paper_does_not_have_is_marked():
     texts = {file: (ROOT / "options" / f"{file}.yml").read_text().replace("\n# ", " ") for file in FILES}
     extensions = {file for file, text in texts.items() if "extension of the paper" in text}
     assert extensions == {f"{phase}_RCAN_BD_x{scale}" for phase in ("train", "test") for scale in (2, 4)}
@@ -104,7 +104,7 @@ def test_the_low_memory_file_is_the_fast_one_with_checkpoints():
     assert low == fast
 
 
-def test_the_test_sets_need_hr_folders_alone():
+def test_the_test_sets_need_only_hr_folders():
     datasets = read_options("test_RCAN_x4")["datasets"].values()
     assert [data["name"] for data in datasets] == ["Set5", "Set14", "B100", "Urban100", "Manga109"]
     assert all(

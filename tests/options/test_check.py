@@ -117,7 +117,7 @@ def test_code_in_a_file_or_an_argument_is_refused(tmp_path):
     change = f"train:total_iter=__import__('os').mkdir('{marker}')"
     assert "total_iter" in refused(path, training(), change)[0]
     key = f"\"]=__import__('os').mkdir('{marker}') or opt[\"name=1"
-    assert "nobody reads this key" in refused(path, training(), key)[0]
+    assert "no code reads this key" in refused(path, training(), key)[0]
     assert not marker.exists()
 
 
@@ -188,7 +188,7 @@ def test_niqe_whose_worst_weights_would_count_as_best_is_remarked_on():
     metrics = {"niqe": {"type": "calculate_niqe", "crop_border": 2}}
     options = {"name": "run", "is_train": True, "datasets": {"val": {}}, "val": {"metrics": metrics}}
     (note,) = notes(options)
-    assert note.startswith("val: metrics: niqe: a lower NIQE is better: write better: lower")
+    assert note.startswith("val: metrics: niqe: a lower NIQE is better; without better: lower")
     metrics["niqe"]["better"] = "lower"
     assert not list(notes(options))
 

@@ -63,14 +63,14 @@ def test_the_schema_refuses_where_the_check_does(path, value, where, errors):
     assert {tuple(error.absolute_path) for error in errors(options)} == {where}
 
 
-def test_the_schema_knows_our_models_own_values(errors):
+def test_the_schema_has_our_models_own_values(errors):
     options = read_options("train_RCAN_x4_fast")
     options["train"]["optim_g"]["layer_rates"] = {"bias": 0.1}
     options["val"]["metrics"]["psnr"]["crop_border"] = "scale"
     assert errors(options) == [] and check_keys(options, is_train=True) == []
 
 
-def test_a_discriminator_is_needed_for_training_alone(errors):
+def test_a_discriminator_is_needed_only_for_training(errors):
     training, testing = read_options("others/train_SRGAN_x4"), read_options("test_RCAN_x4")
     del training["network_d"]
     assert [error.message for error in errors(training)] == ["'network_d' is a required property"]

@@ -209,7 +209,7 @@ def test_resumes_that_go_on(folder, monkeypatch, capsys):
     assert f"{STATE} cannot be resumed from: " in capsys.readouterr().err
 
 
-def test_basicsrs_own_train_py_resumes_on_a_gpu_alone(folder, monkeypatch):
+def test_basicsrs_own_train_py_resumes_only_on_a_gpu(folder, monkeypatch):
     def no_gpu():
         raise RuntimeError("Found no NVIDIA driver on your system.")
 
@@ -217,7 +217,7 @@ def test_basicsrs_own_train_py_resumes_on_a_gpu_alone(folder, monkeypatch):
     write_state(folder, options)
     monkeypatch.setattr(torch.cuda, "current_device", no_gpu)
     text = refusal(folder, monkeypatch, options, only_ours=True)
-    assert "path: resume_state: BasicSR's train.py resumes on a GPU alone, and this machine has none: use `rcan" in text
+    assert "path: resume_state: BasicSR's train.py resumes only on a GPU, and this machine has none: use `rcan" in text
     monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
     assert checked_options(folder, monkeypatch, options, only_ours=True)["path"]["resume_state"] == STATE
 

@@ -10,35 +10,39 @@ SHORT = {"allow": ["train: mine"], "train__mine": 1}
 
 ONE_KEY = [
     # misspelt
-    ("SRModel", {"num_gp": 0, "num_gpu": MISSING}, "num_gp: is 0; nobody reads this key. Did you mean num_gpu?"),
-    ("SRModel", {"dataset": {}, "datasets": MISSING}, "dataset: is {}; nobody reads this key. Did you mean datasets?"),
+    ("SRModel", {"num_gp": 0, "num_gpu": MISSING}, "num_gp: is 0; no code reads this key. Did you mean num_gpu?"),
+    ("SRModel", {"dataset": {}, "datasets": MISSING}, "dataset: is {}; no code reads this key. Did you mean datasets?"),
     ("SRModel", {"datasets__train__chanels": 1}, "does not read this key. Did you mean channels?"),
     ("SRModel", {"path__pretrained_network_g": "a.pth"}, "Did you mean pretrain_network_g?"),
     ("SRModel", {"network_g__num_feats": 8}, "is 8; RCANArch has no such argument. Did you mean num_feat?"),
     ("SRModel", {"train__optim_g__momentum": 0.9}, "is 0.9; Adam has no such argument. Known are amsgrad, betas,"),
     ("SRModel", {"val__metrics__psnr__test_y_chanel": True}, "Did you mean test_y_channel?"),
-    ("SRModel", {"val__metric": {}}, "val: metric: is {}; nobody reads this key. Did you mean metrics?"),
+    ("SRModel", {"val__metric": {}}, "val: metric: is {}; no code reads this key. Did you mean metrics?"),
     ("SRModel", {"train__mine": 1}, "To keep it: `allow: ['train: mine']`."),
-    ("ours", {"train__ampp": "bf16"}, "train: ampp: is bf16; nobody reads this key. Did you mean amp?"),
+    ("ours", {"train__ampp": "bf16"}, "train: ampp: is bf16; no code reads this key. Did you mean amp?"),
     (
         "ours",
         {"val__self_ensamble": True},
-        "val: self_ensamble: is true; nobody reads this key. Did you mean self_ensem",
+        "val: self_ensamble: is true; no code reads this key. Did you mean self_ensem",
     ),
     ("ours", {"datasets__train__dataroot_hr": "HR"}, "does not read this key. Did you mean dataroot_gt?"),
-    ("ours", {"train__accum_iter": 2}, "train: accum_iter: is 2; nobody reads this key. Did you mean grad_accum?"),
+    ("ours", {"train__accum_iter": 2}, "train: accum_iter: is 2; no code reads this key. Did you mean grad_accum?"),
     # misplaced
     ("SRModel", {"gt_size": 16}, "gt_size: is 16; it is not read here, but under datasets: train: move it there."),
     ("SRModel", {"train__lr": 1e-4}, "it is not read here, but under train: optim_g: move it there."),
     ("SRModel", {"crop_border": 2}, "it is not read here, but under val: metrics: psnr: move it there."),
-    ("SRModel", {"datasets__val__gt_size": 16}, "is 16; it is read under datasets: train alone: remove it."),
+    ("SRModel", {"datasets__val__gt_size": 16}, "is 16; it is only read under datasets: train: remove it."),
     (
         "SRModel",
         {"datasets__val2": {}},
-        "datasets: val2: is no data set that training reads; expected train, val, val_1",
+        "datasets: val2: is not a data set that training reads; expected train, val, val_1",
     ),
-    ("SRModel", {"datasets__test": {}}, "datasets: test: is no data set that training reads; expected train, val, v"),
-    ("test", {"datasets__train": {}}, "datasets: train: is no data set that testing reads; expected test, test_1"),
+    (
+        "SRModel",
+        {"datasets__test": {}},
+        "datasets: test: is not a data set that training reads; expected train, val, v",
+    ),
+    ("test", {"datasets__train": {}}, "datasets: train: is not a data set that testing reads; expected test, test_1"),
     ("test", {"train": {"total_iter": 1}}, "train: is {total_iter: 1}; testing does not read it: remove it."),
     # of another model or data set
     (
@@ -165,7 +169,7 @@ def test_keys_are_allowed_one_by_one(tmp_path):
     path = tmp_path / "o.yml"
     understood(path, changed(training(), **SHORT))
     assert "train: other" in refused(path, changed(training(), **SHORT, train__other=1))[0]
-    assert "allow: names scale, which is no unread key of this file" in " ".join(
+    assert "allow: names scale, which is not an unread key of this file" in " ".join(
         refused(path, changed(training(), scale="2", allow=["scale"]))
     )
 

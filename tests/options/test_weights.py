@@ -44,7 +44,7 @@ def test_every_file_that_is_no_weights_is_refused_with_its_option(tmp_path):
 
 
 @pytest.mark.parametrize("is_train", [True, False])
-def test_the_key_to_write_is_said_for_srmodel_and_not_needed_by_ours(is_train, tmp_path):
+def test_the_key_to_write_is_reported_for_srmodel_and_not_needed_by_ours(is_train, tmp_path):
     weights = small_rcan().state_dict()
     for content, key in (
         (weights, "~"),

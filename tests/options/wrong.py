@@ -14,7 +14,7 @@ import yaml
 import rcan_plugin
 from rcan_plugin.options.check import understand
 from rcan_plugin.options.mistakes import Mistakes
-from rcan_plugin.options.networks import unnoticed
+from rcan_plugin.options.networks import without_side_effects
 from rcan_plugin.options.read import OptionFile
 
 rcan_plugin.register()
@@ -106,7 +106,7 @@ def changed(options: Options, **changes: Any) -> Options:
 def understood(path: Path, options: Options | str, *force_yml: str, is_train: bool = True) -> OptionFile:
     """Write an option file and check what it alone tells."""
     path.write_text(options if isinstance(options, str) else yaml.safe_dump(options, sort_keys=False))
-    with unnoticed():
+    with without_side_effects():
         return understand(Namespace(opt=str(path), force_yml=list(force_yml), launcher="none"), is_train)
 
 

@@ -34,7 +34,7 @@ def test_the_output_of_the_network_is_not_changed():
         assert output.tolist() == [[[-1, 0.5, 2]]]
 
 
-def test_floats_are_clipped_alone():
+def test_floats_are_only_clipped():
     assert to_type(np.array([-1, 0.123, 2], np.float32), np.dtype(np.float32)).tolist() == [0, np.float32(0.123), 1]
 
 

@@ -114,7 +114,7 @@ def test_depth_and_transparency(form):
     assert check_output(form, 9, 9, Picture(GRAY)) == []
 
 
-def test_what_is_not_kept_is_said():
+def test_what_is_not_kept_is_reported():
     picture = Picture(RGB, icc=profiles.srgb(), exif=exif(1).tobytes(), dpi=(300, 300))
     assert check_output("PNG", 9, 9, picture) == []
     assert check_output("WEBP", 9, 9, picture) == ["WEBP does not keep the resolution"]

@@ -81,7 +81,7 @@ def test_xmp_of_other_formats(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.tif", "deep.tif"])
-def test_xmp_and_iptc_are_not_kept_and_that_is_said(name, tmp_path):
+def test_xmp_and_iptc_are_not_kept_and_that_is_reported(name, tmp_path):
     with_metadata(tmp_path / name)
     expected = ("its XMP is not kept",) if name == "a.png" else ("its XMP is not kept", "its IPTC is not kept")
     assert read(tmp_path / name).remarks == expected
@@ -199,7 +199,7 @@ def test_exif_goes_to_tiff_and_back(order, tmp_path):
     assert set(again) == {315, 34665}  # nothing of how the TIFF stores its pixels
 
 
-def test_damaged_exif_is_dropped_and_said(tmp_path):
+def test_damaged_exif_is_dropped_and_reported(tmp_path):
     save(tmp_path / "a.png", exif=b"Exif\0\0II*\0\xff\0\0\0")
     picture = read(tmp_path / "a.png")
     assert picture.exif is None
@@ -214,7 +214,7 @@ def test_a_profile_is_kept_and_its_values_too(tmp_path):
     assert np.array_equal(picture.color, RGBA[..., :3])
 
 
-def test_cmyk_becomes_srgb_and_says_so(tmp_path):
+def test_cmyk_becomes_srgb_and_is_reported(tmp_path):
     Image.new("CMYK", (4, 4), (255, 0, 0, 0)).save(tmp_path / "a.tif", icc_profile=profiles.cmyk())
     picture = read(tmp_path / "a.tif")
     assert picture.remarks == ("its CMYK colours are converted to sRGB",)
@@ -224,7 +224,7 @@ def test_cmyk_becomes_srgb_and_says_so(tmp_path):
 @pytest.mark.parametrize(
     ("icc", "reason"),
     [
-        (None, "has CMYK colours and no ICC profile that says which"),
+        (None, "has CMYK colours and no ICC profile that defines them"),
         (profiles.srgb(), "has CMYK colours and an ICC profile for RGB"),
         (b"x" * 200, "has CMYK colours and an ICC profile that cannot be used"),
     ],
@@ -267,14 +267,14 @@ def exif_of(*pointers: tuple[int, int], texts: int = 0) -> bytes:
     ("exif", "reason"),
     [
         (exif_of((34665, 0xFFFFFFF0)), "EXIF is cut short"),  # not found before the result was written
-        (exif_of((34665, 8)), "EXIF has a directory too many"),
-        (exif_of((34853, 8)), "EXIF has a directory too many"),
-        (exif_of((34853, 40), (34853, 40)), "EXIF has a directory too many"),
+        (exif_of((34665, 8)), "EXIF has a nested or repeated directory"),
+        (exif_of((34853, 8)), "EXIF has a nested or repeated directory"),
+        (exif_of((34853, 40), (34853, 40)), "EXIF has a nested or repeated directory"),
         (exif_of(texts=9), "EXIF has values that share their bytes"),
     ],
 )
 @pytest.mark.parametrize("ending", ["jpg", "tif"])
-def test_exif_that_leads_nowhere_or_to_itself_is_dropped_and_said(exif, reason, ending, tmp_path):
+def test_exif_that_leads_nowhere_or_to_itself_is_dropped_and_reported(exif, reason, ending, tmp_path):
     save(tmp_path / "a.jpg", exif=exif)
     picture = read(tmp_path / "a.jpg")
     assert picture.exif is None and picture.remarks == (f"its EXIF is damaged and not kept ({reason})",)
@@ -292,4 +292,4 @@ def test_a_tiff_whose_directory_points_to_itself(tmp_path):
     (tmp_path / "a.tif").write_bytes(data)
     picture = read(tmp_path / "a.tif")
     assert np.array_equal(picture.color, RGB) and picture.exif is None
-    assert picture.remarks == ("its EXIF is not kept (EXIF has a directory too many)",)
+    assert picture.remarks == ("its EXIF is not kept (EXIF has a nested or repeated directory)",)

@@ -46,7 +46,7 @@ REFUSED = {
     "pages.tif": (encoded("TIFF", **SEVERAL), "has 2 pages: save the one you mean as a file of its own"),
     # No pictures, or of kinds that other programs open
     "empty.png": (b"", "is empty (0 bytes): fetch or make it again"),
-    "text.png": (b"hello", "is damaged, no picture, or of an unknown format: convert it to PNG"),
+    "text.png": (b"hello", "is damaged, not a picture, or of an unknown format: convert it to PNG"),
     "a.pdf": (b"%PDF-1.7\n", "is a PDF document: export it as PNG or TIFF"),
     "a.eps": (encoded("EPS"), "is a PostScript (EPS) file, which has no pixels"),
     "a.svg": (b'<?xml version="1.0"?>\n<!-- x -->\n<svg xmlns="x"/>', "is an SVG drawing, which has no pixels"),
@@ -152,7 +152,7 @@ def test_the_first_of_several_views_is_the_picture(tmp_path):
     assert picture.remarks == ("of its 2 images (views, depth, gain maps) only the main one is enlarged",)
 
 
-def test_what_is_lost_is_said(tmp_path):
+def test_what_is_lost_is_reported(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", FLOATS.astype(np.float64), photometric="rgb")
     picture = read(tmp_path / "a.tif")
     assert picture.remarks == ("its 64-bit floats become 32-bit",)

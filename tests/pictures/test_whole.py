@@ -7,7 +7,7 @@ import tifffile
 from PIL import Image
 
 from rcan_plugin.pictures import enlarge, output_format, read, suffix_of, write
-from rcan_plugin.pictures.picture import peak
+from rcan_plugin.pictures.picture import white_value
 from rcan_plugin.resampling.bicubic import imresize
 from tests.pictures.files import CONVERTED, FILES, to_opencv
 
@@ -40,8 +40,8 @@ def test_a_picture_stays_what_it_is(name, tmp_path):
 
     assert picture.color.dtype == color.dtype
     assert picture.color.shape == color.shape
-    visible = np.ones(color.shape[:2], bool) if alpha is None else alpha >= peak(color.dtype) / 16
-    differences = np.abs(picture.color.astype(float) - color)[visible] / peak(color.dtype)
+    visible = np.ones(color.shape[:2], bool) if alpha is None else alpha >= white_value(color.dtype) / 16
+    differences = np.abs(picture.color.astype(float) - color)[visible] / white_value(color.dtype)
     tolerance = 2 / 255 if name in CONVERTED else (1.001 / 65535 if "associated" in name else 0)
     if name == "associated.tif":
         tolerance = 1 / 255
@@ -59,6 +59,6 @@ def test_a_picture_stays_what_it_is(name, tmp_path):
     assert new_color.dtype == color.dtype
     assert np.array_equal(new_color[doubled(visible)], doubled(picture.color)[doubled(visible)])
     if alpha is not None:
-        right = np.clip(imresize(alpha.astype(np.float64), 2), 0, peak(alpha.dtype))
+        right = np.clip(imresize(alpha.astype(np.float64), 2), 0, white_value(alpha.dtype))
         assert np.abs(new_alpha - right).max() <= (1e-6 if alpha.dtype.kind == "f" else 0.5 + 1e-6)
     assert [file.name for file in tmp_path.iterdir() if ".part" in file.name] == []

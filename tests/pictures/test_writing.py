@@ -244,7 +244,7 @@ def test_pillow_reads_our_tiffs(kind, tmp_path):
 
 
 @pytest.mark.parametrize("ending", sorted({form.suffixes[0] for form in FORMATS.values()}))
-def test_a_disk_that_takes_no_more_is_said(ending, tmp_path):
+def test_a_disk_that_takes_no_more_is_reported(ending, tmp_path):
     """OpenJPEG did not end there, other encoders raised errors of their own."""
     noise = np.random.default_rng(0).integers(0, 256, (200, 200, 3), dtype=np.uint8)
     path = tmp_path / f"a{ending}"

@@ -95,7 +95,9 @@ def run():
 def main(result):
     global order
     sys.dont_write_bytecode = True
-    verify.call_apart = lambda function, *arguments: function(*arguments)  # each order has its own process already
+    verify.call_in_own_process = lambda function, *arguments: function(
+        *arguments
+    )  # each order has its own process already
     sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115  (open until the program ends)
     for line in sys.stdin:
         order = json.loads(line)

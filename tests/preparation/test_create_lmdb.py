@@ -76,7 +76,7 @@ def test_pairs_and_images_made(call):
     assert "LR images given at x3: x3 BD (sigma 1.6), exactly\n" in out
     assert out.splitlines()[-6:] == [
         "Lines for option files:",
-        "    dataroot_gt: out/HR.lmdb       # alone: the LR is made on the fly",
+        "    dataroot_gt: out/HR.lmdb       # by itself: LR images are made on the fly",
         "    dataroot_lq: out/LRBI_x2.lmdb  # degradation: {type: BI}",
         "    dataroot_lq: out/LRBD_x3.lmdb  # degradation: {type: BD}",
         "    dataroot_lq: out/LRBI_x3.lmdb  # degradation: {type: BI}",

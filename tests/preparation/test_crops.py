@@ -18,7 +18,7 @@ from tests.preparation.benchmark_sets import IMAGES, crop, lines_of, make_crops,
         ((2, 3), "united from x2 and x3 HR (SelfExSR layout)", (2, 3, 4, 8)),
     ],
 )
-def test_with_some_scales_missing_it_says_where_the_result_is_exact(tmp_path, scales, said, exact):
+def test_with_some_scales_missing_it_reports_where_the_result_is_exact(tmp_path, scales, said, exact):
     make_crops(tmp_path, "Set5/image_SRF_{1}/{0}_SRF_{1}_HR.png", scales)
     lines, _ = lines_of([tmp_path / "Set5"], tmp_path / "out")
     few = ": at other scales a few rows and columns may be missing" if "only" in said else ""

@@ -94,7 +94,7 @@ def assert_same(found: Path, expected: Path) -> None:
     assert content(found / "HR.lmdb") == content(expected / "HR.lmdb")
 
 
-def test_too_little_space_is_said_before_anything_is_written(disk, pictures, tmp_path, run):
+def test_too_little_space_is_reported_before_anything_is_written(disk, pictures, tmp_path, run):
     out = disk.folder / "set"
     said = run(CREATE, pictures, "--out", out, code=2).stderr
     expected = rf"{half_made(out)} needs 0.00297 GB more and has 0.00\d+ GB free: free some space or choose another"
@@ -117,7 +117,7 @@ def assert_refused(out: Path, text: str, why: str) -> None:
     assert text.startswith(f"folder of the LMDBs {out} cannot be made") and why in text and text.count("\n") == 1
 
 
-def test_a_disk_that_fills_up_stops_the_run_and_with_room_made_it_goes_on(disk, pictures, tmp_path, run):
+def test_a_disk_that_fills_up_stops_the_run_and_with_room_made_it_continues(disk, pictures, tmp_path, run):
     out = disk.folder / "set"
     said = run("-c", WITH.format(NO_CHECK), CREATE, pictures, "--out", out, code=2).stderr
     assert_stopped(out, said, "mdb_txn_commit")
@@ -163,7 +163,7 @@ def test_a_map_that_is_too_small_stops_the_run(pictures, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("place", ["file/set", "file", "/proc/set", "sealed/set"])
-def test_a_place_that_cannot_be_written_to_is_said(pictures, tmp_path, place, capsys):
+def test_a_place_that_cannot_be_written_to_is_reported(pictures, tmp_path, place, capsys):
     (tmp_path / "file").write_text("mine")
     (tmp_path / "sealed").mkdir()
     with forbidden(tmp_path / "sealed", mode=0o500):
@@ -174,7 +174,7 @@ def test_a_place_that_cannot_be_written_to_is_said(pictures, tmp_path, place, ca
     assert {path.name for path in tmp_path.iterdir()} == {"HR", "file", "sealed"}
 
 
-def test_a_folder_that_exists_and_may_not_be_written_to_is_said_first(pictures, tmp_path, capsys):
+def test_a_folder_that_exists_and_may_not_be_written_to_is_reported_first(pictures, tmp_path, capsys):
     """The work folder beside it could be filled, and the LMDBs not moved into it."""
     out = tmp_path / "out/train"
     out.mkdir(parents=True)
@@ -188,7 +188,7 @@ def test_a_folder_that_exists_and_may_not_be_written_to_is_said_first(pictures, 
     assert [path.name for path in tmp_path.rglob("*") if path.parent != pictures] == ["HR", "out", "train"]
 
 
-def test_a_disk_that_may_only_be_read_is_said(disk, pictures, run):
+def test_a_disk_that_may_only_be_read_is_reported(disk, pictures, run):
     disk.seal()
     said = run(CREATE, pictures, "--out", disk.folder / "set", code=2).stderr
     assert_refused(disk.folder / "set", said, "read-only file system: choose another disk")
@@ -213,7 +213,7 @@ def test_what_is_not_ours_stays(pictures, tmp_path, run):
     assert (tmp_path / "set.part/mine.png").exists() and (tmp_path / "set/mine.png").exists()
 
 
-def test_a_worker_that_dies_ends_the_run_and_the_next_goes_on(pictures, tmp_path, monkeypatch):
+def test_a_killed_worker_ends_the_run_and_the_next_continues(pictures, tmp_path, monkeypatch):
     monkeypatch.setattr(writer, "COMMIT_BYTES", 500_000)
     out = tmp_path / "out/set"
 
@@ -233,7 +233,7 @@ def test_a_worker_that_dies_ends_the_run_and_the_next_goes_on(pictures, tmp_path
     assert_same(out, tmp_path / "elsewhere")
 
 
-def test_memory_that_runs_out_is_said_in_words(capsys):
+def test_memory_that_runs_out_is_reported_in_words(capsys):
     def action() -> None:
         raise MemoryError
 
@@ -253,7 +253,7 @@ def slow(self, item, *more):
 writer.Writer.put = slow"""
 
 
-def test_ctrl_c_ends_the_script_and_the_next_goes_on(pictures, tmp_path, run):
+def test_ctrl_c_ends_the_script_and_the_next_continues(pictures, tmp_path, run):
     out = tmp_path / "set"
     arguments = [sys.executable, "-c", WITH.format(SLOW), CREATE, pictures, "--out", out]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:

@@ -165,7 +165,7 @@ def test_official_lr_images_are_left_where_bi_is_not_wanted(tmp_path, run):
     assert borders(tmp_path / "train") == {"LRBD_x2.lmdb": "replicate"} and not (tmp_path / "valid").exists()
 
 
-def test_official_lr_images_that_are_something_else_are_said_and_bi_is_made(tmp_path, run):
+def test_official_lr_images_that_are_something_else_are_reported_and_bi_is_made(tmp_path, run):
     both_hr(tmp_path)
     files = {}
     for name, image in zip(members("train", 2), HR["train"].values(), strict=True):
@@ -201,7 +201,7 @@ def test_a_kind_added_later_is_made_of_the_lmdb_when_the_archives_are_gone(tmp_p
 
 
 @pytest.mark.parametrize("there", [[], ["train"], ["valid"]])
-def test_what_is_missing_is_said_before_anything_is_made(tmp_path, run, there):
+def test_what_is_missing_is_reported_before_anything_is_made(tmp_path, run, there):
     for split in there:
         archive(tmp_path / f"DIV2K_{split}_HR.zip", members(split))
     before = below(tmp_path)
@@ -214,7 +214,7 @@ def test_what_is_missing_is_said_before_anything_is_made(tmp_path, run, there):
     assert below(tmp_path) == before
 
 
-def test_an_archive_that_is_cut_short_is_said_before_anything_is_made(tmp_path, run):
+def test_an_archive_that_is_cut_short_is_reported_before_anything_is_made(tmp_path, run):
     both_hr(tmp_path)
     cut = tmp_path / "DIV2K_valid_HR.zip"
     cut.write_bytes(cut.read_bytes()[:-30])
@@ -225,7 +225,7 @@ def test_an_archive_that_is_cut_short_is_said_before_anything_is_made(tmp_path, 
     assert below(tmp_path) == before
 
 
-def test_damage_inside_an_archive_is_told_image_by_image(tmp_path, run):
+def test_damage_inside_an_archive_is_reported_image_by_image(tmp_path, run):
     both_hr(tmp_path)
     path = tmp_path / "DIV2K_train_HR.zip"
     content = bytearray(path.read_bytes())

@@ -95,7 +95,7 @@ def broken(server: Server, path: Path, at: int = 20_000) -> None:
     server.seen.clear()
 
 
-def test_a_whole_file_stands_alone_and_is_not_asked_for_again(server, path, pauses, monkeypatch):
+def test_a_whole_file_is_by_itself_and_is_not_requested_again(server, path, pauses, monkeypatch):
     monkeypatch.setenv("HOME", str(path.parent.parent))
     download(server.url, "~/sets/set.zip", SHA256)
     assert path.read_bytes() == BODY and beside(path) == {""}
@@ -157,7 +157,7 @@ def test_a_server_that_sends_less_than_asked_for_is_asked_for_the_rest(server, p
     assert path.read_bytes() == BODY and server.seen == [f"bytes={at}-" for at in (20_000, 30_000)]
 
 
-def test_after_all_attempts_the_error_says_what_is_there_and_the_next_call_goes_on(server, path, pauses):
+def test_after_all_attempts_the_error_says_what_is_there_and_the_next_call_continues(server, path, pauses):
     server.script = [partial(serve, until=20_000), *[status(503)] * 7]
     said = r"set\.zip: no new byte in 7 attempts, .*503.* 20000 bytes are in .*set\.zip\.part: .* resumes there"
     with pytest.raises(ConnectionError, match=said):
@@ -191,7 +191,7 @@ def test_a_server_that_always_begins_anew_and_breaks_does_not_hold_us_for_ever(s
     assert len(server.seen) == 4 and not path.exists()
 
 
-def test_five_attempts_are_made_if_not_said_otherwise(server, path):
+def test_five_attempts_are_made_if_not_specified_otherwise(server, path):
     server.script = [status(502)] * 9
     with pytest.raises(ConnectionError, match="status 502 Bad Gateway"):
         download(server.url, path, SHA256)
@@ -306,7 +306,7 @@ def test_an_answer_without_length_is_judged_by_the_sha256(server, path):
     assert path.read_bytes() == BODY
 
 
-def test_an_answer_in_chunks_tells_its_end(server, path):
+def test_an_answer_in_chunks_marks_its_end(server, path):
     server.script = [partial(chunked, whole=False), chunked]
     download(server.url, path, SHA256)
     assert path.read_bytes() == BODY and server.seen == [FIRST, "bytes=20000-"]
@@ -321,7 +321,7 @@ def test_a_coded_answer_is_refused(server, path):
     assert beside(path) == {".lock"}
 
 
-def test_too_little_space_is_said_before_a_byte_is_written(server, path, monkeypatch):
+def test_too_little_space_is_reported_before_a_byte_is_written(server, path, monkeypatch):
     broken(server, path)
     usage = namedtuple("usage", "free")
     monkeypatch.setattr(downloads.shutil, "disk_usage", lambda folder: usage(29_999 * (folder == path.parent)))

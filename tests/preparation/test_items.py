@@ -18,7 +18,7 @@ def extract_subimages(height: int, width: int, size: int, step: int) -> list[tup
 
 
 @pytest.mark.parametrize(("size", "step"), [(480, 240), (96, 96), (60, 36), (48, 120)])
-def test_sub_images_lie_where_basicsrs_do(size, step):
+def test_sub_images_are_where_basicsrs_do(size, step):
     sides = [(size, size), (size + 12, 2 * size), (size + step, size + step + 12), (1404, 2040), (648, 516)]
     for height, width in sides:
         expected = extract_subimages(height, width, size, step)

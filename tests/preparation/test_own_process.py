@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from rcan_plugin.preparation.own_process import CrashedError, call_apart
+from rcan_plugin.preparation.own_process import CrashedError, call_in_own_process
 
 START = """
 import runpy, sys
-from rcan_plugin.preparation.own_process import call_apart
-call_apart(runpy.run_path, sys.argv[1])
+from rcan_plugin.preparation.own_process import call_in_own_process
+call_in_own_process(runpy.run_path, sys.argv[1])
 """
 
 
@@ -28,15 +28,15 @@ def ended(pid: int) -> bool:
 
 
 def test_what_the_function_returns_or_raises():
-    assert call_apart(os.getpid) != os.getpid()
-    assert call_apart(math.log, 8, 2) == 3.0
+    assert call_in_own_process(os.getpid) != os.getpid()
+    assert call_in_own_process(math.log, 8, 2) == 3.0
     with pytest.raises(ValueError, match="math domain error"):
-        call_apart(math.sqrt, -1)
+        call_in_own_process(math.sqrt, -1)
 
 
 def test_a_crash_is_an_error():
     with pytest.raises(CrashedError, match="the process that ran _exit crashed"):
-        call_apart(os._exit, 0)
+        call_in_own_process(os._exit, 0)
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="no /proc to look for processes")
@@ -45,7 +45,8 @@ def test_it_ends_with_its_parent(number, tmp_path):
     child = tmp_path / "child.py"
     child.write_text("import os, time; print(os.getpid(), flush=True); time.sleep(900)")
     code = (
-        "import runpy, sys; from rcan_plugin.preparation.own_process import *; call_apart(runpy.run_path, sys.argv[1])"
+        "import runpy, sys; from rcan_plugin.preparation import own_process; "
+        "own_process.call_in_own_process(runpy.run_path, sys.argv[1])"
     )
     with subprocess.Popen(
         [sys.executable, "-c", code, child], stdout=subprocess.PIPE, stderr=subprocess.PIPE

@@ -205,7 +205,7 @@ def test_sub_images_that_cannot_be(tmp_path):
     assert files(tmp_path) == ["HR"]
 
 
-def test_names_that_are_no_text_are_told_apart_and_written_down(tmp_path, capsys):
+def test_names_that_are_no_text_are_distinguished_and_written_down(tmp_path, capsys):
     import os
 
     names = [os.fsdecode(name) for name in (b"Z\xfcrich.png", b"G\xf6rlitz.png")]
@@ -222,7 +222,7 @@ def test_names_that_are_no_text_are_told_apart_and_written_down(tmp_path, capsys
     assert capsys.readouterr().out.encode() == b""
 
 
-def test_a_folder_that_is_not_of_a_run_before_is_left_alone(tmp_path):
+def test_a_folder_that_is_not_of_a_run_before_is_left_unchanged(tmp_path):
     hr = write_all(tmp_path / "HR", COLOUR)
     put(tmp_path / "out.part/mine.txt", b"mine")
     with pytest.raises(OSError) as raised:
@@ -257,7 +257,7 @@ def test_another_run_at_work_is_waited_for(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_too_little_space_is_said_before_it_begins(tmp_path, monkeypatch, capsys):
+def test_too_little_space_is_reported_before_it_begins(tmp_path, monkeypatch, capsys):
     from collections import namedtuple
 
     hr = write_all(tmp_path / "HR", COLOUR)

@@ -33,12 +33,12 @@ def test_lr_images_given_are_identified(tmp_path, capsys, kind, settings, name, 
 
 
 def framed(image: np.ndarray) -> np.ndarray:
-    """With a border of one colour, by which it cannot be told how borders were taken."""
+    """Give an image a border of one colour, which does not show how pixels past the border were chosen."""
     return cv2.copyMakeBorder(image[10:-10, 10:-10], 10, 10, 10, 10, cv2.BORDER_CONSTANT, value=(90, 90, 90))
 
 
 @pytest.mark.parametrize("border", ["replicate", "symmetric"])
-def test_the_border_is_that_of_the_images_where_it_can_be_told(tmp_path, border):
+def test_the_border_is_that_of_the_images_where_it_can_be_determined(tmp_path, border):
     images = {f"n{i}": scene(60, 70, seed=i) for i in range(5)}
     images |= {name: framed(images[name]) for name in ("n0", "n2", "n3")}
     make(
@@ -84,7 +84,7 @@ def test_some_pairs_unlike_the_others(tmp_path, capsys):
     assert_equal(pixels(tmp_path / "out/LRBI_x2.lmdb"), lr)
 
 
-def test_what_less_than_half_of_the_pairs_are_is_not_said_of_all(tmp_path, capsys):
+def test_what_less_than_half_of_the_pairs_are_is_not_reported_for_all(tmp_path, capsys):
     images = {f"n{i}": scene(40, 50, seed=i) for i in range(5)}
     lr = small(images) | {name: cv2.resize(images[name], (25, 20)) for name in ("n0", "n2", "n3")}
     make(tmp_path / "out", write_all(tmp_path / "HR", images), {2: write_all(tmp_path / "LR", lr)})

@@ -58,7 +58,7 @@ def spoil(folder: Path) -> dict[str, str]:
         "HR/n08.tif": "is damaged or cut short (",
         "HR/n09.png": "is damaged or cut short (",
         "HR/n10.png": "is empty (0 bytes): fetch or make it again",
-        "HR/n11.png": "(16 bytes) cannot be read as an image: it is damaged or cut short, or no image",
+        "HR/n11.png": "(16 bytes) cannot be read as an image: it is damaged, cut short or no image",
         "HR/n12.png": "has CMYK colours: convert it to RGB",
         "HR/n13.png": "has a palette: convert it to RGB",
         "HR/n14.png": "has alpha: flatten it, or remove the alpha channel",
@@ -120,7 +120,7 @@ def test_bad_images_can_be_left_out(spoilt, tmp_path, capsys):
     assert values(tmp_path / "out/HR.lmdb") == before
 
 
-def test_damaged_pixels_alone_are_found_while_writing(tmp_path):
+def test_only_damaged_pixels_are_found_while_writing(tmp_path):
     hr = write_all(tmp_path / "HR", COLOUR)
     lr = write_all(tmp_path / "LR", small(COLOUR))
     for path in (hr / "0001.png", hr / "0003.png", lr / "0003.png"):

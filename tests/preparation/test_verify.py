@@ -57,7 +57,7 @@ def theirs(by_their_tool, tmp_path) -> Path:
 @pytest.fixture
 def here(monkeypatch) -> None:
     """Without a process of its own for each LMDB: for those whose tree is sound."""
-    monkeypatch.setattr(verification, "call_apart", lambda function, *arguments: function(*arguments))
+    monkeypatch.setattr(verification, "call_in_own_process", lambda function, *arguments: function(*arguments))
 
 
 def faults(path: Path) -> list[str]:
@@ -88,8 +88,8 @@ def sign_anew(path: Path) -> None:
 
 def no_checksums(path: Path) -> str:
     return (
-        f"{path}/checksums.json is missing: it cannot be told whether images that can be decoded are still the same as "
-        "when the LMDB was made (create-lmdb writes checksums)."
+        f"{path}/checksums.json is missing: changes of images that can still be decoded cannot be detected "
+        "(create-lmdb writes checksums)."
     )
 
 
@@ -105,7 +105,7 @@ def test_what_was_made_is_well(made, ours):
 
 def test_any_flipped_bit_is_found(ours, monkeypatch):
     # The tree and all images are sound.
-    monkeypatch.setattr(verification, "call_apart", lambda *_: [])
+    monkeypatch.setattr(verification, "call_in_own_process", lambda *_: [])
     assert verify(ours) == []
     random = np.random.default_rng(0)
     whole = {path: path.read_bytes() for path in sorted(ours.iterdir())}
@@ -130,7 +130,7 @@ def test_the_images_that_a_flipped_bit_hit_are_named(ours):
 
 
 @pytest.mark.parametrize("of", ["ours", "theirs"])
-def test_a_tree_that_cannot_be_read_is_said_and_brings_nothing_down(of, request):
+def test_a_tree_that_cannot_be_read_is_reported_and_brings_nothing_down(of, request):
     path = request.getfixturevalue(of)
     whole = (path / "data.mdb").read_bytes()
     # LMDB's `mdb.c`, struct MDB_meta: of the pages 0 and 1 the later one says where the root is.
@@ -144,10 +144,10 @@ def test_a_tree_that_cannot_be_read_is_said_and_brings_nothing_down(of, request)
     }
     data = path / "data.mdb"
     expected = {
-        "empty": f"{data} (0 bytes) is no LMDB: fetch or make",
+        "empty": f"{data} (0 bytes) is not an LMDB: fetch or make",
         "cut in the head": f"{data} is cut short: it has 5000 bytes of {len(whole)}: fetch or make",
         "cut": f"{data} is cut short: it has {len(whole) // 2} bytes of {len(whole)}: fetch or make",
-        "rubbish": f"{data} ({len(whole)} bytes) is no LMDB: fetch or make",
+        "rubbish": f"{data} ({len(whole)} bytes) is not an LMDB: fetch or make",
         "no root": f"{data} is damaged in its structure: ",
     }
     for name, content in spoilt.items():
@@ -256,7 +256,7 @@ def test_what_is_no_lmdb(ours, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"nowhere.lmdb does not exist \(looked for from "):
         verify(tmp_path / "nowhere.lmdb")
     assert cv2.imwrite(str(tmp_path / "a.png"), IMAGES["a"])
-    with pytest.raises(ValueError, match=rf"^{tmp_path} is no LMDB: expected a folder \*\.lmdb\.$"):
+    with pytest.raises(ValueError, match=rf"^{tmp_path} is not an LMDB: expected a folder \*\.lmdb\.$"):
         verify(tmp_path)
 
 

@@ -36,7 +36,7 @@ def test_gray_images_are_seen_in_three_channels():
 
 def test_a_damaged_image_is_refused():
     content = cv2.imencode(".jpg", scene.texture(0, 1))[1].tobytes()
-    with pytest.raises(ValueError, match=r"^is damaged, or no image"):
+    with pytest.raises(ValueError, match=r"^is damaged, or not an image"):
         View().of(content[: len(content) // 2])
 
 

@@ -96,7 +96,9 @@ def test_a_stopped_run_continues(task, batches, monkeypatch):
     damaged = task.images / "val_007.png"
     content = damaged.read_bytes()
     damaged.write_bytes(content[:200])
-    with pytest.raises(ValueError, match=r"val_007\.png is damaged, or no image .*remove it and its line in the list"):
+    with pytest.raises(
+        ValueError, match=r"val_007\.png is damaged, or not an image .*remove it and its line in the list"
+    ):
         run(task)
     assert sizes(batches) == [5, 5]
     damaged.write_bytes(content)

@@ -20,7 +20,7 @@ NO_NAME = (
 )
 
 
-def test_no_network_is_told_from_other_failures(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_network_is_distinguished_from_other_failures(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIP_INDEX_URL", "http://me:secret@127.0.0.1:9/simple")
     text = setup_pip.diagnosis(("install", "wheel"), NO_NAME, 10**12, root / "pip.log")
     assert text.startswith("pip could not reach the package index")
@@ -32,7 +32,7 @@ def test_no_network_is_told_from_other_failures(root: Path, monkeypatch: pytest.
     assert f"The whole log: {root / 'pip.log'}" in text
 
 
-def test_a_full_disk_is_told_from_other_failures(root: Path) -> None:
+def test_a_full_disk_is_distinguished_from_other_failures(root: Path) -> None:
     errors = "ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device\n"
     assert setup_pip.diagnosis(("install",), errors, 10**12, root / "pip.log").startswith("the disk is full")
     assert setup_pip.diagnosis(("install",), "", 10**7, root / "pip.log").startswith("the disk is full (0.0 GB free")

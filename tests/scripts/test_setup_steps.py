@@ -32,7 +32,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 # --- the state of .venv --------------------------------------------------------------------------------------------
 
 
-def test_a_complete_venv_is_left_alone(root: Path, calls: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_complete_venv_is_left_unchanged(root: Path, calls: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert setup_steps.main(root) == 0
     assert setup_steps.main(root) == 0
     assert (calls, capsys.readouterr().out) == ([], "")
@@ -46,12 +46,12 @@ def test_without_a_stamp_it_is_completed(root: Path) -> None:
     assert setup_steps.judge(root)[0] == "complete"
 
 
-def test_a_changed_setup_py_asks_for_an_update(root: Path) -> None:
+def test_a_changed_setup_py_needs_an_update(root: Path) -> None:
     (root / "setup.py").write_text("needs = ['torch', 'scipy']\n")
     assert setup_steps.judge(root) == ("complete", "setup.py has changed")
 
 
-def test_a_moved_folder_asks_for_a_new_venv(root: Path) -> None:
+def test_a_moved_folder_needs_a_new_venv(root: Path) -> None:
     moved = root.rename(root.with_name("moved"))
     todo, why = setup_steps.judge(moved)
     assert todo == "rebuild"

@@ -56,7 +56,7 @@ def test_where_folders_cannot_be_flushed(tmp_path, monkeypatch, pauses):
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "text", "another object"])
-def test_a_damaged_file_says_so(damage, tmp_path):
+def test_a_damaged_file_is_reported(damage, tmp_path):
     path = tmp_path / "1.state"
     checkpoints.save({"x": torch.ones(100)}, path)
     whole = path.read_bytes()
@@ -76,7 +76,7 @@ def test_the_newest_states_first(tmp_path):
     assert [path.stem for path in checkpoints.states(tmp_path)] == ["100", "20", "9"]
 
 
-def test_what_is_no_state_is_told_apart(tmp_path):
+def test_what_is_no_state_is_distinguished(tmp_path):
     """Copies, hidden files of macOS, folders."""
     odd = ["._20.state", "30 (copy).state", "abc.state", "1e3.state", "-1.state"]
     for name in ["20.state", *odd]:

@@ -58,7 +58,7 @@ def test_a_network_without_blocks_is_refused():
 
 
 @pytest.mark.parametrize("network", ["RCANArch", "EDSR"])
-def test_they_are_compiled_once_for_training_alone(network, compilations):
+def test_they_are_compiled_once_for_training_only(network, compilations):
     build, name, number = NETWORKS[network]
     torch.manual_seed(0)
     plain = build()

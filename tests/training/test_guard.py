@@ -18,7 +18,7 @@ def decisions(guard: Guard, losses, gradients=None) -> list[float]:
     ]
 
 
-def test_the_running_mean_is_of_good_steps_alone():
+def test_the_running_mean_is_of_good_steps_only():
     guard = Guard(CPU, 10.0, 5)
     assert decisions(guard, [math.nan, 2.0, 21.0, math.inf, 19.0, 21.0]) == [1, 0, 1, 1, 0, 0]
     assert guard.mean.item() == pytest.approx(0.99 * (0.99 * 2 + 0.01 * 19) + 0.01 * 21, rel=1e-6)

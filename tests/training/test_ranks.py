@@ -20,5 +20,5 @@ def test_two_ranks(run, tmp_path):
         assert mine[1].tolist() == [0, 0.5, 1]
 
 
-def test_a_process_alone():
+def test_a_single_process():
     assert not several_ranks()

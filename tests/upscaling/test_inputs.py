@@ -32,8 +32,8 @@ def test_a_folder_is_read_with_its_subfolders_and_a_file_whatever_its_name(tmp_p
     inputs = find([str(tmp_path / "in")], tmp_path / "out", is_picture)
     assert [str(one.below) for one in inputs.found] == ["a b.JPG", "b.png", "日本.png", "sub/deep/c.d.png"]
     assert [one.path for one in inputs.found][-1] == tmp_path / "in/sub/deep/c.d.png"
-    assert [path.name for path in inputs.passed_over] == ["noname", "notes.txt"]
-    assert inputs.passed_over_in_words() == "1 without suffix, 1 .txt" and not inputs.failures
+    assert [path.name for path in inputs.ignored] == ["noname", "notes.txt"]
+    assert inputs.ignored_in_words() == "1 without suffix, 1 .txt" and not inputs.failures
     assert below(tmp_path / "odd.name", tmp_path / ".own.png", tmp_path / "in/sub") == [
         "odd.name",
         ".own.png",

@@ -46,13 +46,15 @@ def test_a_network_of_one_channel_enlarges_the_luma(saved):
     path, network = saved(ESPCNArch, num_in_ch=1, upscale=3)
     said = []
     assert same(load(path, None, said.append), LumaOnly(network))
-    assert said[-1].endswith("ESPCNArch has one channel: it enlarges the luma, and bicubic interpolation the chroma.")
+    assert said[-1].endswith(
+        "ESPCNArch has one channel: it upscales the luma, bicubic interpolation upscales the chroma."
+    )
 
 
 def test_networks_of_any_scale_need_one(saved):
     path, network = saved(VDSRArch)
     with pytest.raises(
-        ValueError, match=r"VDSRArch enlarges by any whole number: choose one with --scale, such as 2\."
+        ValueError, match=r"VDSRArch upscales by any whole number: choose one with --scale, such as 2\."
     ):
         load(path, None, print)
     larger = VDSRArch(**SMALL["VDSRArch"], upscale=3)

@@ -55,8 +55,8 @@ def test_one_bad_picture_does_not_end_the_run(jobs, tmp_path):
     os.mkfifo(gone)
     outcome = ran([Job(gone, tmp_path / "out/pipe.png"), *jobs]).outcome
     assert list(outcome.failures) == [gone, jobs[1].source, jobs[2].source]
-    assert outcome.failures[gone] == "is a FIFO (named pipe) by now"
-    assert outcome.failures[jobs[2].source] == "does not exist any more"
+    assert outcome.failures[gone] == "is now a FIFO (named pipe)"
+    assert outcome.failures[jobs[2].source] == "no longer exists"
     assert files_in(tmp_path / "out") == ["sub/0.png", "sub/3.png"]
 
 

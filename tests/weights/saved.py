@@ -65,7 +65,7 @@ def wrong_files(folder: Path) -> Mapping[str, tuple[Path, str]]:
         "web page": (b"<!DOCTYPE html><html>", "a web page: download"),
         "LFS pointer": (b"version https://git-lfs.github.com/spec/v1\n", "pointer of Git LFS"),
         "safetensors with a wrong head": (b"\x20\0\0\0\0\0\0\0" + b'{"a":{}}' + b" " * 24, "cannot be read"),
-        "safetensors, cut": (safetensors[:-3], "is not as long as its head says"),
+        "safetensors, cut": (safetensors[:-3], "is not as long as its header says"),
         "safetensors, cut in its head": (safetensors[:50], "is not as long"),
         "safetensors, longer": (safetensors + b"more", "is not as long"),
         "picture": (b"\x89PNG\r\n\x1a\n" + bytes(50), "not a file of weights: it begins with"),

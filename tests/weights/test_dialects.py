@@ -117,7 +117,7 @@ def test_arguments_by_hand_win_over_what_is_assumed():
     assert remarks == []
 
 
-def test_each_assumption_is_said_and_what_the_file_says_is_not():
+def test_each_assumption_is_reported_and_what_the_file_says_is_not():
     def remarks(fields, metadata=None, given=None):
         return dialects.to_own(Description(**fields).weights(), metadata or {}, given or {})[2]
 

@@ -162,7 +162,7 @@ def test_both_sets_of_weights_are_checked_where_both_are_loaded(tmp_path):
     assert "num_feat is 16" in refused(tmp_path, content, ema=True)
 
 
-def test_without_a_network_the_file_alone_is_checked(tmp_path):
+def test_without_a_network_only_the_file_is_checked(tmp_path):
     check(tmp_path, {"params": VDSRArch(**SMALL["VDSRArch"]).state_dict()}, lambda: None)
     assert refused(tmp_path, {"params": {}}, lambda: None) == "it holds no weights, only params."
 

@@ -21,7 +21,7 @@ def test_each_result_is_rounded_as_in_half_precision():
 def test_an_overflow_is_infinite_and_the_value_before_it_known():
     with Rounding() as rounding:
         assert (torch.tensor([300.0]) * 300).isinf().all()
-    assert rounding.peak == 90000 > half_precision.LARGEST == 65504
+    assert rounding.peak == 90000 > half_precision.FP16_MAX == 65504
 
 
 def test_weights_and_constants_of_a_copy_are_rounded():

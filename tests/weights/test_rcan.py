@@ -20,7 +20,7 @@ def test_arguments_are_those_the_network_was_built_with(upscale):
 @pytest.mark.parametrize("activate_all", [False, True])
 @pytest.mark.parametrize("upsampler", UPSAMPLERS)
 @pytest.mark.parametrize("upscale", [1, 2, 3, 4, 8])
-def test_the_upsampler_is_told_by_its_names_and_shapes(upscale, upsampler, activate_all):
+def test_the_upsampler_is_recognised_by_its_names_and_shapes(upscale, upsampler, activate_all):
     arguments = {"upscale": upscale, "upsampler": upsampler, "activate_all": activate_all}
     found = rcan.arguments(small_rcan(**arguments).state_dict())
     told = {name: value for name, value in found.items() if name in arguments}
@@ -40,7 +40,7 @@ def test_sizes_of_an_unshuffled_input_are_those_of_the_image():
 
 
 @pytest.mark.parametrize(("upscale", "unshuffle"), [(2, 1), (3, 1), (4, 2)])
-def test_the_direct_upsampler_is_told_by_what_is_missing(upscale, unshuffle):
+def test_the_direct_upsampler_is_recognised_by_what_is_missing(upscale, unshuffle):
     weights = small_rcan(upscale=upscale, unshuffle=unshuffle, upsampler="direct").state_dict()
     found = rcan.arguments(weights, unshuffle)
     told = {name: found.get(name) for name in ("num_in_ch", "num_out_ch", "upscale", "upsampler", "activate_all")}
@@ -53,7 +53,7 @@ def test_a_damaged_file_is_not_taken_for_a_direct_upsampler():
     assert rcan.arguments(weights) == {}
 
 
-def test_the_direct_upsamplers_channels_are_told_or_those_of_the_input():
+def test_the_direct_upsamplers_channels_are_given_or_those_of_the_input():
     weights = small_rcan(upscale=3, num_in_ch=1, num_out_ch=2, upsampler="direct").state_dict()
     assert "upscale" not in rcan.arguments(weights)
     found = rcan.arguments(weights, num_out_ch=2)

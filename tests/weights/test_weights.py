@@ -214,7 +214,7 @@ def test_nan_is_refused(tmp_path):
     assert refused(tmp_path / "net.safetensors") == "1 of its 8 tensors hold NaN or infinity, first convs.1.bias."
 
 
-def test_not_strict_leaves_out_and_keeps_initial_values_and_says_so(tmp_path):
+def test_not_strict_leaves_out_and_keeps_initial_values_and_reports_both(tmp_path):
     net = built("VDSRArch", seed=3)
     content = {**net.state_dict(), "more": torch.ones(1)}
     del content["convs.2.bias"]
@@ -348,7 +348,7 @@ def test_a_network_whose_results_are_not_finite_is_not_written(tmp_path):
 
 
 @pytest.mark.parametrize("ending", [".safetensors", ".pth"])
-def test_a_disk_that_takes_no_more_is_said(ending, tmp_path):
+def test_a_disk_that_takes_no_more_is_reported(ending, tmp_path):
     path = tmp_path / f"net{ending}"
     with files_up_to(500), pytest.raises(OSError, match="File too large") as error:
         weights.save(path, built("VDSRArch"), **VDSR)

@@ -2,8 +2,8 @@
 
     python benchmarks/training/light/he_init.py     # the files that runs.yml names as pretrain_network_g
 
-With torch's own initialisation the signal shrinks in each of the 16 or 24 layers, and Adam does not leave the start, an
-image upsampled by nearest neighbour, within the budget.
+With torch's default initialisation the signal shrinks in each of the 16 or 24 layers. Within the budget of iterations,
+Adam then does not improve on the initial result, an image upsampled by nearest neighbour.
 """
 
 from __future__ import annotations

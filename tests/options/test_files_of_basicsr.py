@@ -1,4 +1,4 @@
-"""Option files as BasicSR's own are pass."""
+"""Option files such as those that BasicSR comes with are accepted."""
 
 import pytest
 import yaml

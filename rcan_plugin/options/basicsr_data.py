@@ -1,4 +1,4 @@
-"""Checks the files of BasicSR's own data sets, which BasicSR looks at after it has renamed an earlier run."""
+"""Checks the files of data sets of BasicSR or other packages before BasicSR renames an earlier run."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rcan_plugin._files import in_words, kind_of, require_file, require_folder
+from rcan_plugin._files import describe_error, kind_of, require_file, require_folder
 from rcan_plugin.images.store import ImageStore, image_names
 
 
 def check_roots(data: Mapping[str, Any]) -> None:
-    """Check that the folders, LMDBs and lists of a data set of BasicSR or of others are there, whole and may be read.
+    """Check that the folders, LMDBs and lists of a data set of BasicSR or another package exist and are complete.
 
     Args:
         data: options of the data set.
 
     Raises:
         FileNotFoundError: a folder or file is missing.
-        ValueError: an LMDB is cut short or lacks images, or what is named as an image is no file.
+        ValueError: an LMDB is cut short or lacks images, or a name with an image's suffix is not a file.
         OSError: something may not be read.
     """
     name = f"data set {data.get('name', '?')}"
@@ -32,7 +32,7 @@ def check_roots(data: Mapping[str, Any]) -> None:
                 _check_root(what, Path(value), data)
             except (OSError, ValueError) as error:
                 kind = type(error) if isinstance(error, OSError) else ValueError
-                text = in_words(error)
+                text = describe_error(error)
                 raise kind(text if text.startswith(what) else f"{what}: {text}") from None
 
 
@@ -50,7 +50,7 @@ def _check_root(what: str, root: Path, data: Mapping[str, Any]) -> None:
 
 
 def _is_basicsrs(data_type: Any) -> bool:
-    """Whether a data set is one of BasicSR's own, all of which read folders; other people's may read files."""
-    from basicsr.utils.registry import DATASET_REGISTRY  # it may not be imported before us
+    """Whether a data set is one of BasicSR's, which all read folders. Those of other packages may read files."""
+    from basicsr.utils.registry import DATASET_REGISTRY  # not at the top: BasicSR imports this module
 
     return data_type in DATASET_REGISTRY and DATASET_REGISTRY.get(data_type).__module__.startswith("basicsr.")

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from rcan_plugin.options.their_data import check_roots
+from rcan_plugin.options.basicsr_data import check_roots
 from tests.data.tiny import picture, write, write_lmdb
 from tests.rights import forbidden
 
