@@ -108,10 +108,10 @@ def test_two_ranks_have_the_gradients_of_one_with_twice_the_batch(freeze, forks,
 def test_ranks_share_validation_and_its_figures_are_those_of_one(images, forks, tmp_path):
     hook = MODEL + (
         "import rcan_plugin.models.validation as module; rank = os.environ.get('RANK', 'alone')\n"
-        "write, report = module.imwrite, Model._report\n"
+        "write, report = module._write, Model._report\n"
         "def note(image, path): print('saved', path); write(image, path)\n"
         "def tell(self, *rest): report(self, *rest); print('exactly', self.metric_results)\n"
-        "module.imwrite, Model._report = note, tell"
+        "module._write, Model._report = note, tell"
     )
     # One step that changes no weight: what counts is the validation after it.
     folder = training(tmp_path, network="RCANArch", total_iter=1, optim_g={"type": "SGD", "lr": 1e-30})
