@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from benchmarks.training import local_pooling, runs
+from rcan_plugin.compare.runs import PSNR, read
 from rcan_plugin.options.examine import examine
 from tests.conftest import ROOT
 
@@ -55,6 +56,21 @@ def test_logs_are_kept_without_the_machine_and_make_the_table(tmp_path, capsys):
     # The sample deviation of 30.5, 30.75 and 31 is 0.25.
     assert capsys.readouterr().out.splitlines()[2] == "| CA | 30.75 ± 0.25 | 1 |"
     assert (tmp_path / "folder/curves.png").stat().st_size > 10_000
+
+
+def test_of_a_resumed_run_no_validation_is_lost(tmp_path):
+    """One that the resumed run makes up for is logged before the line that it resumes."""
+    resumed = """\
+2026-01-02 04:00:05,106 INFO: The validation at iteration 2000 is not in the training state: validating now.
+2026-01-02 04:00:06,106 INFO: Validation Set5
+\t # psnr: 30.0000\tBest: 31.0000 @ 1000 iter
+2026-01-02 04:00:07,106 INFO: Resuming training from epoch: 0, iter: 2000.
+"""
+    (tmp_path / "train_x_1.log").write_text(LOG.format(psnr=31))
+    (tmp_path / "train_x_2.log").write_text(resumed)
+    runs.keep_log(tmp_path, tmp_path / "kept.log")
+    psnr = read(tmp_path / "kept.log").series[PSNR, "Set5"]
+    assert (psnr.iterations, psnr.values) == ([1000, 2000], [31.0, 30.0])
 
 
 @pytest.mark.parametrize(
