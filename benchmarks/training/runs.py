@@ -104,7 +104,7 @@ def environment() -> dict[str, str]:
 def keep_log(run: Path, log: Path) -> None:
     """Write what a run logged from its start on, without options, versions and names of the machine."""
     lines = [line for file in sorted(run.glob("train_*.log")) for line in file.read_text().splitlines()]
-    told = re.compile(r"\[epoch:|Validation|The validation at|# \w+:|Start training|End of training|Network: |parameters")
+    told = re.compile(r"\[epoch:|Validation|The validation at|# \w+:|(Start|End of) training|Network: |parameters")
     log.parent.mkdir(parents=True, exist_ok=True)
     with written_beside(log) as beside:
         beside.write_text("\n".join(line for line in lines if told.search(line) and str(ROOT) not in line) + "\n")
