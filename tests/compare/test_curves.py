@@ -176,12 +176,22 @@ def test_seeds_share_colour_and_name(folder: Path, tmp_path: Path, monkeypatch):
     assert list(lines.values()) == [1] * 9 + [0] * (len(curves.COLORS) - 9)
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_disk_that_is_full_while_a_pdf_is_written(tmp_path: Path):
+    (tmp_path / "t.pdf.part").symlink_to("/dev/full")
+    found = runs.Run("a", {(runs.SPEED, ""): runs.Series([1], [1.0], [1.0])})
+    with pytest.raises(OSError, match="No space left") as caught:
+        curves.draw([found], tmp_path / "t.pdf")
+    assert caught.value.filename == str(tmp_path / "t.pdf")
+    assert list(tmp_path.iterdir()) == []
+
+
 def legend_of_runs(names: list[str]) -> list[str]:
     """The names of runs as matplotlib draws them."""
     found = [runs.Run(name, {(runs.SPEED, ""): runs.Series([1], [1.0], [1.0])}) for name in names]
     figures: list[Figure] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Figure, "savefig", lambda figure, file, **_: figures.append(figure) or Path(file).touch())
+        patch.setattr(Figure, "savefig", lambda figure, file, **_: figures.append(figure))
         curves.draw(found, Path("unused.svg"))
     assert inside(figures[0].legends[0], figures[0])
     return [text.get_text() for text in figures[0].legends[0].get_texts()]
