@@ -2,6 +2,7 @@
 
 import itertools
 import shlex
+from argparse import Namespace
 
 import pytest
 import torch
@@ -56,6 +57,25 @@ def test_logs_are_kept_without_the_machine_and_make_the_table(tmp_path, capsys):
     # The sample deviation of 30.5, 30.75 and 31 is 0.25.
     assert capsys.readouterr().out.splitlines()[2] == "| CA | 30.75 ± 0.25 | 1 |"
     assert (tmp_path / "folder/curves.png").stat().st_size > 10_000
+
+
+def test_a_run_killed_in_its_last_validation_goes_on(tmp_path, monkeypatch):
+    """Its last weights are written before that validation."""
+    folder, run = tmp_path / "small", tmp_path / "experiments/small_a"
+    folder.mkdir()
+    (folder / "runs.yml").write_text("options: base.yml\nruns: {a: {}}")
+    for name in ("models/net_g_latest.pth", "training_states/2.state", "train_a_1.log"):
+        (run / name).parent.mkdir(parents=True, exist_ok=True)
+        (run / name).write_text(LOG.format(psnr=31))
+    codes, started = [-9, 0], []
+    monkeypatch.setattr(runs, "ROOT", tmp_path)
+    monkeypatch.setattr(
+        runs.subprocess, "run", lambda command, **_: started.append(command) or Namespace(returncode=codes.pop(0))
+    )
+    args = Namespace(commands=False, only=None, force_yml=[])
+    assert [runs.train(folder, args) for _ in range(3)] == [-9, 0, 0]
+    assert len(started) == 2 and started[1][-1] == "--auto_resume"
+    assert (folder / "logs/a.log").exists()
 
 
 def test_of_a_resumed_run_no_validation_is_lost(tmp_path):
