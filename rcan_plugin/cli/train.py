@@ -127,7 +127,8 @@ class Run:
         """Wrap BasicSR's `init_tb_loggers`: keep the TensorBoard writer that it makes."""
 
         def init(opt: dict[str, Any]) -> Any:
-            self.tb_logger = init_tb_loggers(opt)
+            with naming(Path(opt["root_path"], "tb_logger", opt["name"])):
+                self.tb_logger = init_tb_loggers(opt)
             if self.tb_logger:
                 writer = self.tb_logger.file_writer
                 writer.add_event = naming(writer.get_logdir())(writer.add_event)
