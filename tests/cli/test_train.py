@@ -27,8 +27,8 @@ def test_the_folder_of_tensorboards_files_is_named(tmp_path):
     folder = str(tmp_path / "tb_logger/tiny")
     writer = run.keeping_writer(lambda opt: SummaryWriter(folder))(opt)
     assert run.tb_logger is writer
-    writer.file_writer.event_writer.add_event = full
-    for write in (lambda: writer.add_scalar("loss", 1.0, 1), lambda: run.keeping_writer(full)(opt)):
+    writer.file_writer.event_writer.add_event = writer.file_writer.event_writer.flush = full
+    for write in (lambda: writer.add_scalar("loss", 1.0, 1), writer.close, lambda: run.keeping_writer(full)(opt)):
         with pytest.raises(OSError, match="No space left") as error:
             write()
         assert error.value.filename == folder
