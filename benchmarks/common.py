@@ -20,7 +20,19 @@ from typing import TypeVar
 
 ROOT = Path(__file__).resolve().parents[1]
 
+FINISHED = "finished"
+"""An empty file in the folder of a training run that ended by itself."""
+
 Key = TypeVar("Key")
+
+
+def finished(run: Path) -> bool:
+    """Whether a training run (`experiments/NAME`) needs no more training; without training states it cannot go on.
+
+    BasicSR writes `net_g_latest.pth` before the last validation, which may write `net_g_best.pth`.
+    """
+    latest, states = run / "models/net_g_latest.pth", run / "training_states"
+    return latest.exists() and ((run / FINISHED).exists() or not any(states.glob("*.state")))
 
 
 def seconds(call: Callable[[], object]) -> float:

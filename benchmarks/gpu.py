@@ -10,7 +10,7 @@ network); with spandrel, traiNNer-redux's network is measured too. Rows are meas
 limit for each row. Results are written at once: OUT/PART.jsonl, and the report OUT/gpu.md, which without --out is
 benchmarks/gpu.md (the JSON lines then go to results/gpu). If the command is stopped, the report has what was measured.
 
-Exit code: 0; 1 if a row failed; 2 if there is no GPU.
+Exit code: 0; 1 if a row failed or a file cannot be written; 2 if there is no GPU.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.common import ROOT, command_line
 from benchmarks.gpu_parts import report
 from benchmarks.gpu_parts.rows import ALL_PARTS, PARTS, Job, Row, jobs
-from rcan_plugin._files import written_beside
+from rcan_plugin._files import naming, report_uncaught, written_beside
 
 START_LIMIT = 90.0
 """Seconds that a worker may take until its first row, for imports and the data of the loop."""
@@ -178,7 +178,8 @@ class Benchmark:
         self.results[part, row] = {**known, **values, "status": status}
         if status in ("stopped", "not run") or (status == "failed" and "warnings" not in values):
             line = {"part": part, "row": row, "status": status, **values}
-            with (self.out / f"{part}.jsonl").open("a", encoding="utf-8") as file:
+            path = self.out / f"{part}.jsonl"
+            with naming(path), path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
             if status != "not run":
                 self._show(line)
@@ -259,4 +260,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    report_uncaught()
     sys.exit(main())

@@ -21,7 +21,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from benchmarks.common import ROOT
+from benchmarks.common import FINISHED, ROOT, finished
 from benchmarks.gpu_parts import curves
 from benchmarks.gpu_parts.results import NotAvailableError, Results
 from benchmarks.gpu_parts.training_program import link_basicsr, program
@@ -85,7 +85,7 @@ class Run:
     @property
     def finished(self) -> bool:
         """Whether it came to its last iteration."""
-        return (self.folder / "experiments" / self.name / "models/net_g_latest.pth").exists()
+        return finished(self.folder / "experiments" / self.name)
 
     def scheduled(self, seconds: float) -> dict[str, Any]:
         """Train to the end of the schedule, which is made for `seconds` if there is none yet.
@@ -194,6 +194,8 @@ class Run:
             ended_itself = process.poll() is not None
         finally:
             _end(process)
+        if process.returncode == 0:
+            (self.folder / "experiments" / name / FINISHED).touch()
         if ended_itself and process.returncode:
             printed = text.read_text(errors="replace")
             print(printed[-4000:], file=sys.stderr, flush=True)

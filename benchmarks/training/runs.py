@@ -24,7 +24,7 @@ from pathlib import Path
 import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from benchmarks.common import ROOT
+from benchmarks.common import FINISHED, ROOT, finished
 from rcan_plugin._files import written_beside
 from rcan_plugin.cli import _exit_codes
 from rcan_plugin.compare.runs import PSNR, Run, read, without_seed
@@ -59,13 +59,14 @@ def train(folder: Path, args: argparse.Namespace) -> int:
             print(shlex.join(command))
             continue
         run = ROOT / "experiments" / f"{folder.name}_{name}"
-        if not (run / "models/net_g_latest.pth").exists():
+        if not finished(run):
             print(shlex.join(command), flush=True)
             code = subprocess.run(
                 [sys.executable, *command[1:], "--auto_resume"], cwd=ROOT, env=environment()
             ).returncode
             if code:
                 return code
+            (run / FINISHED).touch()
         keep_log(run, folder / "logs" / f"{name}.log")
     return 0
 
@@ -104,7 +105,7 @@ def environment() -> dict[str, str]:
 def keep_log(run: Path, log: Path) -> None:
     """Write what a run logged from its start on, without options, versions and names of the machine."""
     lines = [line for file in sorted(run.glob("train_*.log")) for line in file.read_text().splitlines()]
-    kept = re.compile(r"\[epoch:|Validation|# \w+:|Start training|End of training|Network: |parameters")
+    kept = re.compile(r"\[epoch:|Validation|The validation at|# \w+:|(Start|End of) training|Network: |parameters")
     log.parent.mkdir(parents=True, exist_ok=True)
     with written_beside(log) as beside:
         beside.write_text("\n".join(line for line in lines if kept.search(line) and str(ROOT) not in line) + "\n")

@@ -125,13 +125,15 @@ class Run:
         return self.state
 
     def keeping_writer(self, init_tb_loggers: Callable[..., Any]) -> Callable[..., Any]:
-        """Wrap BasicSR's `init_tb_loggers`: keep the TensorBoard writer that it makes."""
+        """Wrap BasicSR's `init_tb_loggers`: keep TensorBoard's writer; errors of the disk name its folder."""
 
         def init(opt: dict[str, Any]) -> Any:
-            self.tb_logger = init_tb_loggers(opt)
+            named = naming(Path(opt["root_path"], "tb_logger", opt["name"]))
+            self.tb_logger = named(init_tb_loggers)(opt)
             if self.tb_logger:
                 writer = self.tb_logger.file_writer
-                writer.add_event = naming(writer.get_logdir())(writer.add_event)
+                writer.add_event = named(writer.add_event)
+                self.tb_logger.close = named(self.tb_logger.close)
             return self.tb_logger
 
         return init

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import math
 from collections import Counter
@@ -75,8 +76,10 @@ def draw(runs: Sequence[Run], path: str | Path, over: str = "iterations") -> Pat
         axes.remove()
     handles = [panels.flat[0].plot([], [], color=color)[0] for color in palette.values()]
     figure.legend(handles, entries, loc="outside upper left", ncols=ncols, frameon=False, fontsize=9)
+    drawn = io.BytesIO()  # matplotlib's writer of PDF hides the error of a full disk behind an AttributeError
+    figure.savefig(drawn, format=path.suffix[1:].lower(), dpi=110)
     with written_beside(path) as temporary:
-        figure.savefig(temporary, format=path.suffix[1:].lower(), dpi=110)
+        temporary.write_bytes(drawn.getvalue())
     return path
 
 

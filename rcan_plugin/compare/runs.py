@@ -15,7 +15,8 @@ KINDS = (LOSS, PSNR, RATE, SPEED)
 
 _TIME = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d),\d+ \w+: ")
 _ITERATION = re.compile(r"\[epoch:\s*\d+, iter:\s*([\d,]+), lr:\(([^,)]+)")
-_START = re.compile(r"(?:Resuming|Start) training from epoch: \d+, iter: (\d+)")
+# A validation that an earlier run did not get to is made up for before BasicSR says where the run resumes.
+_START = re.compile(r"(?:(?:Resuming|Start) training from epoch: \d+, iter:|The validation at iteration) (\d+)")
 _SECONDS = re.compile(r"time \(data\): ([\d.]+)")
 _LOSS = re.compile(r"\b(l_\w+): ([-+.\w]+)")
 _PSNR = re.compile(r"# (\w*psnr\w*): ([\d.]+|inf)(?:\tBest: ([\d.]+|inf) @ (\d+) iter)?", re.IGNORECASE)
@@ -113,19 +114,23 @@ def _read_texts(run: Run, paths: list[Path]) -> None:
 
 
 def _values(text: str, images: int | None) -> Iterator[tuple[float, int, str, str, float]]:
-    """Hours since the start, iteration, kind, name and value of all values in a text log.
+    """Hours of training, iteration, kind, name and value of all values in a text log.
 
+    The log may be those of a run that was resumed, one after another; the pauses between them do not count.
     BasicSR logs the iteration of a validation only with a new best value. Other validations get the iteration of the
     last line of losses, or of the start. The validation at the end of a run is logged with an iteration beyond the
     last one.
     """
-    start, hours, iteration, set_name, validated, ended = None, 0.0, 0, "", 0, False
+    start, before, last, hours = None, 0.0, 0.0, 0.0
+    iteration, set_name, validated, ended = 0, "", 0, False
     for line in text.splitlines():
         if match := _TIME.match(line):
             now = datetime.fromisoformat(match[1])
-            start = now if start is None or "Start training" in line else start
-            hours = (now - start).total_seconds() / 3600
+            if start is None or _START.search(line):
+                start, before = now, last
+            hours = before + (now - start).total_seconds() / 3600
         if match := _ITERATION.search(line):
+            last = hours
             iteration = int(match[1].replace(",", ""))
             yield hours, iteration, RATE, "", float(match[2])
             if (seconds := _SECONDS.search(line)) and images and float(seconds[1]):
@@ -133,10 +138,11 @@ def _values(text: str, images: int | None) -> Iterator[tuple[float, int, str, st
             for loss in _LOSS.finditer(line):
                 yield hours, iteration, LOSS, loss[1], float(loss[2])
         elif match := _START.search(line):
-            iteration = int(match[1])
+            iteration, validated, ended = int(match[1]), 0, False
         elif match := re.search(r"Validation (\S+)", line):
             set_name = match[1]
         elif match := _PSNR.search(line):
+            last = hours
             exact = match[2] == match[3] and not ended
             validated = max(iteration, validated, int(match[4]) if exact else 0)
             yield hours, validated, PSNR, set_name, float(match[2])

@@ -114,12 +114,13 @@ def set_aside(state: Path) -> Path:
 
 
 def prune(models: Path, training_states: Path, keep: int) -> None:
-    """Delete all but the `keep` most recently written states, then the weights of the deleted states.
+    """Delete all but the `keep` most recently written states, and the weights of the deleted states.
 
     The time of writing counts, not the iteration: a run that was resumed from an earlier state writes lower iterations
     than existing files have. Weights without an iteration, such as `net_g_latest.pth` and `net_g_best.pth`, are kept.
+    Weights are deleted first: if the process is killed in between, the next call deletes the state.
     """
     by_age = sorted(states(training_states), key=lambda path: path.stat().st_mtime_ns, reverse=True)
     for state in by_age[keep:]:
-        state.unlink(missing_ok=True)
         (models / f"net_g_{state.stem}.pth").unlink(missing_ok=True)
+        state.unlink(missing_ok=True)

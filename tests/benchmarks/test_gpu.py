@@ -71,6 +71,16 @@ def test_without_a_gpu_it_prints_a_message_and_writes_no_report(tmp_path: Path, 
     assert not (tmp_path / "gpu.md").exists()
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_full_disk_is_one_message(tmp_path: Path, forks: Forks) -> None:
+    (tmp_path / "gpu.md.part").symlink_to("/dev/full")
+    arguments = ["--only", "tests", "--dry-run", "--minutes", "0.001", "--out", str(tmp_path)]
+    command = [sys.executable, str(SCRIPT), *arguments]
+    environment = {"PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
+    said = forks.process(tmp_path, *command, env=environment, popen=forks.programs.popen(nested=True)).ends(1)
+    assert said.splitlines()[-1].startswith(f"{tmp_path}/gpu.md: no space left on device") and "Traceback" not in said
+
+
 WORKER = """
 import sys, time
 from pathlib import Path

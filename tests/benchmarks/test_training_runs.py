@@ -2,11 +2,13 @@
 
 import itertools
 import shlex
+from argparse import Namespace
 
 import pytest
 import torch
 
 from benchmarks.training import local_pooling, runs
+from rcan_plugin.compare.runs import PSNR, read
 from rcan_plugin.options.examine import examine
 from tests.conftest import ROOT
 
@@ -55,6 +57,40 @@ def test_logs_are_kept_without_the_machine_and_make_the_table(tmp_path, capsys):
     # The sample deviation of 30.5, 30.75 and 31 is 0.25.
     assert capsys.readouterr().out.splitlines()[2] == "| CA | 30.75 ± 0.25 | 1 |"
     assert (tmp_path / "folder/curves.png").stat().st_size > 10_000
+
+
+def test_a_run_killed_in_its_last_validation_goes_on(tmp_path, monkeypatch):
+    """Its last weights are written before that validation."""
+    folder, run = tmp_path / "small", tmp_path / "experiments/small_a"
+    folder.mkdir()
+    (folder / "runs.yml").write_text("options: base.yml\nruns: {a: {}}")
+    for name in ("models/net_g_latest.pth", "training_states/2.state", "train_a_1.log"):
+        (run / name).parent.mkdir(parents=True, exist_ok=True)
+        (run / name).write_text(LOG.format(psnr=31))
+    codes, started = [-9, 0], []
+    monkeypatch.setattr(runs, "ROOT", tmp_path)
+    monkeypatch.setattr(
+        runs.subprocess, "run", lambda command, **_: started.append(command) or Namespace(returncode=codes.pop(0))
+    )
+    args = Namespace(commands=False, only=None, force_yml=[])
+    assert [runs.train(folder, args) for _ in range(3)] == [-9, 0, 0]
+    assert len(started) == 2 and started[1][-1] == "--auto_resume"
+    assert (folder / "logs/a.log").exists()
+
+
+def test_of_a_resumed_run_no_validation_is_lost(tmp_path):
+    """One that the resumed run makes up for is logged before the line that it resumes."""
+    resumed = """\
+2026-01-02 04:00:05,106 INFO: The validation at iteration 2000 is not in the training state: validating now.
+2026-01-02 04:00:06,106 INFO: Validation Set5
+\t # psnr: 30.0000\tBest: 31.0000 @ 1000 iter
+2026-01-02 04:00:07,106 INFO: Resuming training from epoch: 0, iter: 2000.
+"""
+    (tmp_path / "train_x_1.log").write_text(LOG.format(psnr=31))
+    (tmp_path / "train_x_2.log").write_text(resumed)
+    runs.keep_log(tmp_path, tmp_path / "kept.log")
+    psnr = read(tmp_path / "kept.log").series[PSNR, "Set5"]
+    assert (psnr.iterations, psnr.values) == ([1000, 2000], [31.0, 30.0])
 
 
 @pytest.mark.parametrize(

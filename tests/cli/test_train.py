@@ -23,11 +23,13 @@ def test_the_copy_of_the_option_file_is_named(tmp_path):
 
 
 def test_the_folder_of_tensorboards_files_is_named(tmp_path):
-    run = Run()
-    writer = run.keeping_writer(lambda opt: SummaryWriter(opt["folder"]))({"folder": str(tmp_path)})
+    run, opt = Run(), {"root_path": str(tmp_path), "name": "tiny"}
+    folder = str(tmp_path / "tb_logger/tiny")
+    writer = run.keeping_writer(lambda opt: SummaryWriter(folder))(opt)
     assert run.tb_logger is writer
-    writer.file_writer.event_writer.add_event = full
-    with pytest.raises(OSError, match="No space left") as error:
-        writer.add_scalar("loss", 1.0, 1)
-    assert error.value.filename == str(tmp_path)
-    assert run.keeping_writer(lambda opt: None)({}) is None
+    writer.file_writer.event_writer.add_event = writer.file_writer.event_writer.flush = full
+    for write in (lambda: writer.add_scalar("loss", 1.0, 1), writer.close, lambda: run.keeping_writer(full)(opt)):
+        with pytest.raises(OSError, match="No space left") as error:
+            write()
+        assert error.value.filename == folder
+    assert run.keeping_writer(lambda opt: None)(opt) is None

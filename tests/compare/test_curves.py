@@ -90,8 +90,9 @@ def test_a_validation_before_the_first_losses_of_a_resumed_run(tmp_path: Path):
     best = "\n\t # psnr: {:.4f}\tBest: 30.3000 @ 1000 iter"
     first = [losses.format(1000), "Validation Set5" + best.format(30.3)]
     second = [
-        "Resuming training from epoch: 3, iter: 1500.",
+        "The validation at iteration 1500 is not in the training state: validating now.",
         "Validation Set5" + best.format(30.2),
+        "Resuming training from epoch: 3, iter: 1500.",
         "Start training from epoch: 3, iter: 1500",
         losses.format(2000),
         "Validation Set5" + best.format(30.1),
@@ -101,6 +102,19 @@ def test_a_validation_before_the_first_losses_of_a_resumed_run(tmp_path: Path):
         (tmp_path / f"train_a_20261127_0{hour}0000.log").write_text(text)
     psnr = runs.read(tmp_path).series[runs.PSNR, "Set5"]
     assert (psnr.iterations, psnr.values) == ([1000, 1500, 2000], [30.3, 30.2, 30.1])
+
+
+def test_the_logs_of_a_resumed_run_in_one_file(folder: Path):
+    """Its validations and hours are those of the logs in two files."""
+    logs = sorted(folder.iterdir())
+    texts = [path.read_text() for path in logs]
+    resumed = "2026-11-27 09:59:00,200 INFO: Resuming training from epoch: 0, iter: 1020."
+    (folder.parent / "both.log").write_text("\n".join([texts[0], "End of training", resumed, texts[1]]))
+    both, apart = runs.read(folder.parent / "both.log").series, runs.read(folder).series
+    assert both.keys() == apart.keys()
+    for kind, series in both.items():
+        assert (series.iterations, series.values) == (apart[kind].iterations, apart[kind].values)
+        assert series.hours == pytest.approx(apart[kind].hours)
 
 
 def test_one_log(folder: Path):
@@ -162,12 +176,22 @@ def test_seeds_share_colour_and_name(folder: Path, tmp_path: Path, monkeypatch):
     assert list(lines.values()) == [1] * 9 + [0] * (len(curves.COLORS) - 9)
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_disk_that_is_full_while_a_pdf_is_written(tmp_path: Path):
+    (tmp_path / "t.pdf.part").symlink_to("/dev/full")
+    found = runs.Run("a", {(runs.SPEED, ""): runs.Series([1], [1.0], [1.0])})
+    with pytest.raises(OSError, match="No space left") as caught:
+        curves.draw([found], tmp_path / "t.pdf")
+    assert caught.value.filename == str(tmp_path / "t.pdf")
+    assert list(tmp_path.iterdir()) == []
+
+
 def legend_of_runs(names: list[str]) -> list[str]:
     """The names of runs as matplotlib draws them."""
     found = [runs.Run(name, {(runs.SPEED, ""): runs.Series([1], [1.0], [1.0])}) for name in names]
     figures: list[Figure] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Figure, "savefig", lambda figure, file, **_: figures.append(figure) or Path(file).touch())
+        patch.setattr(Figure, "savefig", lambda figure, file, **_: figures.append(figure))
         curves.draw(found, Path("unused.svg"))
     assert inside(figures[0].legends[0], figures[0])
     return [text.get_text() for text in figures[0].legends[0].get_texts()]

@@ -1,6 +1,8 @@
 """Checkpoint files: complete or not there, damage detected, the newest first."""
 
+import os
 import types
+from pathlib import Path
 
 import pytest
 import torch
@@ -74,6 +76,27 @@ def test_the_newest_states_first(tmp_path):
         (tmp_path / f"{number}.state").touch()
     (tmp_path / "200.state.part").touch()
     assert [path.stem for path in checkpoints.states(tmp_path)] == ["100", "20", "9"]
+
+
+@pytest.mark.parametrize("killed_at", [0, 1])
+def test_a_run_killed_while_it_deletes_leaves_nothing(killed_at, tmp_path, monkeypatch):
+    for iteration in (2, 4):
+        (tmp_path / f"net_g_{iteration}.pth").touch()
+        (tmp_path / f"{iteration}.state").touch()
+        os.utime(tmp_path / f"{iteration}.state", (iteration, iteration))
+    unlink, calls = Path.unlink, []
+
+    def killed(path, missing_ok=False):
+        calls.append(path)
+        if len(calls) > killed_at:
+            raise KeyboardInterrupt
+        unlink(path, missing_ok)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Path, "unlink", killed)
+        checkpoints.prune(tmp_path, tmp_path, keep=1)
+    checkpoints.prune(tmp_path, tmp_path, keep=1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["4.state", "net_g_4.pth"]
 
 
 def test_what_is_no_state_is_distinguished(tmp_path):
