@@ -76,21 +76,27 @@ def serve(listener: socket.socket, owner: int) -> tuple[dict[str, Any], list[int
         if listener in ready:
             connection, _ = listener.accept()
             request, handles = receive(connection)
-            if (pid := os.fork()) == 0:
+            if request is None:
+                connection.close()
+            elif (pid := os.fork()) == 0:
                 signal.set_wakeup_fd(-1)
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                 signal.signal(signal.SIGINT, signal.default_int_handler)
                 if request["session"]:
                     os.setsid()
-                connection.sendall(f"{os.getpid()}\n".encode())
+                try:
+                    connection.sendall(f"{os.getpid()}\n".encode())
+                except OSError:  # the client has ended
+                    os._exit(1)
                 for one in (listener, connection, *running.values()):
                     one.close()
                 os.close(ended)
                 os.close(wake)
                 return request, handles
+            else:
+                running[pid] = connection
             for handle in handles:
                 os.close(handle)
-            running[pid] = connection
         if not ready and not exists(owner):
             os._exit(0)
 
@@ -103,11 +109,14 @@ def exists(pid: int) -> bool:
     return True
 
 
-def receive(connection: socket.socket) -> tuple[dict[str, Any], list[int]]:
-    """A request, and its standard streams."""
+def receive(connection: socket.socket) -> tuple[dict[str, Any] | None, list[int]]:
+    """A request, None if the client ended while it sent it, and its standard streams."""
     message, handles, *_ = socket.recv_fds(connection, 2**20, 3)
     while not message.endswith(b"\n"):
-        message += connection.recv(2**20)
+        more = connection.recv(2**20)
+        if not more:
+            return None, handles
+        message += more
     return json.loads(message), handles
 
 

@@ -1,6 +1,7 @@
 """Programs that `run` forks do what they do in a new Python."""
 
 import signal
+import socket
 import sys
 
 import pytest
@@ -84,3 +85,14 @@ def test_programs_of_programs_are_forked_too(forks, tmp_path):
     )
     run = forks.process(tmp_path, sys.executable, "-c", code, popen=forks.programs.popen(nested=True))
     assert run.ends() == "True True None\n-15\n"
+
+
+def test_a_client_that_ends_while_it_sends_a_request_is_forgotten(forks, tmp_path):
+    """A program that is killed while it starts another one."""
+    for sent in (b"", b" ", b' {"arguments": ["-c", "pa'):
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(forks.programs.address)
+            if sent:
+                socket.send_fds(client, [sent], [0, 1, 2])
+    run = forks.process(tmp_path, sys.executable, "-c", "print('here')", popen=forks.programs.popen())
+    assert run.ends(timeout=60) == "here\n"
