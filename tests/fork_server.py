@@ -25,6 +25,7 @@ import socket
 import subprocess
 import sys
 import threading
+import weakref
 from collections.abc import Mapping, Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, SourceFileLoader
@@ -217,6 +218,8 @@ def main(owner: int, modules: Sequence[str]) -> None:
     gc.disable()
     for name in modules:
         importlib.import_module(name)
+    for finalizer in list(weakref.finalize._registry):  # type: ignore[attr-defined]
+        finalizer.atexit = False  # torch would unregister its operators, which takes half the time of a short program
     gc.freeze()
     gc.enable()
     run(*serve(listener, owner), base_path)

@@ -35,7 +35,9 @@ def test_every_module_is_known():
 
 @pytest.mark.parametrize("module", MODULES)
 def test_any_module_may_be_imported_first(module, run):
-    run("-c", f"import {module}\n{CHECK}")
+    # The modules of a room that do not import BasicSR leave it to the same import as the room itself.
+    check = CHECK if module.count(".") < 2 else f"import sys\nif 'basicsr' in sys.modules:\n    exec({CHECK!r})"
+    run("-c", f"import {module}\n{check}")
 
 
 def test_a_module_imported_first_in_a_new_python(run):
