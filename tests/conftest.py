@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import cv2
 import numpy as np
 import pytest
+import torch
 import yaml
 
 from tests.archs.small import SMALL as SMALL_NETWORKS
@@ -58,6 +59,13 @@ def pytest_collection_finish() -> None:
     """Collect garbage again, but not among what the modules hold."""
     gc.freeze()
     gc.enable()
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """Seed torch and NumPy, so that a test has the same inputs whichever tests ran before it in its process."""
+    torch.manual_seed(0)
+    np.random.seed(0)  # noqa: NPY002  (BasicSR draws from it)
 
 
 @pytest.fixture(scope="session")

@@ -56,6 +56,7 @@ def test_official_names_without_mean_are_refused_by_a_network_with_range_or_mean
 def test_official_names_without_mean_give_the_output_of_a_network_without_mean(prefix, caplog):
     source, x = small_rcan(**NO_MEAN), torch.rand(1, 3, 8, 8)
     net = RCANArch(**SMALL["RCANArch"], **NO_MEAN)
+    caplog.set_level("WARNING")
     net.load_state_dict({prefix + key: value for key, value in without_mean(source).items()})
     assert torch.equal(net(x), source(x))
     assert not caplog.messages
