@@ -14,6 +14,7 @@ from basicsr.utils.registry import ARCH_REGISTRY, MODEL_REGISTRY
 
 from rcan_plugin.training import checkpoints, optimizers
 from rcan_plugin.training.random_states import read_random_states, set_random_states
+from rcan_plugin.weights.loading import EXECUTION_ARGUMENTS
 
 
 def choose_state(opt: dict[str, Any]) -> dict[str, Any] | None:
@@ -141,9 +142,9 @@ def _check_weights(opt: Mapping[str, Any], networks: Mapping[str, torch.nn.Modul
 def _changed_arguments(
     net: torch.nn.Module, option: Mapping[str, Any], trained: Mapping[str, Any]
 ) -> Iterator[tuple[str, Any, Any]]:
-    """The arguments that differ between a network's options and those in its file, with both values."""
+    """The arguments that differ between a network's options and those in its file and change results; both values."""
     parameters = inspect.signature(type(net).__init__).parameters
-    for name in sorted(option.keys() | trained.keys()):
+    for name in sorted((option.keys() | trained.keys()).difference(EXECUTION_ARGUMENTS)):
         default = parameters[name].default if name in parameters else None
         now, then = (_plain(given.get(name, default)) for given in (option, trained))
         if now != then:

@@ -200,7 +200,7 @@ def test_processes_that_see_different_folders_do_not_begin(broken, monkeypatch):
 def test_arguments_of_the_network_that_changed_are_said(broken, capsys):
     choose_state(copy.deepcopy(broken))
     assert "were trained with" not in capsys.readouterr().err
-    changed = {**broken, "network_g": {**broken["network_g"], "res_scale": 0.1, "img_range": 1}}
+    changed = {**broken, "network_g": {**broken["network_g"], "res_scale": 0.1, "img_range": 1, "use_checkpoint": True}}
     choose_state(changed)
     lines = capsys.readouterr().err.splitlines()
     assert [line.partition(" in ")[0] for line in lines] == [
